@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Allocation: the one place that asks for memory, so that tests can refuse it (fault point "base.alloc").
+ */
+#ifndef HF_BASE_ALLOC_H
+#define HF_BASE_ALLOC_H
+
+#include <stddef.h>
+
+#include "base/compiler.h"
+
+/* All return NULL when memory ran out; size 0 gives a pointer that may be freed. Free with hf_free. */
+HF_MUST_CHECK void *hf_alloc(size_t size);
+HF_MUST_CHECK void *hf_alloc_zero(size_t size);
+/* count * size is checked for overflow. */
+HF_MUST_CHECK void *hf_alloc_array(size_t count, size_t size);
+/* On failure the old memory stays valid. */
+HF_MUST_CHECK void *hf_realloc_array(void *old, size_t count, size_t size);
+HF_MUST_CHECK char *hf_strdup(const char *text);
+HF_MUST_CHECK char *hf_strndup(const char *text, size_t len);
+HF_MUST_CHECK char *hf_asprintf(const char *format, ...) HF_PRINTF(1, 2);
+void hf_free(void *memory);
+
+/* HF_CLEANUP(hf_free) frees whatever pointer the variable holds. */
+static inline void hf_free_on_exit(void *variable)
+{
+    hf_free(*(void **)variable);
+}
+
+#endif
