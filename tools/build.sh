@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Configures (once) and compiles one flavour of the tree.
+#   product  build/product, linked to build/holdfast    release flags, no fault points, no tests
+#   test     build/test    gcc, address and undefined-behaviour sanitizers, fault points
+#   tsan     build/tsan    gcc, thread sanitizer
+#   clang    build/clang   clang, only to see that it compiles
+#   fuzz     build/fuzz    clang with libFuzzer
+set -eu
+cd "$(dirname "$0")/.."
+flavour=${1:?usage: build.sh product|test|tsan|clang|fuzz}
+dir=build/$flavour
+case "$flavour" in
+product) set -- --buildtype=release -Dfaults=false -Dtests=false ;;
+test) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=address,undefined ;;
+tsan) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=thread ;;
+clang) export CC=clang; set -- --buildtype=debugoptimized -Db_lundef=false ;;
+fuzz) export CC=clang; set -- --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dtests=false ;;
+*) echo "build.sh: no flavour named $flavour" >&2; exit 2 ;;
+esac
+[ -z "${CI:-}" ] || set -- "$@" -Dwerror=true
+mkdir -p build
+log=build/$flavour.log
+if [ -f "$dir/build.ninja" ]; then
+    meson setup --reconfigure "$dir" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+else
+    rm -rf "$dir"
+    meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
+fi
+if ! ninja -C "$dir" >>"$log" 2>&1; then
+    grep -E -A12 'error|FAILED|undefined' "$log" | head -n 60 >&2
+    echo "build.sh: compiling $flavour failed; the whole log: $log" >&2
+    exit 1
+fi
+# Warnings are errors to the project; CI stops at them, elsewhere they are shown.
+grep -E 'warning:' "$log" | sort -u | head -n 20 >&2 || :
+if [ "$flavour" = product ]; then
+    ln -sf product/src/holdfast build/holdfast
+    ln -sf product/src/holdfast-sandbox build/holdfast-sandbox
+fi
