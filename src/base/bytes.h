@@ -84,7 +84,7 @@ void hf_hex_encode(struct hf_bytes bytes, char *out);
 HF_MUST_CHECK bool hf_hex_decode(struct hf_str text, uint8_t *out, size_t len);
 /* Whole text is a decimal number within 0..UINT64_MAX, no sign, no space. */
 HF_MUST_CHECK bool hf_parse_u64(struct hf_str text, uint64_t *out);
-/* As many bytes as hexadecimal digits of a fixed-width number. */
+/* Whole text is 1 to 16 lower-case hexadecimal digits: the fixed-width numbers in names, which have one spelling. */
 HF_MUST_CHECK bool hf_parse_hex_u64(struct hf_str text, uint64_t *out);
 
 #endif

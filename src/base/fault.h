@@ -27,9 +27,13 @@ void hf_fault_arm_nth(const char *point, enum hf_err code, uint64_t nth, uint64_
 /* The nth pass kills the process with SIGKILL. */
 void hf_fault_arm_death(const char *point, uint64_t nth);
 void hf_fault_disarm_all(void);
-/* How often point was passed since disarm_all; over all points when NULL. */
+/* How often point was passed since disarm_all; over all points but base.alloc when NULL. */
 uint64_t hf_fault_passes(const char *point);
-/* Parses "point=NOT_FOUND;point:3=die;*:17=die" (the 17th pass of any point); from HOLDFAST_FAULTS at start. */
+/*
+ * Parses "point=NOT_FOUND;point:3=die;*:17=die" (the 17th pass of any point but base.alloc, whose thousands of passes
+ * would drown the others); a program's main hands it getenv("HOLDFAST_FAULTS"). NULL arms nothing. UNSUPPORTED for a
+ * text in a build without fault points.
+ */
 HF_MUST_CHECK enum hf_err hf_fault_parse(const char *text, struct hf_error *err);
 
 #endif
