@@ -2,8 +2,8 @@
 /*
  * HTTP client: one call at a time over a kept connection, bodies of any size in both directions.
  *
- * No retries, no redirects: who calls decides. A password or token never leaves over plain HTTP
- * except to loopback.
+ * No retries, no redirects: who calls decides. A token never leaves over plain HTTP except to
+ * loopback.
  */
 #ifndef HF_NET_HTTP_CLIENT_H
 #define HF_NET_HTTP_CLIENT_H
@@ -20,6 +20,7 @@ struct hf_http_client_options {
     const char *ca_file;    /* PEM file of trusted certificates; NULL: the system's */
     const char *pinned_key; /* "sha256//<base64>" of the server's public key; without ca_file the
                                pin alone decides */
+    const char *proxy;      /* URL; default none, whatever the environment says */
     const char *user_agent; /* default "holdfast/<version>" */
     const char *bearer;     /* token; not together with user */
     const char *user;       /* HTTP digest with password */

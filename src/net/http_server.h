@@ -3,11 +3,10 @@
  * HTTP server: event loops that read a request whole into bounded memory, hand it over, and send
  * the answer whenever and from wherever it comes. Knows no routes and no users.
  *
- * Life of a request:
- *   on_headers (may answer) -> body collected -> on_request: hf_http_respond |
- * hf_http_respond_stream | hf_http_keep kept: any thread answers later, exactly once, whatever has
- * happened meanwhile (client gone, deadline, shutdown); the request pointer is dead after that
- * call.
+ * Life of a request: on_headers (may answer), then the body is collected, then on_request, which
+ * calls hf_http_respond, hf_http_respond_stream or hf_http_keep. Of a kept request any thread
+ * answers later, exactly once, whatever has happened meanwhile (client gone, deadline, shutdown);
+ * the request pointer is dead after that call.
  */
 #ifndef HF_NET_HTTP_SERVER_H
 #define HF_NET_HTTP_SERVER_H
@@ -56,6 +55,9 @@ struct hf_http_handler {
     /* The client of a kept request went away. As on_deadline: the answer is still owed (and thrown
      * away). May be NULL. */
     void (*on_gone)(void *context, struct hf_http_request *request);
+    /* The request is over: the place to free what hf_http_request_set_user hung on it. Called once
+     * for every request that on_headers saw, on whichever thread was last. May be NULL. */
+    void (*on_end)(void *context, struct hf_http_request *request);
     /* Fills *answer for what the server answers by itself (headers and body must outlive the call:
      * constants); it comes with status set. NULL: no body. Retry-After is added by the server. */
     void (*on_refuse)(void *context, const struct hf_http_request *request,
@@ -87,8 +89,8 @@ HF_MUST_CHECK enum hf_err hf_http_server_start(const struct hf_http_server_optio
                                                struct hf_http_server **out, struct hf_error *err);
 uint16_t hf_http_server_port(const struct hf_http_server *server);
 /* Stops accepting, answers kept requests 503, cuts streams, gives answers under way 5 s, joins the
- * threads, frees. No callback runs afterwards; requests still held by the application stay valid
- * until they are answered. */
+ * threads, frees. Requests still held by the application stay valid until they are answered; of the
+ * callbacks only on_end may run afterwards, for these. */
 void hf_http_server_stop(struct hf_http_server *server);
 HF_CLEANUP_DEFINE(hf_http_server_stop, struct hf_http_server *)
 
