@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Durable publication: the one place where a file gets its name. A reader sees the whole content or
+ * no file.
+ *
+ *     create .hf-tmp-* -> write -> fsync -> close -> link (or rename) -> unlink .hf-tmp-* -> fsync
+ * of the directory
+ *
+ * A crash before the link leaves a temporary, which hf_fs_sweep_temporaries removes; a crash after
+ * it leaves the file, whole. While a temporary is in use its maker holds a lock on it, so that a
+ * sweep leaves it alone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "os/clock.h"
+#include "os/fs.h"
+#include "os/fs_internal.h"
+
+#define TEMPORARY_PREFIX ".hf-tmp-"
+#define MOST_NAMES_SWEPT 10000000
+
+static enum hf_err write_and_sync(int fd, struct hf_bytes content, struct hf_error *err)
+{
+    size_t at = 0;
+    if (HF_FAULT("os.fs.publish.write", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    while (at < content.len) {
+        ssize_t written = write(fd, content.data + at, content.len - at);
+        if (written < 0 && errno != EINTR) {
+            return hf_fail_errno(err, errno, "write");
+        }
+        at += written > 0 ? (size_t)written : 0;
+    }
+    if (HF_FAULT("os.fs.publish.sync", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (fsync(fd) != 0) {
+        return hf_fail_errno(err, errno, "sync");
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err link_new(const char *temporary, const char *path, struct hf_error *err)
+{
+    if (link(temporary, path) != 0) {
+        return hf_fail_errno(err, errno, "link");
+    }
+    if (unlink(temporary) != 0) {
+        int cause = errno;
+        (void)unlink(path); /* no trace; the first failure is the one to tell */
+        return hf_fail_errno(err, cause, "remove the temporary name");
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err give_name(const char *temporary, const char *path, bool replace,
+                             struct hf_error *err)
+{
+    if (HF_FAULT("os.fs.publish.link", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!replace) {
+        return link_new(temporary, path, err);
+    }
+    if (rename(temporary, path) != 0) {
+        return hf_fail_errno(err, errno, "rename");
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err sync_name(const char *path, struct hf_error *err)
+{
+    if (HF_FAULT("os.fs.publish.dirsync", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_fs_sync_parent(path, err);
+}
+
+/* "dir/.hf-tmp-<16 random digits>"; NULL on no memory. */
+static char *temporary_beside(const char *path)
+{
+    uint64_t random;
+    HF_CLEANUP(hf_free) char *parent = hf_fs_parent_of(path);
+    hf_random_bytes(&random, sizeof random);
+    return parent == NULL ? NULL
+                          : hf_asprintf("%s/" TEMPORARY_PREFIX "%016" PRIx64, parent, random);
+}
+
+static enum hf_err publish(const char *path, struct hf_bytes content, uint32_t mode, bool replace,
+                           struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *temporary = temporary_beside(path);
+    if (temporary == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a name");
+    }
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    if (fd < 0) {
+        return hf_fail_errno(err, errno, "make a temporary file");
+    }
+    /* Without the lock (some network file systems) a sweep may take the file away: then the link
+     * fails, and says so. */
+    (void)flock(fd, LOCK_EX | LOCK_NB);
+    if (write_and_sync(fd, content, err) != HF_ERR_OK) {
+        goto unlink_temporary;
+    }
+    if (give_name(temporary, path, replace, err) != HF_ERR_OK) {
+        goto unlink_temporary;
+    }
+    if (sync_name(path, err) != HF_ERR_OK) {
+        /* What replaced another cannot be undone; a new name can. */
+        if (!replace) {
+            (void)unlink(path);
+        }
+        (void)close(fd);
+        return err->code;
+    }
+    (void)close(fd); /* everything is synced: nothing is left that could fail */
+    return HF_ERR_OK;
+
+unlink_temporary:
+    (void)unlink(temporary); /* the first failure is the one to tell; a sweep gets what stays */
+    (void)close(fd);
+    return err->code;
+}
+
+enum hf_err hf_fs_publish_new(const char *path, struct hf_bytes content, uint32_t mode,
+                              struct hf_error *err)
+{
+    struct stat info;
+    /* Only saves the writing of what link would refuse in the end. */
+    if (lstat(path, &info) == 0) {
+        return hf_fail_errno(err, EEXIST, "publish %s", path);
+    }
+    return publish(path, content, mode, false, err) == HF_ERR_OK ? HF_ERR_OK
+                                                                 : hf_wrap(err, "publish %s", path);
+}
+
+enum hf_err hf_fs_publish_replace(const char *path, struct hf_bytes content, uint32_t mode,
+                                  struct hf_error *err)
+{
+    return publish(path, content, mode, true, err) == HF_ERR_OK ? HF_ERR_OK
+                                                                : hf_wrap(err, "publish %s", path);
+}
+
+/* A temporary whose maker lives is locked and stays. */
+static enum hf_err sweep_one(const char *path, struct hf_error *err)
+{
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? HF_ERR_OK : hf_fail_errno(err, errno, "remove %s", path);
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        (void)close(fd);
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_fs_remove_scratch(path, err);
+    (void)close(fd);
+    return code;
+}
+
+enum hf_err hf_fs_sweep_temporaries(const char *dir, struct hf_error *err)
+{
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL, .count = 0};
+    if (hf_fs_list(dir, MOST_NAMES_SWEPT, &list, err) != HF_ERR_OK) {
+        return hf_wrap(err, "sweep %s", dir);
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        if (strncmp(list.names[i], TEMPORARY_PREFIX, strlen(TEMPORARY_PREFIX)) != 0) {
+            continue;
+        }
+        HF_CLEANUP(hf_free) char *path = hf_path_join(dir, list.names[i]);
+        if (path == NULL) {
+            return hf_fail(err, HF_ERR_NO_MEMORY, "sweep %s", dir);
+        }
+        if (sweep_one(path, err) != HF_ERR_OK) {
+            return hf_wrap(err, "sweep %s", dir);
+        }
+    }
+    return HF_ERR_OK;
+}
