@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The moves of the diagram in lifecycle.h as tables, and the choices of an attempt.
+ */
+#include "backup/lifecycle.h"
+
+enum {
+    SNAPSHOT_STATES = HF_SNAPSHOT_EXPIRED + 1,
+    RESTORE_STATES = HF_RESTORE_KILLED + 1,
+    TASK_STATES = HF_TASK_ENDED + 1
+};
+
+static const bool snapshot_moves[SNAPSHOT_STATES][SNAPSHOT_STATES] = {
+    [HF_SNAPSHOT_IN_PROGRESS] = {[HF_SNAPSHOT_COMPLETE] = true,
+                                 [HF_SNAPSHOT_FAILED] = true,
+                                 [HF_SNAPSHOT_ABANDONED] = true},
+    [HF_SNAPSHOT_COMPLETE] = {[HF_SNAPSHOT_EXPIRED] = true},
+};
+static const bool restore_moves[RESTORE_STATES][RESTORE_STATES] = {
+    [HF_RESTORE_IN_PROGRESS] =
+        {[HF_RESTORE_FINISHED] = true, [HF_RESTORE_BROKEN] = true, [HF_RESTORE_KILLED] = true},
+};
+static const bool task_moves[TASK_STATES][TASK_STATES] = {
+    [HF_TASK_WAITING] =
+        {[HF_TASK_RUNNING] = true, [HF_TASK_FINISHING] = true, [HF_TASK_ENDED] = true},
+    [HF_TASK_RUNNING] = {[HF_TASK_FINISHING] = true, [HF_TASK_ENDED] = true},
+    [HF_TASK_FINISHING] = {[HF_TASK_ENDED] = true},
+};
+
+enum hf_err hf_snapshot_move(struct hf_snapshot_record *record, enum hf_snapshot_state to,
+                             uint64_t now_s, struct hf_error *err)
+{
+    if (!snapshot_moves[record->state][to]) {
+        return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is %s and cannot become %s",
+                       hf_id_text(&record->id).text, hf_snapshot_state_word(record->state),
+                       hf_snapshot_state_word(to));
+    }
+    if (record->state == HF_SNAPSHOT_IN_PROGRESS) {
+        record->finished_s = now_s;
+    }
+    record->state = to;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_restore_move(struct hf_restore_record *record, enum hf_restore_state to,
+                            uint64_t now_s, struct hf_error *err)
+{
+    if (!restore_moves[record->state][to]) {
+        return hf_fail(err, HF_ERR_CONFLICT, "restore %s is %s and cannot become %s",
+                       hf_id_text(&record->id).text, hf_restore_state_word(record->state),
+                       hf_restore_state_word(to));
+    }
+    record->state = to;
+    record->finished_s = now_s;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_task_move(struct hf_task_record *record, enum hf_task_state to, uint64_t now_s,
+                         struct hf_error *err)
+{
+    if (!task_moves[record->state][to]) {
+        return hf_fail(err, HF_ERR_CONFLICT, "task %s is %s and cannot become %s",
+                       hf_id_text(&record->id).text, hf_task_state_word(record->state),
+                       hf_task_state_word(to));
+    }
+    record->state = to;
+    record->seen_s = now_s;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_job_begin_capture(struct hf_job_record *job, const struct hf_id *snapshot,
+                                 uint64_t known_capture, uint64_t *capture, struct hf_error *err)
+{
+    uint64_t next = job->next_capture > known_capture ? job->next_capture : known_capture + 1;
+
+    if (job->state != HF_JOB_STARTED) {
+        return hf_fail(err, HF_ERR_CONFLICT,
+                       "the job of set %s is %s; hint: holdfast job start --set %s", job->set_name,
+                       hf_job_state_word(job->state), job->set_name);
+    }
+    if (!hf_id_is_none(&job->running)) {
+        return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s of set %s is still being taken",
+                       hf_id_text(&job->running).text, job->set_name);
+    }
+    if (next < 1) {
+        next = 1;
+    }
+    if (next > HF_CAPTURE_MAX) {
+        return hf_fail(err, HF_ERR_LIMIT, "set %s has used up its capture numbers", job->set_name);
+    }
+    *capture = next;
+    job->next_capture = next + 1;
+    job->running = *snapshot;
+    return HF_ERR_OK;
+}
+
+bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot)
+{
+    if (!hf_id_equal(&job->running, snapshot)) {
+        return false;
+    }
+    job->running = (struct hf_id){0};
+    return true;
+}
+
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t now_s)
+{
+    return (task->state == HF_TASK_WAITING || task->state == HF_TASK_RUNNING) &&
+           task->seen_s + HF_TASK_SILENT_MAX_S < now_s;
+}
+
+const struct hf_snapshot_record *
+hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t count,
+                          const char *member, const struct hf_id *store)
+{
+    const struct hf_snapshot_record *best = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        if (one->state == HF_SNAPSHOT_COMPLETE && strcmp(one->member, member) == 0 &&
+            hf_id_equal(&one->store, store) && (best == NULL || one->capture > best->capture)) {
+            best = one;
+        }
+    }
+    return best;
+}
+
+const struct hf_snapshot_record *
+hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
+                           const char *member, uint64_t now_s)
+{
+    const struct hf_snapshot_record *best = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        if (one->state == HF_SNAPSHOT_ABANDONED && strcmp(one->member, member) == 0 &&
+            one->finished_s + HF_CLAIM_KEPT_S > now_s &&
+            (best == NULL || one->capture > best->capture)) {
+            best = one;
+        }
+    }
+    return best;
+}

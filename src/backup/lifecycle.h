@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What may follow on what: the states of jobs, snapshots, restores and tasks, and the decisions of
+ * an attempt's life.
+ *
+ *   snapshot   IN_PROGRESS --manifest put, looked again--> COMPLETE --deleted or expired--> EXPIRED
+ *              IN_PROGRESS --the agent or the store failed--> FAILED
+ *              IN_PROGRESS --nobody heard of for 5 minutes, void put--> ABANDONED
+ *   restore    IN_PROGRESS --> FINISHED | BROKEN | KILLED
+ *   task       WAITING --named by the agent--> RUNNING --agent done--> FINISHING --> ENDED; any
+ * state may end
+ *
+ * Each move is one compare-and-set of one document (store-format.md 5). Knows no clock: now comes
+ * as a number.
+ */
+#ifndef HF_BACKUP_LIFECYCLE_H
+#define HF_BACKUP_LIFECYCLE_H
+
+#include "backup/records.h"
+
+/* architecture.md, "Agent and server": a task that no poll names for 5 minutes is given up. */
+#define HF_TASK_SILENT_MAX_S 300
+/* store-format.md 5: the claim of a given-up attempt stays up to 7 days, so that a later one can
+ * adopt its packs. */
+#define HF_CLAIM_KEPT_S (7 * 24 * 3600)
+
+/* CONFLICT, in words, when the move is not in the diagram above. */
+HF_MUST_CHECK enum hf_err hf_snapshot_move(struct hf_snapshot_record *record,
+                                           enum hf_snapshot_state to, uint64_t now_s,
+                                           struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_restore_move(struct hf_restore_record *record,
+                                          enum hf_restore_state to, uint64_t now_s,
+                                          struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_task_move(struct hf_task_record *record, enum hf_task_state to,
+                                       uint64_t now_s, struct hf_error *err);
+
+/*
+ * Reserves the next capture number for a snapshot: the job must be STARTED and idle, else CONFLICT.
+ * known_capture: the highest number that catalog and store show; the new one is above it (keeps
+ * I2).
+ */
+HF_MUST_CHECK enum hf_err hf_job_begin_capture(struct hf_job_record *job,
+                                               const struct hf_id *snapshot, uint64_t known_capture,
+                                               uint64_t *capture, struct hf_error *err);
+/* The job is idle again, if it was this snapshot that ran. True when something changed. */
+bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot);
+
+/* True when nobody has named the task for too long. */
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t now_s);
+
+/*
+ * The newest complete snapshot of that member with a lower capture number, in the same store: the
+ * parent. NULL: none, so the capture is full.
+ */
+const struct hf_snapshot_record *
+hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t count,
+                          const char *member, const struct hf_id *store);
+/* The newest given-up attempt on that member whose claim still stands; NULL: none. */
+const struct hf_snapshot_record *
+hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
+                           const char *member, uint64_t now_s);
+
+#endif

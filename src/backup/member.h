@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Members of a set as agents see them, and the choice of the one to take a snapshot from, with its
+ * reasons.
+ *
+ * The rule is backup-domain.md 4.2: the secondary with the lowest priority, the previous snapshot's
+ * member first, never an arbiter or a delayed one, the primary only when nothing else exists.
+ * Decided afresh for each snapshot.
+ */
+#ifndef HF_BACKUP_MEMBER_H
+#define HF_BACKUP_MEMBER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "codec/json.h"
+#include "format/ids.h"
+#include "format/manifest.h"
+
+/* A secondary further behind is no source (mongodb-mechanics.md 6: under 21 s). */
+#define HF_MEMBER_LAG_MAX_S 21
+/* A member whose agent was not heard of for longer is not chosen; polls come at least every 30 s.
+ */
+#define HF_AGENT_SILENT_MAX_S 90
+
+struct hf_member_record {
+    char host[HF_NAME_BYTES]; /* host:port as the set's configuration names it */
+    char set_name[HF_NAME_BYTES];
+    char state[HF_WORD_BYTES]; /* PRIMARY, SECONDARY, ... */
+    uint64_t priority_millis;  /* priority * 1000 */
+    bool hidden;
+    uint64_t delay_s;
+    uint64_t lag_s;
+    char fcv[HF_WORD_BYTES];
+    char server_version[HF_WORD_BYTES];
+    char edition[HF_WORD_BYTES];
+    char engine[HF_WORD_BYTES];
+    char refusal[HF_NAME_BYTES *
+                 2];    /* why no cursor can be opened there, in the agent's words; empty: it can */
+    struct hf_id agent; /* who serves it */
+    uint64_t seen_s;    /* when the agent last said so */
+};
+HF_MUST_CHECK struct hf_json *hf_member_record_encode(const struct hf_member_record *record);
+HF_MUST_CHECK enum hf_err hf_member_record_decode(const struct hf_json *json,
+                                                  struct hf_member_record *out,
+                                                  struct hf_error *err);
+
+struct hf_member_wish {
+    const char *set_name;
+    const char *preferred; /* by the operator; may be empty */
+    const char *previous;  /* member of the newest complete snapshot; may be empty */
+    uint64_t now_s;
+};
+
+struct hf_member_choice {
+    size_t index;      /* into the members given */
+    char reason[1024]; /* why this one, and what spoke against each other one */
+};
+
+/* UNAVAILABLE when no member will do: the message says for each one why. NOT_FOUND when no agent
+ * knows the set. */
+HF_MUST_CHECK enum hf_err hf_member_choose(const struct hf_member_record *members, size_t count,
+                                           const struct hf_member_wish *wish,
+                                           struct hf_member_choice *out, struct hf_error *err);
+
+#endif

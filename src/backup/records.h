@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the server remembers of jobs, snapshots, restores, tasks and agents: plain values, their
+ * JSON, their states.
+ *
+ * The words of states are those of docs/design/architecture.md, "Words, ids, states". Knows no
+ * clock, no disk and no catalog driver.
+ */
+#ifndef HF_BACKUP_RECORDS_H
+#define HF_BACKUP_RECORDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "codec/json.h"
+#include "format/ids.h"
+#include "format/manifest.h"
+
+/* The kinds of the catalog, for opening it, and their names. */
+extern const struct hf_catalog_kind hf_backup_kinds[];
+extern const size_t hf_backup_kind_count;
+#define HF_KIND_SETTING "setting"
+#define HF_KIND_PROJECT "project"
+#define HF_KIND_CLUSTER "cluster"
+#define HF_KIND_STORE "store"
+#define HF_KIND_API_KEY "api_key"
+#define HF_KIND_AGENT_KEY "agent_key"
+#define HF_KIND_AGENT "agent"
+#define HF_KIND_JOB "job"
+#define HF_KIND_SNAPSHOT "snapshot"
+#define HF_KIND_RESTORE "restore"
+#define HF_KIND_TASK "task"
+#define HF_KIND_PROGRESS "progress"
+
+#define HF_RECORD_ERROR_BYTES 1024
+#define HF_RECORD_PATH_BYTES 4096
+
+/* One replica set that an agent has reported. */
+struct hf_cluster_record {
+    struct hf_id id, project;
+    char set_name[HF_NAME_BYTES];
+    uint64_t created_s;
+};
+
+enum hf_job_state {
+    HF_JOB_INACTIVE,
+    HF_JOB_PROVISIONING,
+    HF_JOB_STARTED,
+    HF_JOB_STOPPED,
+    HF_JOB_TERMINATING
+};
+
+struct hf_job_record {
+    struct hf_id id, project, cluster;
+    struct hf_id store;
+    char set_name[HF_NAME_BYTES];
+    enum hf_job_state state;
+    uint64_t next_capture; /* above every number that was ever used */
+    struct hf_id running; /* snapshot being taken; none: idle. Set and cleared by compare-and-set */
+    char preferred_member[HF_NAME_BYTES];
+    uint64_t created_s;
+};
+
+enum hf_snapshot_state {
+    HF_SNAPSHOT_IN_PROGRESS,
+    HF_SNAPSHOT_COMPLETE,
+    HF_SNAPSHOT_FAILED,
+    HF_SNAPSHOT_ABANDONED,
+    HF_SNAPSHOT_EXPIRED,
+};
+
+struct hf_snapshot_record {
+    struct hf_id id, job, project, cluster, store;
+    char set_name[HF_NAME_BYTES];
+    enum hf_snapshot_state state;
+    uint64_t capture;
+    struct hf_id writer;
+    struct hf_id task;
+    struct hf_id agent;
+    uint64_t parent_capture;  /* 0: full */
+    uint64_t adopted_capture; /* of the given-up attempt whose packs it may take over; 0: none */
+    struct hf_id adopted_writer;
+    char member[HF_NAME_BYTES];
+    char member_state[HF_WORD_BYTES];   /* PRIMARY or SECONDARY, when it was chosen */
+    char reason[HF_RECORD_ERROR_BYTES]; /* why this member */
+    char description[HF_NAME_BYTES];
+    uint64_t created_s, finished_s;
+    uint64_t expires_s; /* 0: none planned */
+    bool keep;          /* doNotDelete */
+    bool encrypted;
+    /* From the manifest, once the agent is done. */
+    char fcv[HF_WORD_BYTES];
+    char server_version[HF_WORD_BYTES];
+    char engine[HF_WORD_BYTES];
+    struct hf_optime checkpoint, oplog_end, committed;
+    uint64_t files, bytes, new_bytes, stored_bytes, read_bytes;
+    uint64_t blocks_reused, blocks_new, blocks_zero, files_skipped;
+    /* The last verification. */
+    uint64_t verified_s; /* 0: never */
+    bool verified_ok;
+    char verified_level[HF_WORD_BYTES];
+    char verified_error[HF_RECORD_ERROR_BYTES];
+    char error_class[HF_WORD_BYTES];
+    char error[HF_RECORD_ERROR_BYTES];
+};
+
+enum hf_restore_state {
+    HF_RESTORE_IN_PROGRESS,
+    HF_RESTORE_FINISHED,
+    HF_RESTORE_BROKEN,
+    HF_RESTORE_KILLED
+};
+
+struct hf_restore_record {
+    struct hf_id id, snapshot, job, project, cluster;
+    struct hf_id agent, task;
+    enum hf_restore_state state;
+    char directory[HF_RECORD_PATH_BYTES];
+    uint64_t created_s, finished_s;
+    uint64_t files, bytes;
+    char error_class[HF_WORD_BYTES];
+    char error[HF_RECORD_ERROR_BYTES];
+};
+
+enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE, HF_TASK_VERIFY };
+enum hf_task_state {
+    HF_TASK_WAITING,   /* given in every poll until the agent names it as running */
+    HF_TASK_RUNNING,   /* named by the agent */
+    HF_TASK_FINISHING, /* the agent is done, the server is at its own steps */
+    HF_TASK_ENDED,
+};
+
+struct hf_task_record {
+    struct hf_id id, project, job, agent;
+    struct hf_id snapshot; /* what is captured or read */
+    struct hf_id restore;
+    enum hf_task_kind kind;
+    enum hf_task_state state;
+    uint64_t attempt; /* fences: an answer that names another attempt is refused */
+    uint64_t created_s;
+    uint64_t seen_s; /* when a poll last named it, or it was made */
+    bool cancelled;  /* someone asked to stop it */
+    char error_class[HF_WORD_BYTES];
+    char error[HF_RECORD_ERROR_BYTES];
+};
+
+struct hf_agent_record {
+    struct hf_id id, project;
+    char host[HF_NAME_BYTES];
+    char release[HF_WORD_BYTES];
+    uint64_t created_s, seen_s;
+    char restore_root[HF_RECORD_PATH_BYTES]; /* below which it may restore; empty: it may not */
+};
+
+HF_MUST_CHECK struct hf_json *hf_cluster_record_encode(const struct hf_cluster_record *record);
+HF_MUST_CHECK enum hf_err hf_cluster_record_decode(const struct hf_json *json,
+                                                   struct hf_cluster_record *out,
+                                                   struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_job_record_encode(const struct hf_job_record *record);
+HF_MUST_CHECK enum hf_err hf_job_record_decode(const struct hf_json *json,
+                                               struct hf_job_record *out, struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_snapshot_record_encode(const struct hf_snapshot_record *record);
+HF_MUST_CHECK enum hf_err hf_snapshot_record_decode(const struct hf_json *json,
+                                                    struct hf_snapshot_record *out,
+                                                    struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_restore_record_encode(const struct hf_restore_record *record);
+HF_MUST_CHECK enum hf_err hf_restore_record_decode(const struct hf_json *json,
+                                                   struct hf_restore_record *out,
+                                                   struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_task_record_encode(const struct hf_task_record *record);
+HF_MUST_CHECK enum hf_err hf_task_record_decode(const struct hf_json *json,
+                                                struct hf_task_record *out, struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_agent_record_encode(const struct hf_agent_record *record);
+HF_MUST_CHECK enum hf_err hf_agent_record_decode(const struct hf_json *json,
+                                                 struct hf_agent_record *out, struct hf_error *err);
+
+const char *hf_job_state_word(enum hf_job_state state);
+const char *hf_snapshot_state_word(enum hf_snapshot_state state);
+const char *hf_restore_state_word(enum hf_restore_state state);
+const char *hf_task_kind_word(enum hf_task_kind kind);
+const char *hf_task_state_word(enum hf_task_state state);
+
+#endif
