@@ -27,7 +27,7 @@ static const char *const job_states[] = {"INACTIVE", "PROVISIONING", "STARTED",
 static const char *const snapshot_states[] = {"IN_PROGRESS", "COMPLETE", "FAILED",
                                               "ABANDONED",   "EXPIRED",  NULL};
 static const char *const restore_states[] = {"IN_PROGRESS", "FINISHED", "BROKEN", "KILLED", NULL};
-static const char *const task_kinds[] = {"CAPTURE", "RESTORE", "VERIFY", NULL};
+static const char *const task_kinds[] = {"CAPTURE", "RESTORE", NULL};
 static const char *const task_states[] = {"WAITING", "RUNNING", "FINISHING", "ENDED", NULL};
 
 #define RECORD(word, type, table)                                                                  \
@@ -154,7 +154,7 @@ static const struct hf_field task_fields[] = {
     HF_FIELDS_ID(R, restore, "restoreId", false),
     HF_FIELDS_WORD(R, kind, "kind", task_kinds),
     HF_FIELDS_WORD(R, state, "state", task_states),
-    HF_FIELDS_U64(R, attempt, "attempt"),
+    HF_FIELDS_ID(R, attempt, "attempt", true),
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_U64(R, seen_s, "seenS"),
     HF_FIELDS_BOOL(R, cancelled, "cancelled"),

@@ -17,6 +17,7 @@
 #include "codec/json.h"
 #include "format/ids.h"
 #include "format/manifest.h"
+#include "format/message.h"
 
 /* The kinds of the catalog, for opening it, and their names. */
 extern const struct hf_catalog_kind hf_backup_kinds[];
@@ -124,7 +125,6 @@ struct hf_restore_record {
     char error[HF_RECORD_ERROR_BYTES];
 };
 
-enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE, HF_TASK_VERIFY };
 enum hf_task_state {
     HF_TASK_WAITING,   /* given in every poll until the agent names it as running */
     HF_TASK_RUNNING,   /* named by the agent */
@@ -138,7 +138,7 @@ struct hf_task_record {
     struct hf_id restore;
     enum hf_task_kind kind;
     enum hf_task_state state;
-    uint64_t attempt; /* fences: an answer that names another attempt is refused */
+    struct hf_id attempt; /* fences: a call that names another attempt is refused */
     uint64_t created_s;
     uint64_t seen_s; /* when a poll last named it, or it was made */
     bool cancelled;  /* someone asked to stop it */
