@@ -49,9 +49,9 @@ HF_MUST_CHECK enum hf_err hf_url_target_parse(struct hf_url_target *target, stru
                                               struct hf_error *err);
 void hf_url_target_fini(struct hf_url_target *target);
 HF_CLEANUP_DEFINE_VALUE(hf_url_target_fini, struct hf_url_target)
-/* The value; NULL when absent. INVALID through hf_url_target_once when it came twice. */
+/* The value; NULL when absent. */
 const char *hf_url_target_parameter(const struct hf_url_target *target, const char *name);
-/* *value NULL when absent; INVALID "query parameter pageNum is given twice". */
+/* *value NULL when absent; INVALID "query parameter pageNum is given 2 times". */
 HF_MUST_CHECK enum hf_err hf_url_target_once(const struct hf_url_target *target, const char *name,
                                              const char **value, struct hf_error *err);
 
