@@ -135,7 +135,7 @@ struct hf_mongo_facts {
 /*
  * hello, buildInfo, getParameter, serverStatus, getCmdLineOpts. A refused right that the check
  * below needs is DENIED and names command and role; one that only costs comfort (getCmdLineOpts,
- * cursorTimeoutMillis) goes to `missing`. Fill with hf_mongo_facts_fini also after success.
+ * cursorTimeoutMillis) goes to `missing`. After success the caller ends it with hf_mongo_facts_fini; after a failure *out is empty.
  */
 HF_MUST_CHECK enum hf_err hf_mongo_facts_read(struct hf_mongo_client *client,
                                               struct hf_mongo_facts *out, struct hf_error *err);
@@ -143,9 +143,9 @@ void hf_mongo_facts_fini(struct hf_mongo_facts *facts);
 HF_CLEANUP_DEFINE_VALUE(hf_mongo_facts_fini, struct hf_mongo_facts)
 
 /*
- * Can this server give a backup cursor? Refused by name, UNSUPPORTED: mongos, standalone, not
- * initiated, arbiter, another engine, an edition or version without the stage, FCV below 4.2.
- * CONFLICT: neither primary nor secondary just now. BUSY: a backup cursor is open already.
+ * Can this server give a backup cursor? Refused by name, UNSUPPORTED: mongos, standalone, not initiated, arbiter,
+ * another engine, an edition or version without the stage, FCV below 4.2. CONFLICT: neither primary nor secondary just
+ * now. A cursor that is open already is no reason to refuse: hf_mongo_backup_open waits for its end.
  */
 HF_MUST_CHECK enum hf_err hf_mongo_backup_check(const struct hf_mongo_facts *facts,
                                                 struct hf_error *err);
