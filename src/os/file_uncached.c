@@ -25,7 +25,9 @@
 #define WINDOW_BYTES (UINT64_C(4) << 20)
 #define SMALLEST_PAGE 4096
 /* Windows remembered per file beyond those that are being read: readers at several places. */
-#define KEPT_WINDOWS 8
+#define KEPT_WINDOWS 32
+/* Windows looked at ahead of a reader: more than the readahead that disks are usually set to (up to 8 MiB). */
+#define WINDOWS_AHEAD 4
 
 struct hf_file_window {
     struct hf_file_window *next; /* owned */
@@ -34,6 +36,7 @@ struct hf_file_window {
     uint64_t read_bytes;
     uint64_t used_at; /* tick of the last use */
     unsigned readers;
+    bool entered; /* false: only looked at, ahead of a reader */
     bool all_resident;
     uint8_t resident[WINDOW_BYTES /
                      SMALLEST_PAGE]; /* lowest bit, one byte per page, as mincore gives it */
@@ -139,35 +142,58 @@ static struct hf_file_window *find_locked(struct hf_file *file, uint64_t index)
     return w;
 }
 
-/* The window with one more reader; *is_new when this reader is its first. NULL on no memory. */
-static struct hf_file_window *enter_window(struct hf_file *file, uint64_t index, bool *is_new)
+/* The window, looked at now if it was not yet; NULL on no memory. *given_up is the caller's to give
+ * back. */
+static struct hf_file_window *look_locked(struct hf_file *file, uint64_t index,
+                                          struct hf_file_window **given_up)
 {
-    struct hf_file_window *given_up = NULL;
-    struct hf_file_window *window;
+    struct hf_file_window *window = find_locked(file, index);
+    if (window == NULL) {
+        *given_up = take_oldest_locked(file);
+        window = hf_alloc_zero(sizeof *window);
+        if (window == NULL) {
+            return NULL;
+        }
+        window->index = index;
+        /* A question to the kernel, not I/O; nobody may read here before the answer. */
+        look_at_cache(file, window);
+        window->next = file->windows;
+        file->windows = window;
+        file->window_count++;
+    }
+    window->used_at = ++file->tick;
+    return window;
+}
+
+/*
+ * The window with one more reader; *is_first when nobody read in it before. NULL on no memory. The
+ * next window is looked at too: a page that the owner's readahead marked starts a readahead when we
+ * touch it, and that may reach there.
+ */
+static struct hf_file_window *enter_window(struct hf_file *file, uint64_t index, bool *is_first)
+{
+    struct hf_file_window *given_up[1 + WINDOWS_AHEAD] = {NULL};
 
     hf_mutex_lock(&file->mutex);
-    window = find_locked(file, index);
-    *is_new = window == NULL;
-    if (window == NULL) {
-        given_up = take_oldest_locked(file);
-        window = hf_alloc_zero(sizeof *window);
-        if (window != NULL) {
-            window->index = index;
-            /* A question to the kernel, not I/O; nobody may read here before the answer. */
-            look_at_cache(file, window);
-            window->next = file->windows;
-            file->windows = window;
-            file->window_count++;
+    struct hf_file_window *window = look_locked(file, index, &given_up[0]);
+    if (window != NULL) {
+        *is_first = !window->entered;
+        window->entered = true;
+        window->readers++;
+        struct hf_file_window *ahead = window;
+        for (size_t i = 1;
+             i <= WINDOWS_AHEAD && *is_first && ahead != NULL && ahead->size_bytes == WINDOW_BYTES;
+             i++) {
+            /* Out of memory it is left out: a little may stay cached. */
+            ahead = look_locked(file, index + i, &given_up[i]);
         }
     }
-    if (window != NULL) {
-        window->readers++;
-        window->used_at = ++file->tick;
-    }
     hf_mutex_unlock(&file->mutex);
-    if (given_up != NULL) {
-        give_back(file, given_up);
-        hf_free(given_up);
+    for (size_t i = 0; i < HF_ARRAY_LEN(given_up); i++) {
+        if (given_up[i] != NULL) {
+            give_back(file, given_up[i]);
+            hf_free(given_up[i]);
+        }
     }
     return window;
 }
@@ -191,12 +217,12 @@ static void leave_window(struct hf_file *file, struct hf_file_window *window, si
 static enum hf_err read_in_window(struct hf_file *file, uint64_t offset, uint8_t *out, size_t len,
                                   size_t *got, struct hf_error *err)
 {
-    bool is_new;
-    struct hf_file_window *window = enter_window(file, offset / WINDOW_BYTES, &is_new);
+    bool is_first;
+    struct hf_file_window *window = enter_window(file, offset / WINDOW_BYTES, &is_first);
     if (window == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "read %s", file->path);
     }
-    if (is_new && offset % WINDOW_BYTES == 0 && !window->all_resident) {
+    if (is_first && offset % WINDOW_BYTES == 0 && !window->all_resident) {
         (void)posix_fadvise(file->fd, (off_t)offset, (off_t)window->size_bytes,
                             POSIX_FADV_WILLNEED);
     }
