@@ -331,7 +331,7 @@ static enum hf_err build_headers(struct exchange *exchange, struct hf_error *err
 
     /* A server that wants to refuse a body says so while it arrives; waiting for "continue" would cost
      * a round trip, or a second where the server does not know it. */
-    bool added = add_header(exchange, "Expect:") && add_header(exchange, "Content-Type:") &&
+    bool added = add_header(exchange, "Expect:") &&
                  (authorization == NULL || add_header(exchange, authorization));
     for (size_t i = 0; added && i < call->header_count; i++) {
         const struct hf_http_header *header = &call->headers[i];
