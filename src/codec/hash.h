@@ -29,7 +29,7 @@ void hf_hmac_update(struct hf_hmac *hmac, struct hf_bytes piece);
 void hf_hmac_end(struct hf_hmac *hmac, struct hf_hash *out);
 
 void hf_sha256(struct hf_bytes content, struct hf_hash *out);
-/* Incremental SHA-256 for files. */
+/* Incremental SHA-256 for files. After _end it begins anew. */
 struct hf_sha256;
 HF_MUST_CHECK struct hf_sha256 *hf_sha256_create(void);
 void hf_sha256_update(struct hf_sha256 *state, struct hf_bytes piece);
@@ -38,7 +38,7 @@ void hf_sha256_destroy(struct hf_sha256 *state);
 HF_CLEANUP_DEFINE(hf_sha256_destroy, struct hf_sha256 *)
 
 uint64_t hf_xxh3(struct hf_bytes content);
-/* XXH3 over pieces. */
+/* XXH3 (64 bits, seed 0) over pieces. After _end it begins anew. */
 struct hf_xxh3;
 HF_MUST_CHECK struct hf_xxh3 *hf_xxh3_create(void);
 void hf_xxh3_update(struct hf_xxh3 *state, struct hf_bytes piece);

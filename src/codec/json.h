@@ -3,7 +3,10 @@
  * JSON values. Nothing outside this file sees the library that does the work.
  *
  * Integers are signed 64-bit. Building functions return NULL, or do nothing and remember it, when memory runs out:
- * hf_json_encode then fails with NO_MEMORY, so a builder checks once.
+ * hf_json_encode then fails with NO_MEMORY, so a builder checks once. Building on a NULL value does nothing; building
+ * members on what is no object, or elements on what is no array, is a bug and stops the program: check what came from
+ * outside with hf_json_type or a `need` first. What is not UTF-8, and NUL, becomes U+FFFD in a text or key: exact bytes
+ * go through base64.
  */
 #ifndef HF_CODEC_JSON_H
 #define HF_CODEC_JSON_H
@@ -27,16 +30,19 @@ enum hf_json_type {
     HF_JSON_OBJECT,
 };
 
-/* Depth at most 64, text at most max bytes, duplicate keys refused: INVALID with line and column. */
+/*
+ * Any value of RFC 8259. LIMIT for more than max bytes; INVALID with line and column for what is not JSON, more than 64
+ * levels, a key twice, an integer beyond 64 bits, a NUL in a text.
+ */
 HF_MUST_CHECK enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out, struct hf_error *err);
-/* Keys sorted. indent: 0 for one line, else spaces per level. */
+/* Appends to out, or leaves it as it was. Keys sorted by bytes. indent: 0 for one line, else spaces per level. */
 HF_MUST_CHECK enum hf_err hf_json_encode(const struct hf_json *value, unsigned indent, struct hf_buf *out,
                                          struct hf_error *err);
 void hf_json_drop(struct hf_json *value);
 HF_CLEANUP_DEFINE(hf_json_drop, struct hf_json *)
 /* Another reference to the same value. */
 struct hf_json *hf_json_hold(struct hf_json *value);
-/* Deep. */
+/* Deep. NULL on no memory, also where it ran out while value was built. */
 HF_MUST_CHECK struct hf_json *hf_json_copy(const struct hf_json *value);
 
 enum hf_json_type hf_json_type(const struct hf_json *value);
@@ -49,7 +55,7 @@ void hf_json_set_text(struct hf_json *object, const char *key, const char *text)
 void hf_json_set_str(struct hf_json *object, const char *key, struct hf_str text);
 void hf_json_set_integer(struct hf_json *object, const char *key, int64_t value);
 void hf_json_set_u64(struct hf_json *object, const char *key, uint64_t value); /* above INT64_MAX: clamped */
-void hf_json_set_real(struct hf_json *object, const char *key, double value);
+void hf_json_set_real(struct hf_json *object, const char *key, double value); /* not finite: null */
 void hf_json_set_bool(struct hf_json *object, const char *key, bool value);
 void hf_json_set_null(struct hf_json *object, const char *key);
 /* Takes the reference to value, also on failure. */
@@ -64,7 +70,7 @@ struct hf_json *hf_json_get(const struct hf_json *object, const char *key);
 const char *hf_json_get_text(const struct hf_json *object, const char *key);
 struct hf_json *hf_json_get_object(const struct hf_json *object, const char *key);
 struct hf_json *hf_json_get_array(const struct hf_json *object, const char *key);
-/* The value, or fallback when missing or of another type. */
+/* The value, or fallback when missing or of another type (get_real takes integers, get_u64 no negative ones). */
 int64_t hf_json_get_integer(const struct hf_json *object, const char *key, int64_t fallback);
 uint64_t hf_json_get_u64(const struct hf_json *object, const char *key, uint64_t fallback);
 double hf_json_get_real(const struct hf_json *object, const char *key, double fallback);
