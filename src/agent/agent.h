@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent: it registers at the server, watches the members on its host, and carries out the tasks that it is given.
+ * It calls the server, the server never calls it (docs/format/agent-protocol.md).
+ */
+#ifndef HF_AGENT_AGENT_H
+#define HF_AGENT_AGENT_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+struct hf_agent_options {
+    const char *server_url;
+    const char *key_file; /* holds the agent key: one line */
+    const char *ca_file;  /* PEM; may be NULL */
+    const char *state_dir;
+    const char *seeds; /* mongodb:// URI or "host:port,host:port" */
+    const char *const
+        *members; /* "host:port": only these; NULL or empty: those of the seeds that are here */
+    size_t member_count;
+    const char *user;          /* may be NULL: the URI's */
+    const char *password_file; /* may be NULL */
+    const char *restore_root;  /* may be NULL: no restores here */
+    unsigned workers;          /* 0: one a core */
+    uint64_t rate_bytes_s;     /* of reading; 0: no limit */
+    uint64_t watch_ms;         /* how often the members are asked; 0: 5,000 */
+    struct hf_log *log;        /* borrowed */
+    /* Called once, after the first registration, with a text for people. May be NULL. */
+    void (*ready)(const char *text);
+};
+
+/*
+ * Runs until cancelled: OK then, with every cursor closed and every task told off. CONFLICT when another agent uses the
+ * state directory or serves a member; UNAUTHENTICATED when the server does not know the key. A server that cannot be
+ * reached is waited for.
+ */
+HF_MUST_CHECK enum hf_err hf_agent_run(const struct hf_agent_options *options,
+                                       const struct hf_cancel *cancel, struct hf_error *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two kinds of work an agent does, each a function from a task to the message that ends it.
+ */
+#ifndef HF_AGENT_TASK_H
+#define HF_AGENT_TASK_H
+
+#include "agent/state.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/secret.h"
+#include "base/thread.h"
+#include "format/message.h"
+#include "mongo/client.h"
+
+/* What every task of an agent works with; borrowed, outlives the task. */
+struct hf_agent_context {
+    const char *server_url;
+    const char *ca_file;
+    const struct hf_secret *bearer;
+    const char *restore_root; /* NULL: none */
+    struct hf_mongo_options mongo;
+    struct hf_agent_state *state;
+    struct hf_log *log;
+    unsigned workers;
+    uint64_t rate_bytes_s;
+};
+
+struct hf_agent_work {
+    const struct hf_agent_context *context;
+    const struct hf_task *task;
+    struct hf_progress *progress;
+    const struct hf_cancel *cancel;
+};
+
+/*
+ * Opens the cursor, captures, waits for oplogEnd to be committed, closes. On success *finish has facts, root and
+ * adopted; else the error says what failed, and no cursor of ours is open as far as the member can be reached.
+ */
+HF_MUST_CHECK enum hf_err hf_agent_capture(const struct hf_agent_work *work,
+                                           struct hf_msg_finish *finish, struct hf_error *err);
+/* Restores into task->restore.directory, which must lie below context->restore_root. */
+HF_MUST_CHECK enum hf_err hf_agent_restore(const struct hf_agent_work *work,
+                                           struct hf_msg_finish *finish, struct hf_error *err);
+
+/*
+ * Closes the cursors that an earlier life of this agent left open, and forgets their notes. A member that does not
+ * answer keeps its note (its server closes the cursor by itself in time). Nobody else's cursor is touched.
+ */
+void hf_agent_close_leftovers(const struct hf_agent_context *context);
+
+/* DENIED, INVALID: the directory is not below root (symbolic links resolved), or not absolute. For tests and the task. */
+HF_MUST_CHECK enum hf_err hf_agent_check_directory(const char *root, const char *directory,
+                                                   struct hf_error *err);
+
+#endif
