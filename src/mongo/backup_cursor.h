@@ -90,8 +90,10 @@ HF_MUST_CHECK enum hf_err hf_mongo_backup_extend(struct hf_mongo_backup *backup,
                                                  struct hf_mongo_backup_names *out,
                                                  struct hf_error *err);
 
-/* Stops the thread, closes the cursor, checks that the server says so. LOST when it was gone
- * before. Twice is fine. */
+/*
+ * Stops the thread, closes the cursor, checks that the server says so. LOST when it was gone before. When the server
+ * cannot be reached: UNAVAILABLE, the cursor may be open still; the noted session id finds it later. Twice is fine.
+ */
 HF_MUST_CHECK enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup,
                                                 struct hf_error *err);
 /* Closes if still open (a failure is logged), frees. NULL does nothing. */

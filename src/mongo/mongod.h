@@ -14,20 +14,17 @@ struct hf_mongod;
 struct hf_mongod_options {
     const char *program;  /* path of mongod, or of an executable that takes the same options */
     const char *dbpath;   /* made when missing */
-    const char *log_path; /* default: <dbpath>/mongod.log */
+    const char *log_path; /* default: <dbpath>.log, beside the directory */
     const char *host;     /* to listen on and to call; default 127.0.0.1 */
     uint16_t port;        /* 0: a free one */
     const char *repl_set; /* --replSet; NULL: standalone */
     const char *key_file; /* --keyFile */
     const char *const *parameters; /* "ttlMonitorEnabled=false", NULL at the end; may be NULL */
     const char *const *arguments;  /* further ones, as they are, NULL at the end; may be NULL */
+    bool for_looking; /* at a restored copy (observed 3): no TTL deletes, no session refresh */
     uint32_t start_limit_ms; /* until it answers hello; default 120,000 (recovery takes time) */
     bool outlive_parent;     /* default: killed when the thread that started it goes */
 };
-
-/* As a look at a restored copy wants it (observed 3): no TTL deletes, no session refresh. NULL at
- * the end. */
-extern const char *const hf_mongod_look_parameters[];
 
 /* Starts it and waits until it answers hello. When it dies the error has its exit code and the end
  * of its log. */

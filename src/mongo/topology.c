@@ -360,13 +360,15 @@ enum hf_err hf_mongo_set_read(struct hf_mongo_client *client, struct hf_mongo_se
 /* What nobody answering means: one that answered and refused says more than one that was silent. */
 static void keep_worst(struct hf_error *all, const struct hf_error *one)
 {
-    size_t len = strlen(all->message);
+    struct hf_error before = *all;
+    bool says_more = hf_err_retry(before.code) && !hf_err_retry(one->code);
 
-    if (all->code == HF_ERR_OK || (hf_err_retry(all->code) && !hf_err_retry(one->code))) {
-        all->code = one->code;
+    if (before.code == HF_ERR_OK) {
+        *all = *one;
+    } else {
+        (void)hf_fail(all, says_more ? one->code : before.code, "%s; %s", before.message,
+                      one->message);
     }
-    (void)snprintf(all->message + len, sizeof all->message - len, "%s%s", len > 0 ? "; " : "",
-                   one->message);
 }
 
 enum hf_err hf_mongo_set_find(const char *seeds, const struct hf_mongo_options *options,
