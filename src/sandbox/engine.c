@@ -1,0 +1,643 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The engine's life: opening and closing the data directory, sessions, times, flushes, checkpoints.
+ *
+ * It must not know what is in a document, nor why this node may write. One thread, the keeper, flushes the journal ten
+ * times a second, takes the checkpoints, removes dropped tables and keeps the oplog within its cap.
+ */
+#include "sandbox/engine.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "os/clock.h"
+#include "os/fs.h"
+#include "sandbox/engine_internal.h"
+
+#define DEFAULT_CACHE_BYTES ((uint64_t)256 << 20)
+#define DEFAULT_LOG_FILE_BYTES ((uint64_t)32 << 20)
+#define KEEPER_TICK_MS 100
+#define CAP_EVERY_MS 1000
+
+enum hf_err hf_sandbox_wt_fail(struct hf_error *err, int code, const char *what)
+{
+    enum hf_err class = HF_ERR_IO;
+
+    if (code == WT_ROLLBACK || code == EBUSY) {
+        class = HF_ERR_CONFLICT;
+    } else if (code == WT_DUPLICATE_KEY || code == EEXIST) {
+        class = HF_ERR_EXISTS;
+    } else if (code == WT_NOTFOUND || code == ENOENT) {
+        class = HF_ERR_NOT_FOUND;
+    } else if (code == ENOSPC) {
+        class = HF_ERR_NO_SPACE;
+    } else if (code == EINVAL) {
+        class = HF_ERR_INTERNAL;
+    }
+    return hf_fail(err, class, "%s: %s", what, wiredtiger_strerror(code));
+}
+
+/* ---- Sessions ---- */
+
+enum hf_err hf_sandbox_session_take(struct hf_sandbox_engine *engine, WT_SESSION **out,
+                                    struct hf_error *err)
+{
+    int code;
+
+    hf_mutex_lock(&engine->state);
+    if (engine->idle_count > 0) {
+        *out = engine->idle_sessions[--engine->idle_count];
+        hf_mutex_unlock(&engine->state);
+        return HF_ERR_OK;
+    }
+    hf_mutex_unlock(&engine->state);
+    code = engine->connection->open_session(engine->connection, NULL, "isolation=snapshot", out);
+    return code == 0 ? HF_ERR_OK : hf_sandbox_wt_fail(err, code, "open a session");
+}
+
+void hf_sandbox_session_give(struct hf_sandbox_engine *engine, WT_SESSION *session)
+{
+    bool kept = false;
+
+    hf_mutex_lock(&engine->state);
+    if (HF_SANDBOX_ROOM(engine->idle_sessions, engine->idle_count, engine->idle_capacity)) {
+        engine->idle_sessions[engine->idle_count++] = session;
+        kept = true;
+    }
+    hf_mutex_unlock(&engine->state);
+    if (!kept) {
+        (void)session->close(session, NULL);
+    }
+}
+
+/* ---- Times ---- */
+
+void hf_sandbox_engine_set_role(struct hf_sandbox_engine *engine, bool accepts_writes, int64_t term)
+{
+    HF_LOCKED(&engine->state);
+    while (engine->oplog_held) {
+        hf_cond_wait(&engine->oplog_free, &engine->state);
+    }
+    engine->accepts_writes = accepts_writes && !engine->read_only;
+    engine->term = term;
+    hf_cond_broadcast(&engine->grown);
+}
+
+static enum hf_err set_stable_locked(struct hf_sandbox_engine *engine, uint64_t ts,
+                                     struct hf_error *err)
+{
+    char config[96];
+    int code;
+
+    (void)snprintf(config, sizeof config, "stable_timestamp=%" PRIx64 ",oldest_timestamp=%" PRIx64,
+                   ts, ts);
+    code = engine->connection->set_timestamp(engine->connection, config);
+    if (code != 0) {
+        return hf_sandbox_wt_fail(err, code, "set the stable time");
+    }
+    engine->stable_ts = ts;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_sandbox_engine_set_stable(struct hf_sandbox_engine *engine, uint64_t ts,
+                                         struct hf_error *err)
+{
+    HF_LOCKED(&engine->state);
+    return set_stable_locked(engine, ts, err);
+}
+
+void hf_sandbox_engine_set_majority(struct hf_sandbox_engine *engine,
+                                    struct hf_sandbox_optime majority)
+{
+    struct hf_error err;
+
+    HF_LOCKED(&engine->state);
+    if (majority.ts > engine->applied.ts) {
+        majority = engine->applied;
+    }
+    if (majority.ts <= engine->majority.ts) {
+        return;
+    }
+    engine->majority = majority;
+    if (majority.ts > engine->stable_ts &&
+        set_stable_locked(engine, majority.ts, &err) != HF_ERR_OK) {
+        hf_log_error(engine->log, "engine.stable_failed", HF_STR("error", err.message));
+    }
+    hf_cond_broadcast(&engine->grown);
+}
+
+struct hf_sandbox_optime hf_sandbox_engine_applied(struct hf_sandbox_engine *engine)
+{
+    HF_LOCKED(&engine->state);
+    return engine->applied;
+}
+
+struct hf_sandbox_optime hf_sandbox_engine_durable(struct hf_sandbox_engine *engine)
+{
+    HF_LOCKED(&engine->state);
+    return engine->durable;
+}
+
+struct hf_sandbox_optime hf_sandbox_engine_majority(struct hf_sandbox_engine *engine)
+{
+    HF_LOCKED(&engine->state);
+    return engine->majority;
+}
+
+int64_t hf_sandbox_engine_applied_wall(struct hf_sandbox_engine *engine)
+{
+    HF_LOCKED(&engine->state);
+    return engine->applied_wall;
+}
+
+bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t after_ts,
+                                  uint64_t known_majority_ts, uint64_t timeout_ms,
+                                  const struct hf_cancel *cancel)
+{
+    uint64_t deadline = hf_clock_mono_ms() + timeout_ms;
+
+    HF_LOCKED(&engine->state);
+    for (;;) {
+        uint64_t now = hf_clock_mono_ms();
+
+        if (engine->applied.ts > after_ts || engine->majority.ts > known_majority_ts) {
+            return true;
+        }
+        if (now >= deadline || hf_cancel_requested(cancel)) {
+            return false;
+        }
+        /* Cancellation does not signal: look at it now and then. */
+        (void)hf_cond_wait_for(&engine->grown, &engine->state,
+                               deadline - now < 50 ? deadline - now : 50);
+    }
+}
+
+/* ---- Flushes and checkpoints ---- */
+
+/* A primary notes up to where its oplog is whole before it makes it durable: what a crash leaves after that is cut. */
+static enum hf_err flush_now(struct hf_sandbox_engine *engine, struct hf_sandbox_optime upto,
+                             bool note, struct hf_error *err)
+{
+    WT_SESSION *session;
+    int code;
+
+    if (note && hf_sandbox_local_set_truncate_after(engine, upto.ts, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    code = session->log_flush(session, "sync=on");
+    hf_sandbox_session_give(engine, session);
+    return code == 0 ? HF_ERR_OK : hf_sandbox_wt_fail(err, code, "flush the journal");
+}
+
+/* A flush under way may have begun before the caller's write: only one that begins later counts for him. */
+enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    uint64_t wanted;
+
+    hf_error_clear(err);
+    hf_mutex_lock(&engine->state);
+    wanted = engine->flush_begun + 1;
+    while (engine->flush_done < wanted && err->code == HF_ERR_OK) {
+        struct hf_sandbox_optime upto = engine->applied;
+        uint64_t mine;
+        bool note;
+
+        if (engine->flushing) {
+            hf_cond_wait(&engine->flushed, &engine->state);
+            continue;
+        }
+        engine->flushing = true;
+        mine = ++engine->flush_begun;
+        note = engine->accepts_writes && engine->oplog != NULL && engine->fsync_locks == 0 &&
+               upto.ts > engine->durable.ts;
+        hf_mutex_unlock(&engine->state);
+        (void)flush_now(engine, upto, note, err);
+        hf_mutex_lock(&engine->state);
+        engine->flushing = false;
+        if (err->code == HF_ERR_OK) {
+            engine->flush_done = mine;
+            engine->durable = upto.ts > engine->durable.ts ? upto : engine->durable;
+        }
+        hf_cond_broadcast(&engine->flushed);
+        hf_cond_broadcast(&engine->grown);
+    }
+    hf_mutex_unlock(&engine->state);
+    return err->code;
+}
+
+static enum hf_err checkpoint_locked(struct hf_sandbox_engine *engine, bool stable,
+                                     struct hf_error *err)
+{
+    WT_SESSION *session;
+    char text[32] = "0";
+    int code;
+
+    if (hf_sandbox_sizes_store(engine, err) != HF_ERR_OK ||
+        hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    code = session->checkpoint(session, stable ? "use_timestamp=true" : "use_timestamp=false");
+    hf_sandbox_session_give(engine, session);
+    if (code != 0) {
+        return hf_sandbox_wt_fail(err, code, "checkpoint");
+    }
+    code = engine->connection->query_timestamp(engine->connection, text, "get=last_checkpoint");
+    hf_mutex_lock(&engine->state);
+    engine->checkpoint_ts = code == 0 ? strtoull(text, NULL, 16) : 0;
+    hf_mutex_unlock(&engine->state);
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_sandbox_engine_checkpoint(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    hf_mutex_lock(&engine->checkpoint);
+    hf_error_clear(err);
+    (void)checkpoint_locked(engine, true, err);
+    hf_mutex_unlock(&engine->checkpoint);
+    if (err->code == HF_ERR_OK) {
+        hf_sandbox_drop_pending(engine);
+    }
+    return err->code;
+}
+
+/* Things to do now and then; true when it is time to end. */
+static bool keep_once(struct hf_sandbox_engine *engine, uint64_t *next_checkpoint,
+                      uint64_t *next_cap)
+{
+    struct hf_error err;
+    uint64_t now = hf_clock_mono_ms();
+    bool behind;
+
+    hf_mutex_lock(&engine->state);
+    if (!engine->stopping) {
+        (void)hf_cond_wait_for(&engine->tick, &engine->state, KEEPER_TICK_MS);
+    }
+    if (engine->stopping) {
+        hf_mutex_unlock(&engine->state);
+        return true;
+    }
+    behind = engine->applied.ts > engine->durable.ts;
+    hf_mutex_unlock(&engine->state);
+    hf_error_clear(&err);
+    if (behind) {
+        hf_sandbox_ignore(hf_sandbox_engine_flush(engine, &err));
+    }
+    if (err.code == HF_ERR_OK && *next_checkpoint != 0 && now >= *next_checkpoint) {
+        *next_checkpoint = now + engine->options.checkpoint_every_ms;
+        hf_sandbox_ignore(hf_sandbox_engine_checkpoint(engine, &err));
+    }
+    if (err.code == HF_ERR_OK && now >= *next_cap) {
+        *next_cap = now + CAP_EVERY_MS;
+        hf_sandbox_ignore(hf_sandbox_oplog_keep_cap(engine, &err));
+    }
+    if (err.code != HF_ERR_OK && err.code != HF_ERR_CONFLICT) {
+        hf_log_error(engine->log, "engine.keeper_failed", HF_STR("error", err.message));
+    }
+    return false;
+}
+
+static void keeper_run(void *argument)
+{
+    struct hf_sandbox_engine *engine = argument;
+    uint64_t now = hf_clock_mono_ms();
+    uint64_t every = engine->options.checkpoint_every_ms;
+    uint64_t next_checkpoint = every == 0 ? 0 : now + every;
+    uint64_t next_cap = now + CAP_EVERY_MS;
+
+    while (!keep_once(engine, &next_checkpoint, &next_cap)) {
+    }
+}
+
+/* ---- fsync lock ---- */
+
+int32_t hf_sandbox_engine_fsync_lock(struct hf_sandbox_engine *engine, int64_t *count,
+                                     struct hf_sandbox_refusal *no)
+{
+    struct hf_error err;
+
+    if (hf_sandbox_backup_is_open(engine)) {
+        return hf_sandbox_refuse(
+            no, 50884, "The existing backup cursor must be closed before fsyncLock can succeed.");
+    }
+    hf_mutex_lock(&engine->state);
+    engine->fsync_locks++;
+    while (engine->writers > 0) {
+        hf_cond_wait(&engine->writers_gone, &engine->state);
+    }
+    *count = engine->fsync_locks;
+    hf_mutex_unlock(&engine->state);
+    if (hf_sandbox_engine_flush(engine, &err) != HF_ERR_OK ||
+        hf_sandbox_engine_checkpoint(engine, &err) != HF_ERR_OK) {
+        (void)hf_sandbox_engine_fsync_unlock(engine, count, no);
+        return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%s", err.message);
+    }
+    return 0;
+}
+
+int32_t hf_sandbox_engine_fsync_unlock(struct hf_sandbox_engine *engine, int64_t *count,
+                                       struct hf_sandbox_refusal *no)
+{
+    HF_LOCKED(&engine->state);
+    if (engine->fsync_locks == 0) {
+        return hf_sandbox_refuse(no, -1, "fsyncUnlock called when not locked");
+    }
+    *count = --engine->fsync_locks;
+    hf_cond_broadcast(&engine->writers_gone);
+    return 0;
+}
+
+bool hf_sandbox_engine_fsync_locked(struct hf_sandbox_engine *engine)
+{
+    HF_LOCKED(&engine->state);
+    return engine->fsync_locks > 0;
+}
+
+/* ---- Facts ---- */
+
+bool hf_sandbox_engine_read_only(const struct hf_sandbox_engine *engine)
+{
+    return engine->read_only;
+}
+
+bool hf_sandbox_engine_replicated(const struct hf_sandbox_engine *engine)
+{
+    return engine->options.replicated;
+}
+
+const char *hf_sandbox_engine_dbpath(const struct hf_sandbox_engine *engine)
+{
+    return engine->dbpath;
+}
+
+void hf_sandbox_engine_status(struct hf_sandbox_engine *engine,
+                              struct hf_sandbox_engine_status *out)
+{
+    hf_mutex_lock(&engine->checkpoint);
+    out->backup_open = engine->backup.open;
+    out->oldest_required_ts = engine->backup.open ? engine->backup.pinned_ts : 0;
+    hf_mutex_unlock(&engine->checkpoint);
+    hf_mutex_lock(&engine->catalog);
+    out->drop_pending = engine->pending_count;
+    hf_mutex_unlock(&engine->catalog);
+    hf_mutex_lock(&engine->state);
+    out->stable_checkpoint_ts = engine->checkpoint_ts;
+    if (out->oldest_required_ts == 0) {
+        out->oldest_required_ts = engine->checkpoint_ts;
+    }
+    hf_mutex_unlock(&engine->state);
+}
+
+void hf_sandbox_uuid_make(uint8_t out[HF_SANDBOX_UUID_BYTES])
+{
+    hf_random_bytes(out, HF_SANDBOX_UUID_BYTES);
+    out[6] = (uint8_t)((out[6] & 0x0f) | 0x40);
+    out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
+}
+
+/* ---- Opening and closing ---- */
+
+static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int code, const char *message)
+{
+    struct hf_sandbox_engine *engine =
+        (struct hf_sandbox_engine *)((char *)handler - offsetof(struct hf_sandbox_engine, events));
+
+    (void)session;
+    hf_log_error(engine->log, "engine.wiredtiger", HF_STR("message", message));
+    if (code == WT_PANIC) {
+        abort(); /* the engine is beyond use; recovery is the next start */
+    }
+    return 0;
+}
+
+static int on_message(WT_EVENT_HANDLER *handler, WT_SESSION *session, const char *message)
+{
+    struct hf_sandbox_engine *engine =
+        (struct hf_sandbox_engine *)((char *)handler - offsetof(struct hf_sandbox_engine, events));
+
+    (void)session;
+    hf_log_debug(engine->log, "engine.wiredtiger", HF_STR("message", message));
+    return 0;
+}
+
+/* The lock file holds the pid while the server runs, and is empty after a clean stop. */
+static enum hf_err write_lock_file(struct hf_sandbox_engine *engine, bool running,
+                                   struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *path = hf_path_join(engine->dbpath, "mongod.lock");
+    struct hf_file *file;
+    char text[32];
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+
+    if (path == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "lock %s", engine->dbpath);
+    }
+    if (hf_file_open(path, HF_OPEN_WRITE, 0600, &file, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (hf_file_truncate(file, 0, err) != HF_ERR_OK ||
+        (running && hf_file_write_at(file, 0, hf_bytes_of(text, (size_t)len), err) != HF_ERR_OK) ||
+        hf_file_sync(file, err) != HF_ERR_OK) {
+        hf_file_drop(file);
+        return err->code;
+    }
+    return hf_file_close(file, err);
+}
+
+/* Written once, as mongod does: no backup cursor lists it. */
+static enum hf_err write_storage_bson(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *path = hf_path_join(engine->dbpath, "storage.bson");
+    bson_t doc = BSON_INITIALIZER;
+    bson_t storage;
+    bson_t options;
+
+    if (path == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "write storage.bson");
+    }
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&doc, "storage", &storage);
+    (void)BSON_APPEND_UTF8(&storage, "engine", "wiredTiger");
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&storage, "options", &options);
+    (void)BSON_APPEND_BOOL(&options, "directoryPerDB", false);
+    (void)BSON_APPEND_BOOL(&options, "directoryForIndexes", false);
+    (void)BSON_APPEND_BOOL(&options, "groupCollections", false);
+    (void)bson_append_document_end(&storage, &options);
+    (void)bson_append_document_end(&doc, &storage);
+    hf_error_clear(err);
+    if (hf_fs_publish_new(path, hf_bytes_of(bson_get_data(&doc), doc.len), 0600, err) ==
+        HF_ERR_EXISTS) {
+        hf_error_clear(err);
+    }
+    bson_destroy(&doc);
+    return err->code;
+}
+
+static enum hf_err open_directory(struct hf_sandbox_engine *engine, const char *dbpath,
+                                  struct hf_error *err)
+{
+    char *journal;
+
+    if (hf_path_real(dbpath, &engine->dbpath, err) != HF_ERR_OK) {
+        return hf_wrap(err, "data directory %s", dbpath);
+    }
+    HF_CLEANUP(hf_free) char *lock = hf_path_join(engine->dbpath, "mongod.lock");
+    if (lock == NULL || (journal = hf_path_join(engine->dbpath, "journal")) == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", dbpath);
+    }
+    hf_error_clear(err);
+    hf_sandbox_ignore(hf_fs_make_dirs(journal, 0700, err));
+    hf_free(journal);
+    if (err->code != HF_ERR_OK || hf_lock_file_take(lock, &engine->lock, err) != HF_ERR_OK ||
+        write_lock_file(engine, true, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err open_connection(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    const struct hf_sandbox_engine_options *options = &engine->options;
+    char config[512];
+    int code;
+
+    (void)snprintf(config, sizeof config,
+                   "create,cache_size=%" PRIu64 ",session_max=4000,config_base=false,"
+                   "log=(enabled=true,archive=true,path=journal,prealloc=false,compressor=snappy,"
+                   "file_max=%" PRIu64 "),extensions=[libwiredtiger_snappy.so],statistics=(none)",
+                   options->cache_bytes == 0 ? DEFAULT_CACHE_BYTES : options->cache_bytes,
+                   options->log_file_bytes == 0 ? DEFAULT_LOG_FILE_BYTES : options->log_file_bytes);
+    engine->events.handle_error = on_error;
+    engine->events.handle_message = on_message;
+    code = wiredtiger_open(engine->dbpath, &engine->events, config, &engine->connection);
+    if (code != 0) {
+        return hf_sandbox_wt_fail(err, code, engine->dbpath);
+    }
+    return HF_ERR_OK;
+}
+
+static void init_locks(struct hf_sandbox_engine *engine)
+{
+    hf_mutex_init(&engine->catalog);
+    hf_mutex_init(&engine->state);
+    hf_mutex_init(&engine->checkpoint);
+    hf_cond_init(&engine->oplog_free);
+    hf_cond_init(&engine->grown);
+    hf_cond_init(&engine->flushed);
+    hf_cond_init(&engine->writers_gone);
+    hf_cond_init(&engine->tick);
+}
+
+static void free_engine(struct hf_sandbox_engine *engine)
+{
+    hf_sandbox_catalog_fini(engine);
+    hf_lock_file_drop(engine->lock);
+    hf_cond_fini(&engine->oplog_free);
+    hf_cond_fini(&engine->grown);
+    hf_cond_fini(&engine->flushed);
+    hf_cond_fini(&engine->writers_gone);
+    hf_cond_fini(&engine->tick);
+    hf_mutex_fini(&engine->catalog);
+    hf_mutex_fini(&engine->state);
+    hf_mutex_fini(&engine->checkpoint);
+    hf_free(engine->backup.names);
+    hf_free(engine->idle_sessions);
+    hf_free(engine->dbpath);
+    hf_free(engine);
+}
+
+/* The time of the checkpoint the files stand at is the stable time until a majority point is known: a plain start and
+ * stop leaves a copy as restorable as it was. */
+static enum hf_err start_history(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    char text[32] = "0";
+    int code = engine->connection->query_timestamp(engine->connection, text, "get=recovery");
+
+    if (code != 0) {
+        return hf_sandbox_wt_fail(err, code, "ask for the recovery time");
+    }
+    engine->checkpoint_ts = strtoull(text, NULL, 16);
+    if (engine->checkpoint_ts != 0) {
+        return hf_sandbox_engine_set_stable(engine, engine->checkpoint_ts, err);
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *options,
+                                   struct hf_sandbox_engine **out, struct hf_error *err)
+{
+    struct hf_sandbox_engine *engine = hf_alloc_zero(sizeof *engine);
+    uint64_t suffix;
+    struct hf_error ignored;
+
+    if (engine == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", options->dbpath);
+    }
+    hf_error_clear(err);
+    engine->options = *options;
+    engine->options.dbpath = NULL;
+    engine->log = options->log;
+    engine->applied = engine->durable = engine->majority = HF_SANDBOX_OPTIME_NONE;
+    engine->accepts_writes = !options->replicated;
+    engine->term = -1;
+    hf_random_bytes(&suffix, sizeof suffix);
+    (void)snprintf(engine->ident_suffix, sizeof engine->ident_suffix, "%" PRId64, (int64_t)suffix);
+    init_locks(engine);
+    if (open_directory(engine, options->dbpath, err) == HF_ERR_OK &&
+        open_connection(engine, err) == HF_ERR_OK && start_history(engine, err) == HF_ERR_OK &&
+        hf_sandbox_catalog_load(engine, err) == HF_ERR_OK &&
+        hf_sandbox_recover(engine, err) == HF_ERR_OK &&
+        write_storage_bson(engine, err) == HF_ERR_OK &&
+        hf_thread_start("keeper", keeper_run, engine, &engine->keeper, err) == HF_ERR_OK) {
+        *out = engine;
+        return HF_ERR_OK;
+    }
+    /* Not a clean stop: the data stay as the last checkpoint has them. */
+    if (engine->connection != NULL) {
+        (void)engine->connection->close(engine->connection, NULL);
+        engine->connection = NULL;
+        (void)write_lock_file(engine, false, &ignored);
+    }
+    free_engine(engine);
+    return err->code;
+}
+
+enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    bool stable;
+    int code;
+
+    hf_error_clear(err);
+    if (engine == NULL) {
+        return HF_ERR_OK;
+    }
+    stable = !(engine->read_only && engine->options.unstable_checkpoint);
+    hf_mutex_lock(&engine->state);
+    engine->stopping = true;
+    hf_cond_broadcast(&engine->tick);
+    hf_mutex_unlock(&engine->state);
+    hf_thread_join(engine->keeper);
+    if (engine->backup.open) {
+        uint8_t id[HF_SANDBOX_UUID_BYTES];
+
+        memcpy(id, engine->backup.id, sizeof id);
+        hf_sandbox_backup_close(engine, id);
+    }
+    if (hf_sandbox_engine_flush(engine, err) == HF_ERR_OK) {
+        (void)checkpoint_locked(engine, stable, err);
+    }
+    code = engine->connection->close(engine->connection,
+                                     stable ? "use_timestamp=true" : "use_timestamp=false");
+    engine->connection = NULL;
+    if (err->code == HF_ERR_OK && code != 0) {
+        (void)hf_sandbox_wt_fail(err, code, "close");
+    }
+    if (err->code == HF_ERR_OK) {
+        (void)write_lock_file(engine, false, err);
+    }
+    free_engine(engine);
+    return err->code;
+}
