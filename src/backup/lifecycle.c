@@ -103,10 +103,10 @@ bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot)
     return true;
 }
 
-bool hf_task_is_silent(const struct hf_task_record *task, uint64_t now_s)
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t silence_s, uint64_t now_s)
 {
     return (task->state == HF_TASK_WAITING || task->state == HF_TASK_RUNNING) &&
-           task->seen_s + HF_TASK_SILENT_MAX_S < now_s;
+           task->seen_s + silence_s < now_s;
 }
 
 const struct hf_snapshot_record *

@@ -45,8 +45,8 @@ HF_MUST_CHECK enum hf_err hf_job_begin_capture(struct hf_job_record *job,
 /* The job is idle again, if it was this snapshot that ran. True when something changed. */
 bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot);
 
-/* True when nobody has named the task for too long. */
-bool hf_task_is_silent(const struct hf_task_record *task, uint64_t now_s);
+/* True when nobody has named the task for silence_s (HF_TASK_SILENT_MAX_S unless a test says less). */
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t silence_s, uint64_t now_s);
 
 /*
  * The newest complete snapshot of that member with a lower capture number, in the same store: the

@@ -19,6 +19,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_RESTORE, {"clusterId", "jobId", "state", NULL}},
     {HF_KIND_TASK, {"agentId", "state", "snapshotId", NULL}},
     {HF_KIND_PROGRESS, {NULL}},
+    {HF_KIND_MEMBERS, {NULL}},
+    {HF_KIND_FINISH, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);
 

@@ -120,10 +120,10 @@ static void test_a_task_that_nobody_names_is_given_up_after_five_minutes(void **
     struct hf_task_record task = {.state = HF_TASK_RUNNING, .seen_s = 100};
 
     (void)state;
-    assert_false(hf_task_is_silent(&task, 100 + HF_TASK_SILENT_MAX_S));
-    assert_true(hf_task_is_silent(&task, 101 + HF_TASK_SILENT_MAX_S));
+    assert_false(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 100 + HF_TASK_SILENT_MAX_S));
+    assert_true(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 101 + HF_TASK_SILENT_MAX_S));
     task.state = HF_TASK_FINISHING;
-    assert_false(hf_task_is_silent(&task, 100000));
+    assert_false(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 100000));
 }
 
 static void test_a_snapshot_record_comes_back_from_its_json(void **state)

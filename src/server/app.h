@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the parts of a running server share. Made once at start, torn down last; any thread may use what is in it.
+ */
+#ifndef HF_SERVER_APP_H
+#define HF_SERVER_APP_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "catalog/catalog.h"
+#include "format/storemark.h"
+#include "format/wrapped.h"
+#include "store/store.h"
+
+struct hf_server_app {
+    struct hf_log *log;             /* borrowed */
+    const struct hf_cancel *cancel; /* borrowed: the server stops */
+    struct hf_catalog *catalog;     /* owned */
+    struct hf_store *store;         /* owned; the one snapshot store of this installation */
+    struct hf_storemark mark;       /* of the store */
+    struct hf_store_key key;        /* zero for a store without encryption */
+    struct hf_id project;           /* the one project that the first start made */
+    char project_name[256];
+    uint64_t task_silence_s; /* after which a task is given up */
+};
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The life of snapshots and restores at the server: store-format.md 5, step by step, over catalog and store.
+ *
+ *   hf_flow_take            1 catalog IN_PROGRESS, 2 claim, the task for the agent
+ *   (the agent)             3 objects, then finish
+ *   hf_flow_note_finish     what the agent brought is durable: it may be told so
+ *   hf_flow_finish          4 check, 5 manifest, 6 look again, 7 COMPLETE, 8 claims; or how it failed
+ *   hf_flow_give_up         void, or the manifest that came first
+ *   hf_flow_resume          at every start: whatever an earlier life left goes on from where it stands
+ *
+ * Every function may run twice, at the same time too, in this or another process: each step is a compare-and-set or an
+ * object put once. All of them wait for the store: they run on workers, never on an event loop.
+ */
+#ifndef HF_SERVER_FLOW_H
+#define HF_SERVER_FLOW_H
+
+#include "backup/member.h"
+#include "backup/records.h"
+#include "format/message.h"
+#include "server/app.h"
+#include "server/keep.h"
+
+struct hf_flow_wish {
+    const char *set_name;
+    const char *description; /* may be NULL */
+    uint64_t retention_days; /* 0: kept until deleted */
+};
+/*
+ * Chooses the member, reserves the capture number, writes the record, claims, makes the task. NOT_FOUND when the set has
+ * no job, CONFLICT when one is being taken or the job is not started, UNAVAILABLE when no member will do.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
+                                       struct hf_snapshot_record *out, struct hf_error *err);
+
+/* Starts the job of a set that an agent has reported; the job's keys are made in the store. Again: CONFLICT. */
+HF_MUST_CHECK enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *cluster,
+                                            struct hf_job_record *out, struct hf_error *err);
+
+/* What an agent is given for a task: parent's root, keys, directory. out is ended with hf_task_fini. */
+HF_MUST_CHECK enum hf_err hf_flow_task_message(struct hf_server_app *app,
+                                               const struct hf_task_record *task,
+                                               struct hf_task *out, struct hf_error *err);
+
+/*
+ * Writes down what the agent brought, durably, and moves the task to FINISHING. LOST when the attempt is another one,
+ * NOT_FOUND for an unknown task; a finish that came before is OK. *fresh: hf_flow_finish is to be run.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct hf_str message,
+                                              const struct hf_msg_finish *finish, bool *fresh,
+                                              struct hf_error *err);
+/* Goes through the rest. An error is one that a later try may get over (the store is away); how the snapshot ended
+ * stands in its record. */
+HF_MUST_CHECK enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task,
+                                         struct hf_error *err);
+
+/* The attempt is given up: nobody has heard of it, or someone cancelled what no agent runs. */
+HF_MUST_CHECK enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task,
+                                          const char *why, struct hf_error *err);
+/* Gives up silent tasks, finishes FINISHING ones, ends what lost its task. At start and every few seconds. */
+HF_MUST_CHECK enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err);
+
+/* Asks the agent to stop. CONFLICT when it has ended. */
+HF_MUST_CHECK enum hf_err hf_flow_cancel_task(struct hf_server_app *app, const struct hf_id *task,
+                                              struct hf_error *err);
+
+/* EXPIRED, then the manifest goes. CONFLICT while it is being taken, restored from, or kept for ever. Deleting what is
+ * deleted is NOT_FOUND. */
+HF_MUST_CHECK enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapshot,
+                                         struct hf_error *err);
+
+struct hf_flow_restore_wish {
+    struct hf_id snapshot;
+    const char *directory;
+    struct hf_id
+        agent; /* none: the one agent that takes restores, or the one beside the snapshot's member */
+};
+HF_MUST_CHECK enum hf_err hf_flow_restore(struct hf_server_app *app,
+                                          const struct hf_flow_restore_wish *wish,
+                                          struct hf_restore_record *out, struct hf_error *err);
+
+/* For readers of a snapshot (tar, verify): its manifest and keys, whole. CONFLICT unless it is COMPLETE. */
+struct hf_flow_reading {
+    struct hf_manifest manifest;
+    struct hf_keyring keyring;
+};
+HF_MUST_CHECK enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot,
+                                       struct hf_flow_reading *out, struct hf_error *err);
+void hf_flow_reading_fini(struct hf_flow_reading *reading);
+HF_CLEANUP_DEFINE_VALUE(hf_flow_reading_fini, struct hf_flow_reading)
+
+/* Members that agents have reported, with the agent's last word's time; free with hf_free. */
+struct hf_flow_members {
+    struct hf_member_record *items; /* owned */
+    size_t count;
+};
+HF_MUST_CHECK enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
+                                          struct hf_error *err);
+
+/* Notes what an agent sees (unsynced). At hello: CONFLICT when another living agent serves one of the members. */
+struct hf_flow_sight {
+    struct hf_id agent;
+    const struct hf_msg_members *members;
+    bool hello;
+};
+HF_MUST_CHECK enum hf_err hf_flow_put_members(struct hf_server_app *app,
+                                              const struct hf_flow_sight *sight,
+                                              struct hf_error *err);
+
+/* A fresh id: time, then random (as ObjectIds sort). */
+struct hf_id hf_flow_new_id(void);
+uint64_t hf_flow_now_s(void);
+
+#endif

@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a capture: steps 4 to 8 of store-format.md 5, giving up, and what a start finds half done.
+ *
+ * How an attempt ends:
+ *   agent OK   -> check -> manifest -> look again -> COMPLETE -> claims dropped
+ *   any of these refused (CORRUPT, LOST…)            -> FAILED, manifest gone, claim dropped
+ *   agent stopped, cut off, silent                   -> void -> ABANDONED, claim kept for adoption
+ *   agent failed for good (no space, no rights…)     -> void -> FAILED, claim dropped
+ *   the store does not answer                        -> FINISHING stays; tried again
+ */
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "server/flow.h"
+#include "snapshot/commit.h"
+#include "snapshot/keys.h"
+#include "snapshot/list.h"
+
+#define CAS_TRIES 8
+
+/* ---- Small moves, each one compare-and-set ---- */
+
+static enum hf_err end_task(struct hf_server_app *app, const struct hf_id *id,
+                            const struct hf_error *outcome, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
+        struct hf_task_record task;
+        uint64_t revision = 0;
+
+        enum hf_err code = hf_keep_task_get(app->catalog, id, &task, &revision, err);
+        if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && task.state == HF_TASK_ENDED)) {
+            return HF_ERR_OK;
+        }
+        if (code != HF_ERR_OK ||
+            hf_task_move(&task, HF_TASK_ENDED, hf_flow_now_s(), err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (outcome != NULL) {
+            (void)snprintf(task.error_class, sizeof task.error_class, "%s",
+                           hf_err_name(outcome->code));
+            (void)snprintf(task.error, sizeof task.error, "%s", outcome->message);
+        }
+        code = hf_keep_task_replace(app->catalog, &task, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "task %s changes too often", hf_id_text(id).text);
+}
+
+static enum hf_err end_job_lease(struct hf_server_app *app, const struct hf_id *job_id,
+                                 const struct hf_id *snapshot, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
+        struct hf_job_record job;
+        uint64_t revision = 0;
+
+        if (hf_keep_job_get(app->catalog, job_id, &job, &revision, err) != HF_ERR_OK) {
+            return err->code == HF_ERR_NOT_FOUND ? HF_ERR_OK : err->code;
+        }
+        if (!hf_job_end_capture(&job, snapshot)) {
+            return HF_ERR_OK;
+        }
+        enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(job_id).text);
+}
+
+/* Moves an IN_PROGRESS snapshot; one that has ended already is left as it is, and *record shows how. */
+static enum hf_err end_snapshot(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                enum hf_snapshot_state to, const struct hf_error *why,
+                                struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
+        struct hf_snapshot_record now;
+        uint64_t revision = 0;
+
+        if (hf_keep_snapshot_get(app->catalog, &record->id, &now, &revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (now.state != HF_SNAPSHOT_IN_PROGRESS) {
+            *record = now;
+            return HF_ERR_OK;
+        }
+        struct hf_snapshot_record next = to == HF_SNAPSHOT_COMPLETE ? *record : now;
+        if (hf_snapshot_move(&next, to, hf_flow_now_s(), err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (why != NULL) {
+            (void)snprintf(next.error_class, sizeof next.error_class, "%s", hf_err_name(why->code));
+            (void)snprintf(next.error, sizeof next.error, "%s", why->message);
+        }
+        enum hf_err code = hf_keep_snapshot_replace(app->catalog, &next, &revision, err);
+        if (code == HF_ERR_OK) {
+            *record = next;
+        }
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "snapshot %s changes too often", hf_id_text(&record->id).text);
+}
+
+static void forget_finish(struct hf_server_app *app, const struct hf_id *task)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    struct hf_error ignored;
+
+    /* A leftover only takes room: the task says that it has ended. */
+    if (hf_catalog_get(app->catalog, HF_KIND_FINISH, hf_id_text(task).text, &document, &ignored) ==
+        HF_ERR_OK) {
+        (void)!hf_catalog_remove(app->catalog, HF_KIND_FINISH, document.id, document.revision,
+                                 &ignored);
+    }
+}
+
+/* The rest after a snapshot has its last state: claims, lease, task. Safe to repeat. */
+static enum hf_err wind_up(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                           struct hf_error *err)
+{
+    struct hf_error outcome = {.code = HF_ERR_OK, .message = ""};
+
+    if (record->state == HF_SNAPSHOT_FAILED || record->state == HF_SNAPSHOT_ABANDONED) {
+        outcome.code = hf_err_from_name(record->error_class);
+        (void)snprintf(outcome.message, sizeof outcome.message, "%.*s",
+                       (int)sizeof outcome.message - 1, record->error);
+    }
+    /* Adopted claims go with a COMPLETE snapshot only: until then a later attempt may need them. */
+    if (record->state == HF_SNAPSHOT_COMPLETE && record->adopted_capture != 0 &&
+        hf_commit_drop_claim(app->store, &record->job, &record->adopted_writer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record->state != HF_SNAPSHOT_ABANDONED &&
+        hf_commit_drop_claim(app->store, &record->job, &record->writer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (HF_FAULT("server.finish.claims_dropped", err) != HF_ERR_OK ||
+        end_job_lease(app, &record->job, &record->id, err) != HF_ERR_OK ||
+        end_task(app, &record->task, &outcome, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    forget_finish(app, &record->task);
+    if (record->state == HF_SNAPSHOT_COMPLETE) {
+        hf_log_info(app->log, "snapshot.complete", HF_STR("snapshot", hf_id_text(&record->id).text),
+                    HF_STR("set", record->set_name), HF_U64("bytes", record->bytes),
+                    HF_U64("new_bytes", record->new_bytes),
+                    HF_U64("stored_bytes", record->stored_bytes));
+    } else {
+        hf_log_error(app->log, "snapshot.failed", HF_STR("snapshot", hf_id_text(&record->id).text),
+                     HF_STR("set", record->set_name),
+                     HF_STR("state", hf_snapshot_state_word(record->state)),
+                     HF_STR("error", record->error));
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- After the agent ---- */
+
+enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct hf_str message,
+                                const struct hf_msg_finish *finish, bool *fresh,
+                                struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
+    struct hf_task_record task;
+    uint64_t revision = 0;
+
+    *fresh = false;
+    if (hf_keep_task_get(app->catalog, &finish->task, &task, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!hf_id_equal(&task.attempt, &finish->attempt) ||
+        !hf_id_equal(&task.agent, &finish->agent)) {
+        return hf_fail(err, HF_ERR_LOST, "task %s has gone to another attempt",
+                       hf_id_text(&task.id).text);
+    }
+    if (task.state == HF_TASK_FINISHING || task.state == HF_TASK_ENDED) {
+        return HF_ERR_OK;
+    }
+    if (hf_json_decode(message, HF_MESSAGE_MAX_BYTES, &json, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_catalog_insert(app->catalog, HF_KIND_FINISH, hf_id_text(&task.id).text,
+                                         json, HF_CATALOG_SYNCED, err);
+    if ((code != HF_ERR_OK && code != HF_ERR_EXISTS) ||
+        hf_task_move(&task, HF_TASK_FINISHING, hf_flow_now_s(), err) != HF_ERR_OK ||
+        HF_FAULT("server.finish.noted", err) != HF_ERR_OK ||
+        hf_keep_task_replace(app->catalog, &task, &revision, err) != HF_ERR_OK) {
+        /* A poll may have changed the task meanwhile: the agent sends its finish again. */
+        return err->code == HF_ERR_CONFLICT ? hf_fail(err, HF_ERR_BUSY, "task %s is being changed",
+                                                      hf_id_text(&task.id).text)
+                                            : err->code;
+    }
+    *fresh = true;
+    return HF_ERR_OK;
+}
+
+static enum hf_err read_finish(struct hf_server_app *app, const struct hf_id *task,
+                               struct hf_msg_finish *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(HF_MESSAGE_MAX_BYTES * 2);
+
+    if (hf_catalog_get(app->catalog, HF_KIND_FINISH, hf_id_text(task).text, &document, err) !=
+            HF_ERR_OK ||
+        hf_json_encode(document.json, 0, &text, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_msg_finish_decode((struct hf_str){(const char *)text.data, text.len}, out, err);
+}
+
+static void fill_record(struct hf_snapshot_record *record, const struct hf_msg_finish *finish)
+{
+    const struct hf_facts *facts = &finish->facts;
+    const struct hf_tree_sums *sums = &finish->root.sums;
+
+    (void)snprintf(record->fcv, sizeof record->fcv, "%s", facts->fcv);
+    (void)snprintf(record->server_version, sizeof record->server_version, "%s",
+                   facts->server_version);
+    (void)snprintf(record->engine, sizeof record->engine, "%s", facts->engine);
+    record->checkpoint = facts->checkpoint;
+    record->oplog_end = facts->oplog_end;
+    record->committed = facts->committed;
+    record->files = sums->files;
+    record->bytes = sums->bytes;
+    record->new_bytes = sums->new_bytes;
+    record->stored_bytes = sums->stored_bytes;
+    record->read_bytes = sums->read_bytes;
+    record->blocks_reused = sums->blocks_reused;
+    record->blocks_new = sums->blocks_new;
+    record->blocks_zero = sums->blocks_zero;
+    record->files_skipped = sums->files_skipped;
+}
+
+/* Manifest of the newest snapshot before this one, whose number and seal the new one carries. */
+static enum hf_err fill_predecessor(struct hf_server_app *app, const struct hf_keyring *keyring,
+                                    struct hf_manifest *manifest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_capture_list_fini) struct hf_capture_list captures = {0};
+
+    if (hf_list_captures(app->store, &manifest->job, &captures, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = captures.count; i-- > 0;) {
+        HF_CLEANUP(hf_manifest_fini) struct hf_manifest before = {0};
+        struct hf_manifest_read read;
+
+        if (captures.captures[i] >= manifest->capture) {
+            continue;
+        }
+        enum hf_err code = hf_list_read_manifest(app->store, &manifest->job, captures.captures[i],
+                                                 keyring, &before, &read, err);
+        if (code == HF_ERR_OK && read.kind == HF_MANIFEST_SNAPSHOT) {
+            manifest->predecessor = before.capture;
+            manifest->predecessor_seal = before.seal;
+            return HF_ERR_OK;
+        }
+        if (code != HF_ERR_OK && hf_err_retry(code)) {
+            return code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err fill_manifest(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                                 struct hf_msg_finish *finish, const struct hf_keyring *keyring,
+                                 struct hf_manifest *out, struct hf_error *err)
+{
+    out->job = record->job;
+    out->capture = record->capture;
+    out->writer = record->writer;
+    out->snapshot = record->id;
+    out->project = record->project;
+    out->cluster = record->cluster;
+    (void)snprintf(out->project_name, sizeof out->project_name, "%s", app->project_name);
+    (void)snprintf(out->cluster_name, sizeof out->cluster_name, "%s", record->set_name);
+    out->encrypted = record->encrypted;
+    out->created_s = record->created_s;
+    out->expires_s = record->expires_s;
+    out->parent = record->parent_capture;
+    memcpy(out->adopted, finish->adopted, sizeof out->adopted);
+    out->adopted_count = finish->adopted_count;
+    out->facts = finish->facts;
+    finish->facts = (struct hf_facts){0};
+    out->root = finish->root;
+    finish->root = (struct hf_tree_root){0};
+    return fill_predecessor(app, keyring, out, err);
+}
+
+/* Only attempts that the record was given may be adopted, whatever the agent says (keeps I5). */
+static enum hf_err check_adopted(const struct hf_snapshot_record *record,
+                                 const struct hf_msg_finish *finish, struct hf_error *err)
+{
+    for (size_t i = 0; i < finish->adopted_count; i++) {
+        if (record->adopted_capture == 0 || finish->adopted[i].capture != record->adopted_capture ||
+            !hf_id_equal(&finish->adopted[i].writer, &record->adopted_writer)) {
+            return hf_fail(err, HF_ERR_CORRUPT,
+                           "the agent adopted capture %llu, which was not offered to it",
+                           (unsigned long long)finish->adopted[i].capture);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* Steps 4 and 5. */
+static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 struct hf_msg_finish *finish, struct hf_manifest *manifest,
+                                 struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest parent = {0};
+    struct hf_manifest_read read;
+    struct hf_commit_check_result found = {0};
+
+    if (check_adopted(record, finish, err) != HF_ERR_OK ||
+        hf_job_keys_load(app->store, &app->key, &record->job, &keyring, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record->parent_capture != 0) {
+        enum hf_err code = hf_list_read_manifest(app->store, &record->job, record->parent_capture,
+                                                 &keyring, &parent, &read, err);
+        if (code == HF_ERR_NOT_FOUND) {
+            return hf_fail(err, HF_ERR_LOST,
+                           "the parent, capture %llu, was deleted meanwhile; hint: take it again",
+                           (unsigned long long)record->parent_capture);
+        }
+        /* A parent that cannot be read was no parent for the agent either (fill_parent). */
+        if (code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED) {
+            record->parent_capture = 0;
+        } else if (code != HF_ERR_OK) {
+            return code;
+        }
+    }
+    const struct hf_commit_check_options check = {
+        .store = app->store,
+        .keyring = &keyring,
+        .capture = record->capture,
+        .writer = record->writer,
+        .adopted = finish->adopted,
+        .adopted_count = finish->adopted_count,
+        .root = &finish->root,
+        .parent = record->parent_capture == 0 ? NULL : &parent.root,
+        .cancel = app->cancel,
+    };
+    if (hf_commit_check(&check, &found, err) != HF_ERR_OK ||
+        HF_FAULT("server.finish.checked", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    fill_record(record, finish);
+    if (fill_manifest(app, record, finish, &keyring, manifest, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_commit_manifest(app->store, &keyring, manifest, err);
+}
+
+/* FAILED, then the manifest, then the claim (store-format.md 5). */
+static enum hf_err fail_snapshot(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 const struct hf_error *why, struct hf_error *err)
+{
+    if (end_snapshot(app, record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record->state == HF_SNAPSHOT_FAILED &&
+        (HF_FAULT("server.fail.recorded", err) != HF_ERR_OK ||
+         hf_commit_delete_manifest(app->store, &record->job, record->capture, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    return wind_up(app, record, err);
+}
+
+/* Steps 6 to 8, for a manifest that stands. */
+static enum hf_err complete(struct hf_server_app *app, struct hf_snapshot_record *record,
+                            const struct hf_manifest *manifest, struct hf_error *err)
+{
+    enum hf_err code = hf_commit_look_again(app->store, manifest, err);
+
+    if (code == HF_ERR_LOST) {
+        struct hf_error why = *err;
+        return fail_snapshot(app, record, &why, err);
+    }
+    if (code != HF_ERR_OK || HF_FAULT("server.finish.looked_again", err) != HF_ERR_OK ||
+        end_snapshot(app, record, HF_SNAPSHOT_COMPLETE, NULL, err) != HF_ERR_OK ||
+        HF_FAULT("server.finish.completed", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return wind_up(app, record, err);
+}
+
+/* For an attempt whose manifest is there already: after a death between 5 and 7, or when giving up came too late. */
+static enum hf_err complete_from_store(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                       struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
+    HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
+    struct hf_manifest_read read;
+
+    if (hf_job_keys_load(app->store, &app->key, &record->job, &keyring, err) != HF_ERR_OK ||
+        hf_list_read_manifest(app->store, &record->job, record->capture, &keyring, &manifest, &read,
+                              err) != HF_ERR_OK) {
+        return err->code;
+    }
+    finish.root.sums = manifest.root.sums;
+    if (hf_facts_copy(&manifest.facts, &finish.facts, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    fill_record(record, &finish);
+    record->parent_capture = manifest.parent;
+    return complete(app, record, &manifest, err);
+}
+
+enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task_id, const char *why,
+                            struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+    struct hf_task_record task;
+    enum hf_give_up_outcome outcome;
+    struct hf_error reason;
+
+    if (hf_keep_task_get(app->catalog, task_id, &task, NULL, err) != HF_ERR_OK ||
+        hf_keep_snapshot_get(app->catalog, &task.snapshot, &record, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
+        return wind_up(app, &record, err);
+    }
+    if (hf_commit_give_up(app->store, &record.job, record.capture, &outcome, err) != HF_ERR_OK ||
+        HF_FAULT("server.give_up.void_put", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (outcome == HF_MANIFEST_STANDS) {
+        return complete_from_store(app, &record, err);
+    }
+    (void)hf_fail(&reason, HF_ERR_LOST, "%s", why);
+    if (end_snapshot(app, &record, HF_SNAPSHOT_ABANDONED, &reason, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return wind_up(app, &record, err);
+}
+
+/* Errors after which the same work may go well, so that its packs are kept for the next attempt to adopt. */
+static bool worth_adopting(enum hf_err code)
+{
+    return hf_err_retry(code) || code == HF_ERR_LOST || code == HF_ERR_CANCELLED;
+}
+
+static enum hf_err agent_failed(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                const struct hf_error *why, struct hf_error *err)
+{
+    enum hf_give_up_outcome outcome;
+
+    if (hf_commit_give_up(app->store, &record->job, record->capture, &outcome, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (outcome == HF_MANIFEST_STANDS) {
+        return complete_from_store(app, record, err);
+    }
+    /* The void stays: with it, whatever this agent may still send can never become a snapshot. */
+    if (end_snapshot(app, record,
+                     worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED, why,
+                     err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return wind_up(app, record, err);
+}
+
+static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_task_record *task,
+                                  struct hf_msg_finish *finish, struct hf_error *err)
+{
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
+    struct hf_snapshot_record record;
+
+    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
+        return wind_up(app, &record, err);
+    }
+    if (finish->code != HF_ERR_OK) {
+        struct hf_error why = {.code = finish->code};
+        (void)snprintf(why.message, sizeof why.message, "%s", finish->message);
+        return agent_failed(app, &record, &why, err);
+    }
+    enum hf_err code = check_and_put(app, &record, finish, &manifest, err);
+    if (code == HF_ERR_EXISTS) {
+        /* Our own manifest of an earlier try, or another server's for the same attempt. */
+        return complete_from_store(app, &record, err);
+    }
+    if (code == HF_ERR_OK) {
+        code = HF_FAULT("server.finish.manifest_put", err);
+    }
+    if (code != HF_ERR_OK) {
+        struct hf_error why = *err;
+        if (hf_err_retry(code) || code == HF_ERR_CANCELLED) {
+            return code;
+        }
+        (void)hf_wrap(&why, "finish snapshot %s", hf_id_text(&record.id).text);
+        return agent_failed(app, &record, &why, err);
+    }
+    return complete(app, &record, &manifest, err);
+}
+
+static enum hf_err finish_restore(struct hf_server_app *app, const struct hf_task_record *task,
+                                  const struct hf_msg_finish *finish, struct hf_error *err)
+{
+    struct hf_error outcome = {.code = finish->code};
+    struct hf_restore_record restore;
+    uint64_t revision = 0;
+
+    (void)snprintf(outcome.message, sizeof outcome.message, "%s", finish->message);
+    if (hf_keep_restore_get(app->catalog, &task->restore, &restore, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (restore.state == HF_RESTORE_IN_PROGRESS) {
+        enum hf_restore_state to = finish->code == HF_ERR_OK          ? HF_RESTORE_FINISHED
+                                   : finish->code == HF_ERR_CANCELLED ? HF_RESTORE_KILLED
+                                                                      : HF_RESTORE_BROKEN;
+        if (hf_restore_move(&restore, to, hf_flow_now_s(), err) != HF_ERR_OK) {
+            return err->code;
+        }
+        restore.files = finish->restored_files;
+        restore.bytes = finish->restored_bytes;
+        if (finish->code != HF_ERR_OK) {
+            (void)snprintf(restore.error_class, sizeof restore.error_class, "%s",
+                           hf_err_name(finish->code));
+            (void)snprintf(restore.error, sizeof restore.error, "%s", finish->message);
+        }
+        if (hf_keep_restore_replace(app->catalog, &restore, &revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        hf_log_info(app->log, "restore.ended", HF_STR("restore", hf_id_text(&restore.id).text),
+                    HF_STR("state", hf_restore_state_word(restore.state)),
+                    HF_STR("error", restore.error));
+    }
+    if (end_task(app, &task->id, &outcome, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    forget_finish(app, &task->id);
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_id,
+                           struct hf_error *err)
+{
+    HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
+    struct hf_task_record task;
+
+    if (hf_keep_task_get(app->catalog, task_id, &task, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (task.state == HF_TASK_ENDED) {
+        return HF_ERR_OK;
+    }
+    if (read_finish(app, task_id, &finish, err) != HF_ERR_OK) {
+        return hf_wrap(err, "finish of task %s", hf_id_text(task_id).text);
+    }
+    return task.kind == HF_TASK_CAPTURE ? finish_capture(app, &task, &finish, err)
+                                        : finish_restore(app, &task, &finish, err);
+}
+
+/* ---- What an earlier life left ---- */
+
+/* An IN_PROGRESS snapshot whose task was never made, or a lease whose record was never written: a death between two
+ * steps of hf_flow_take. Their age tells them from a take that is just going on. */
+static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_record *job,
+                              struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+    struct hf_task_record task;
+    uint32_t made_s = 0;
+
+    if (hf_id_is_none(&job->running)) {
+        return HF_ERR_OK;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        made_s = made_s << 8 | job->running.bytes[i];
+    }
+    if (made_s + app->task_silence_s > hf_flow_now_s()) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_keep_snapshot_get(app->catalog, &job->running, &record, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return end_job_lease(app, &job->id, &job->running, err);
+    }
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
+        return wind_up(app, &record, err);
+    }
+    code = hf_keep_task_get(app->catalog, &record.task, &task, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        struct hf_error why;
+        (void)hf_fail(&why, HF_ERR_LOST, "the server stopped before an agent was asked");
+        return agent_failed(app, &record, &why, err);
+    }
+    return code;
+}
+
+static enum hf_err give_up_restore(struct hf_server_app *app, const struct hf_task_record *task,
+                                   struct hf_error *err)
+{
+    const struct hf_msg_finish silent = {
+        .code = HF_ERR_LOST,
+        .message =
+            "nothing was heard of the agent for too long; what it wrote may lie in the directory",
+    };
+
+    return finish_restore(app, task, &silent, err);
+}
+
+static void resume_task(struct hf_server_app *app, const struct hf_task_record *task)
+{
+    struct hf_error err;
+    enum hf_err code = HF_ERR_OK;
+
+    if (task->state == HF_TASK_FINISHING) {
+        code = hf_flow_finish(app, &task->id, &err);
+    } else if (hf_task_is_silent(task, app->task_silence_s, hf_flow_now_s())) {
+        code = task->kind == HF_TASK_CAPTURE
+                   ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
+                                     &err)
+                   : give_up_restore(app, task, &err);
+    }
+    if (code != HF_ERR_OK) {
+        hf_log_warn(app->log, "task.resume.failed", HF_STR("task", hf_id_text(&task->id).text),
+                    HF_STR("error", err.message));
+    }
+}
+
+enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
+{
+    static const enum hf_task_state open_states[] = {HF_TASK_WAITING, HF_TASK_RUNNING,
+                                                     HF_TASK_FINISHING};
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query jobs_query = {
+        .index = "projectId", .equals_text = project.text, .limit = 100000};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(open_states); i++) {
+        const struct hf_catalog_query query = {
+            .index = "state", .equals_text = hf_task_state_word(open_states[i]), .limit = 100000};
+        HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+
+        if (hf_keep_task_find(app->catalog, &query, &tasks, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
+            resume_task(app, &tasks.items[k]);
+        }
+    }
+    if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
+        if (resume_job(app, &jobs.items[i], err) != HF_ERR_OK) {
+            hf_log_warn(app->log, "job.resume.failed",
+                        HF_STR("job", hf_id_text(&jobs.items[i].id).text),
+                        HF_STR("error", err->message));
+        }
+    }
+    return HF_ERR_OK;
+}

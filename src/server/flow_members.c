@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What agents see, kept one document an agent; clusters appear when an agent first names their set.
+ */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "os/clock.h"
+#include "server/flow.h"
+
+#define AGENTS_MAX 10000
+
+struct hf_id hf_flow_new_id(void)
+{
+    struct hf_id id;
+    uint64_t now_s = hf_flow_now_s();
+
+    hf_random_bytes(id.bytes, sizeof id.bytes);
+    for (size_t i = 0; i < 4; i++) {
+        id.bytes[i] = (uint8_t)(now_s >> (24 - 8 * i));
+    }
+    return id;
+}
+
+uint64_t hf_flow_now_s(void)
+{
+    return hf_clock_wall_ms() / 1000;
+}
+
+static void member_from_message(const struct hf_msg_member *from, const struct hf_flow_sight *sight,
+                                uint64_t now_s, struct hf_member_record *to)
+{
+    *to = (struct hf_member_record){
+        .priority_millis = from->priority <= 0 ? 0 : (uint64_t)(from->priority * 1000 + 0.5),
+        .hidden = from->hidden,
+        .lag_s = from->lag_s,
+        .agent = sight->agent,
+        .seen_s = now_s,
+    };
+    (void)snprintf(to->host, sizeof to->host, "%s", from->address);
+    (void)snprintf(to->set_name, sizeof to->set_name, "%s", from->set_name);
+    (void)snprintf(to->state, sizeof to->state, "%s", from->state);
+    (void)snprintf(to->fcv, sizeof to->fcv, "%s", from->fcv);
+    (void)snprintf(to->server_version, sizeof to->server_version, "%s", from->server_version);
+    (void)snprintf(to->engine, sizeof to->engine, "%s", from->engine);
+    (void)snprintf(to->refusal, sizeof to->refusal, "%.*s", (int)sizeof to->refusal - 1,
+                   from->problem);
+}
+
+/* The cluster of the set in our project; made on first sight. Two at once: the second finds the first's. */
+static enum hf_err see_set(struct hf_server_app *app, const char *set_name, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.index = "setName", .equals_text = set_name};
+    HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters found = {0};
+    struct hf_cluster_record cluster = {.project = app->project, .created_s = hf_flow_now_s()};
+    char text[HF_NAME_BYTES + 64];
+    struct hf_hash hash;
+
+    if (hf_keep_cluster_find(app->catalog, &query, &found, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (found.count > 0) {
+        return HF_ERR_OK;
+    }
+    /* The id follows from project and set, so that servers that see the set at the same moment make one cluster. */
+    (void)snprintf(text, sizeof text, "%s/%s", hf_id_text(&app->project).text, set_name);
+    hf_sha256(hf_bytes_of_str(hf_str_of(text)), &hash);
+    memcpy(cluster.id.bytes, hash.bytes, sizeof cluster.id.bytes);
+    (void)snprintf(cluster.set_name, sizeof cluster.set_name, "%s", set_name);
+    if (hf_keep_cluster_insert(app->catalog, &cluster, err) != HF_ERR_OK &&
+        err->code != HF_ERR_EXISTS) {
+        return err->code;
+    }
+    return HF_ERR_OK;
+}
+
+/* CONFLICT when another agent that is alive serves one of these. */
+static enum hf_err check_served(struct hf_server_app *app, const struct hf_flow_sight *sight,
+                                struct hf_error *err)
+{
+    struct hf_flow_members known = {0};
+    enum hf_err code = hf_flow_members(app, &known, err);
+    uint64_t now_s = hf_flow_now_s();
+
+    for (size_t i = 0; code == HF_ERR_OK && i < known.count; i++) {
+        const struct hf_member_record *other = &known.items[i];
+        if (hf_id_equal(&other->agent, &sight->agent) ||
+            other->seen_s + HF_AGENT_SILENT_MAX_S < now_s) {
+            continue;
+        }
+        for (size_t k = 0; k < sight->members->count; k++) {
+            if (strcmp(other->host, sight->members->items[k].address) == 0) {
+                code = hf_fail(err, HF_ERR_CONFLICT,
+                               "member %s is served by agent %s already; hint: one agent a member; "
+                               "stop the other one, or "
+                               "say --member",
+                               other->host, hf_id_text(&other->agent).text);
+                break;
+            }
+        }
+    }
+    hf_free(known.items);
+    return code;
+}
+
+/* The document is the agent's alone; it is written over whatever revision stands there. */
+static enum hf_err put_document(struct hf_server_app *app, const char *id,
+                                const struct hf_json *json, struct hf_error *err)
+{
+    for (unsigned tries = 0;; tries++) {
+        HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document old = {.json = NULL};
+
+        enum hf_err code = hf_catalog_get(app->catalog, HF_KIND_MEMBERS, id, &old, err);
+        if (code == HF_ERR_NOT_FOUND) {
+            code = hf_catalog_insert(app->catalog, HF_KIND_MEMBERS, id, json, HF_CATALOG_UNSYNCED,
+                                     err);
+        } else if (code == HF_ERR_OK) {
+            code = hf_catalog_replace(app->catalog, HF_KIND_MEMBERS, id, old.revision, json,
+                                      HF_CATALOG_UNSYNCED, err);
+        }
+        if ((code != HF_ERR_CONFLICT && code != HF_ERR_EXISTS) || tries == 8) {
+            return code;
+        }
+    }
+}
+
+enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_sight *sight,
+                                struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
+    struct hf_json *members = hf_json_array();
+    uint64_t now_s = hf_flow_now_s();
+
+    if (sight->hello && check_served(app, sight, err) != HF_ERR_OK) {
+        hf_json_drop(members);
+        return err->code;
+    }
+    hf_json_set_text(json, "agentId", hf_id_text(&sight->agent).text);
+    hf_json_set_u64(json, "seenS", now_s);
+    for (size_t i = 0; i < sight->members->count; i++) {
+        struct hf_member_record record;
+        member_from_message(&sight->members->items[i], sight, now_s, &record);
+        hf_json_append_take(members, hf_member_record_encode(&record));
+        if (record.set_name[0] != '\0' && see_set(app, record.set_name, err) != HF_ERR_OK) {
+            hf_json_drop(members);
+            return err->code;
+        }
+    }
+    hf_json_set_take(json, "members", members);
+    return put_document(app, hf_id_text(&sight->agent).text, json, err);
+}
+
+enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
+                            struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.kind = HF_KIND_MEMBERS, .limit = AGENTS_MAX};
+    HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list found = {.documents = NULL};
+    size_t count = 0;
+
+    *out = (struct hf_flow_members){0};
+    if (hf_catalog_find(app->catalog, &query, &found, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < found.count; i++) {
+        count += hf_json_count(hf_json_get_array(found.documents[i].json, "members"));
+    }
+    struct hf_member_record *items = hf_alloc_array(count + 1, sizeof *items);
+    if (items == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    count = 0;
+    for (size_t i = 0; i < found.count; i++) {
+        const struct hf_json *members = hf_json_get_array(found.documents[i].json, "members");
+        for (size_t k = 0; k < hf_json_count(members); k++) {
+            if (hf_member_record_decode(hf_json_at(members, k), &items[count++], err) !=
+                HF_ERR_OK) {
+                hf_free(items);
+                return err->code;
+            }
+        }
+    }
+    *out = (struct hf_flow_members){.items = items, .count = count};
+    return HF_ERR_OK;
+}

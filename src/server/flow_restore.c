@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is done with a complete snapshot: read it, restore it through an agent, delete it; and stopping a task.
+ */
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/fault.h"
+#include "server/flow.h"
+#include "snapshot/commit.h"
+#include "snapshot/keys.h"
+#include "snapshot/list.h"
+
+void hf_flow_reading_fini(struct hf_flow_reading *reading)
+{
+    hf_manifest_fini(&reading->manifest);
+    hf_keyring_wipe(&reading->keyring);
+}
+
+static enum hf_err need_complete(struct hf_server_app *app, const struct hf_id *snapshot,
+                                 struct hf_snapshot_record *out, uint64_t *revision,
+                                 struct hf_error *err)
+{
+    if (hf_keep_snapshot_get(app->catalog, snapshot, out, revision, err) != HF_ERR_OK) {
+        return err->code == HF_ERR_NOT_FOUND
+                   ? hf_fail(err, HF_ERR_NOT_FOUND, "there is no snapshot %s",
+                             hf_id_text(snapshot).text)
+                   : err->code;
+    }
+    if (out->state != HF_SNAPSHOT_COMPLETE) {
+        return hf_fail(err, out->state == HF_SNAPSHOT_EXPIRED ? HF_ERR_NOT_FOUND : HF_ERR_CONFLICT,
+                       "snapshot %s is %s", hf_id_text(snapshot).text,
+                       hf_snapshot_state_word(out->state));
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot,
+                         struct hf_flow_reading *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_flow_reading_fini) struct hf_flow_reading reading = {0};
+    struct hf_snapshot_record record;
+    struct hf_manifest_read read;
+
+    if (need_complete(app, snapshot, &record, NULL, err) != HF_ERR_OK ||
+        hf_job_keys_load(app->store, &app->key, &record.job, &reading.keyring, err) != HF_ERR_OK ||
+        hf_list_read_manifest(app->store, &record.job, record.capture, &reading.keyring,
+                              &reading.manifest, &read, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (read.kind != HF_MANIFEST_SNAPSHOT || !hf_id_equal(&reading.manifest.snapshot, snapshot)) {
+        return hf_fail(err, HF_ERR_CORRUPT,
+                       "%s: the manifest of capture %llu is another snapshot's",
+                       hf_store_url(app->store), (unsigned long long)record.capture);
+    }
+    *out = reading;
+    reading = (struct hf_flow_reading){0};
+    return HF_ERR_OK;
+}
+
+static bool agent_is_alive(const struct hf_agent_record *agent)
+{
+    return agent->seen_s + HF_AGENT_SILENT_MAX_S >= hf_flow_now_s();
+}
+
+/* The agent that was named, else the one of the snapshot's own member, else the only one that takes restores. */
+static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                                const struct hf_snapshot_record *snapshot,
+                                struct hf_agent_record *out, struct hf_error *err)
+{
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query query = {
+        .index = "projectId", .equals_text = project.text, .limit = 10000};
+    HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
+    const struct hf_agent_record *best = NULL;
+    size_t able = 0;
+
+    if (!hf_id_is_none(&wish->agent)) {
+        if (hf_keep_agent_get(app->catalog, &wish->agent, out, NULL, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (out->restore_root[0] == '\0') {
+            return hf_fail(
+                err, HF_ERR_CONFLICT,
+                "agent %s on %s takes no restores; hint: start it with --restore-root DIR",
+                hf_id_text(&out->id).text, out->host);
+        }
+        return HF_ERR_OK;
+    }
+    if (hf_keep_agent_find(app->catalog, &query, &agents, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < agents.count; i++) {
+        const struct hf_agent_record *one = &agents.items[i];
+        if (one->restore_root[0] == '\0' || !agent_is_alive(one)) {
+            continue;
+        }
+        able++;
+        if (best == NULL || hf_id_equal(&one->id, &snapshot->agent)) {
+            best = one;
+        }
+    }
+    if (best == NULL) {
+        return hf_fail(err, HF_ERR_UNAVAILABLE,
+                       "no agent that takes restores is connected; hint: start one with "
+                       "--restore-root DIR, or use --tar");
+    }
+    if (able > 1 && !hf_id_equal(&best->id, &snapshot->agent)) {
+        return hf_fail(
+            err, HF_ERR_INVALID,
+            "%zu agents take restores; hint: say which with --agent ID (holdfast agent list)",
+            able);
+    }
+    *out = *best;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                            struct hf_restore_record *out, struct hf_error *err)
+{
+    struct hf_snapshot_record snapshot;
+    struct hf_agent_record agent;
+
+    if (need_complete(app, &wish->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
+        choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (wish->directory[0] != '/' || strlen(wish->directory) >= sizeof out->directory) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "restore directory '%.200s' is not an absolute path of at most %zu bytes",
+                       wish->directory, sizeof out->directory - 1);
+    }
+    *out = (struct hf_restore_record){
+        .id = hf_flow_new_id(),
+        .snapshot = snapshot.id,
+        .job = snapshot.job,
+        .project = snapshot.project,
+        .cluster = snapshot.cluster,
+        .agent = agent.id,
+        .task = hf_flow_new_id(),
+        .state = HF_RESTORE_IN_PROGRESS,
+        .created_s = hf_flow_now_s(),
+    };
+    (void)snprintf(out->directory, sizeof out->directory, "%s", wish->directory);
+    const struct hf_task_record task = {
+        .id = out->task,
+        .project = out->project,
+        .job = out->job,
+        .agent = agent.id,
+        .snapshot = snapshot.id,
+        .restore = out->id,
+        .kind = HF_TASK_RESTORE,
+        .state = HF_TASK_WAITING,
+        .attempt = hf_flow_new_id(),
+        .created_s = out->created_s,
+        .seen_s = out->created_s,
+    };
+    if (hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK ||
+        HF_FAULT("server.restore.recorded", err) != HF_ERR_OK ||
+        hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_log_info(app->log, "restore.started", HF_STR("restore", hf_id_text(&out->id).text),
+                HF_STR("snapshot", hf_id_text(&snapshot.id).text),
+                HF_STR("agent", hf_id_text(&agent.id).text), HF_STR("directory", out->directory));
+    return HF_ERR_OK;
+}
+
+/* A restore under way holds its snapshot. */
+static enum hf_err check_not_read(struct hf_server_app *app, const struct hf_id *snapshot,
+                                  struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(snapshot);
+    const struct hf_catalog_query query = {
+        .index = "snapshotId", .equals_text = id.text, .limit = 100000};
+    HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+
+    if (hf_keep_task_find(app->catalog, &query, &tasks, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < tasks.count; i++) {
+        if (tasks.items[i].kind == HF_TASK_RESTORE && tasks.items[i].state != HF_TASK_ENDED) {
+            return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is being restored from (restore %s)",
+                           id.text, hf_id_text(&tasks.items[i].restore).text);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapshot,
+                           struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+    uint64_t revision = 0;
+
+    if (hf_keep_snapshot_get(app->catalog, snapshot, &record, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (record.state != HF_SNAPSHOT_EXPIRED) {
+        if (need_complete(app, snapshot, &record, &revision, err) != HF_ERR_OK ||
+            check_not_read(app, snapshot, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (record.keep) {
+            return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is marked to be kept",
+                           hf_id_text(snapshot).text);
+        }
+        if (hf_snapshot_move(&record, HF_SNAPSHOT_EXPIRED, hf_flow_now_s(), err) != HF_ERR_OK ||
+            hf_keep_snapshot_replace(app->catalog, &record, &revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    /* EXPIRED first, then the manifest (keeps I3). A deletion that was cut off here is finished by asking again. */
+    if (HF_FAULT("server.delete.expired", err) != HF_ERR_OK ||
+        hf_commit_delete_manifest(app->store, &record.job, record.capture, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_log_info(app->log, "snapshot.deleted", HF_STR("snapshot", hf_id_text(snapshot).text),
+                HF_STR("set", record.set_name));
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_cancel_task(struct hf_server_app *app, const struct hf_id *id,
+                                struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < 8; tries++) {
+        struct hf_task_record task;
+        uint64_t revision = 0;
+
+        if (hf_keep_task_get(app->catalog, id, &task, &revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (task.state == HF_TASK_FINISHING || task.state == HF_TASK_ENDED) {
+            return hf_fail(err, HF_ERR_CONFLICT, "task %s has ended", hf_id_text(id).text);
+        }
+        if (task.cancelled) {
+            return HF_ERR_OK;
+        }
+        task.cancelled = true;
+        enum hf_err code = hf_keep_task_replace(app->catalog, &task, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "task %s changes too often", hf_id_text(id).text);
+}

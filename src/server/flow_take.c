@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The start of a job and of a snapshot: steps 1 and 2 of store-format.md 5, and the task that the agent is given.
+ */
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "os/clock.h"
+#include "server/flow.h"
+#include "snapshot/commit.h"
+#include "snapshot/keys.h"
+#include "snapshot/list.h"
+#include "snapshot/restore.h"
+
+/* The job of a set, by its cluster. */
+static enum hf_err find_job(struct hf_server_app *app, const char *set_name,
+                            struct hf_job_record *out, uint64_t *revision, struct hf_error *err)
+{
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query query = {.index = "projectId", .equals_text = project.text};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+
+    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < jobs.count; i++) {
+        if (strcmp(jobs.items[i].set_name, set_name) == 0) {
+            return hf_keep_job_get(app->catalog, &jobs.items[i].id, out, revision, err);
+        }
+    }
+    return hf_fail(err, HF_ERR_NOT_FOUND,
+                   "set %s has no backup job; hint: holdfast job start --set %s", set_name,
+                   set_name);
+}
+
+enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *cluster,
+                              struct hf_job_record *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    struct hf_cluster_record set;
+    uint64_t revision = 0;
+
+    if (hf_keep_cluster_get(app->catalog, cluster, &set, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (find_job(app, set.set_name, out, &revision, err) == HF_ERR_OK) {
+        return hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is %s already", set.set_name,
+                       hf_job_state_word(out->state));
+    }
+    if (err->code != HF_ERR_NOT_FOUND) {
+        return err->code;
+    }
+    /* The job's id follows from its cluster: two starts at once make one job, and the second is told so. */
+    *out = (struct hf_job_record){
+        .id = *cluster,
+        .project = set.project,
+        .cluster = *cluster,
+        .store = app->mark.store,
+        .state = HF_JOB_STARTED,
+        .next_capture = 1,
+        .created_s = hf_flow_now_s(),
+    };
+    (void)snprintf(out->set_name, sizeof out->set_name, "%s", set.set_name);
+    /* Keys first: a job that is listed can be captured. Keys that an earlier, unfinished start left are the job's. */
+    if (hf_job_keys_create(app->store, &app->mark, &app->key, &out->id, &keyring, err) !=
+            HF_ERR_OK &&
+        err->code != HF_ERR_EXISTS) {
+        return hf_wrap(err, "start the job of set %s", set.set_name);
+    }
+    if (hf_keep_job_insert(app->catalog, out, err) != HF_ERR_OK) {
+        return err->code == HF_ERR_EXISTS
+                   ? hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is STARTED already",
+                             set.set_name)
+                   : err->code;
+    }
+    hf_log_info(app->log, "job.started", HF_STR("set", set.set_name),
+                HF_STR("job", hf_id_text(&out->id).text));
+    return HF_ERR_OK;
+}
+
+/* All snapshots of the job, for parent, adoption and the previous member. */
+static enum hf_err snapshots_of(struct hf_server_app *app, const struct hf_id *job,
+                                struct hf_keep_snapshots *out, struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(job);
+    const struct hf_catalog_query query = {
+        .index = "jobId", .equals_text = id.text, .limit = 1000000};
+
+    return hf_keep_snapshot_find(app->catalog, &query, out, err);
+}
+
+static const struct hf_snapshot_record *newest_complete(const struct hf_keep_snapshots *snapshots)
+{
+    const struct hf_snapshot_record *newest = NULL;
+
+    for (size_t i = 0; i < snapshots->count; i++) {
+        const struct hf_snapshot_record *one = &snapshots->items[i];
+        if (one->state == HF_SNAPSHOT_COMPLETE &&
+            (newest == NULL || one->capture > newest->capture)) {
+            newest = one;
+        }
+    }
+    return newest;
+}
+
+/* Member, parent and adopted attempt, into the record. */
+static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_record *job,
+                                 struct hf_snapshot_record *record, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
+    struct hf_flow_members members = {0};
+    struct hf_member_choice choice;
+
+    if (snapshots_of(app, &job->id, &snapshots, err) != HF_ERR_OK ||
+        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_snapshot_record *previous = newest_complete(&snapshots);
+    const struct hf_member_wish wish = {
+        .set_name = job->set_name,
+        .preferred = job->preferred_member,
+        .previous = previous == NULL ? NULL : previous->member,
+        .now_s = hf_flow_now_s(),
+    };
+    if (hf_member_choose(members.items, members.count, &wish, &choice, err) != HF_ERR_OK) {
+        hf_free(members.items);
+        return err->code;
+    }
+    const struct hf_member_record *member = &members.items[choice.index];
+    (void)snprintf(record->member, sizeof record->member, "%s", member->host);
+    (void)snprintf(record->member_state, sizeof record->member_state, "%s", member->state);
+    (void)snprintf(record->reason, sizeof record->reason, "%s", choice.reason);
+    record->agent = member->agent;
+    hf_free(members.items);
+    const struct hf_snapshot_record *parent =
+        hf_snapshot_choose_parent(snapshots.items, snapshots.count, record->member, &job->store);
+    const struct hf_snapshot_record *adopted =
+        hf_snapshot_choose_adopted(snapshots.items, snapshots.count, record->member, wish.now_s);
+    record->parent_capture = parent == NULL ? 0 : parent->capture;
+    if (adopted != NULL) {
+        record->adopted_capture = adopted->capture;
+        record->adopted_writer = adopted->writer;
+    }
+    return HF_ERR_OK;
+}
+
+/* Takes the job's lease and a capture number; again when another change of the job came first. */
+static enum hf_err reserve(struct hf_server_app *app, struct hf_job_record *job, uint64_t revision,
+                           struct hf_snapshot_record *record, struct hf_error *err)
+{
+    uint64_t next = 0;
+
+    if (hf_commit_next_capture(app->store, &job->id, job->next_capture - 1, &next, err) !=
+        HF_ERR_OK) {
+        return err->code;
+    }
+    for (unsigned tries = 0; tries < 8; tries++) {
+        if (hf_job_begin_capture(job, &record->id, next - 1, &record->capture, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        enum hf_err code = hf_keep_job_replace(app->catalog, job, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+        if (hf_keep_job_get(app->catalog, &record->job, job, &revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "the job of set %s changes too often; hint: try again",
+                   job->set_name);
+}
+
+static enum hf_err make_task(struct hf_server_app *app, struct hf_snapshot_record *record,
+                             struct hf_error *err)
+{
+    struct hf_task_record task = {
+        .id = record->task,
+        .project = record->project,
+        .job = record->job,
+        .agent = record->agent,
+        .snapshot = record->id,
+        .kind = HF_TASK_CAPTURE,
+        .state = HF_TASK_WAITING,
+        .attempt = hf_flow_new_id(),
+        .created_s = record->created_s,
+        .seen_s = hf_flow_now_s(),
+    };
+
+    return hf_keep_task_insert(app->catalog, &task, err);
+}
+
+enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
+                         struct hf_snapshot_record *out, struct hf_error *err)
+{
+    struct hf_job_record job;
+    uint64_t revision = 0;
+
+    if (find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *out = (struct hf_snapshot_record){
+        .id = hf_flow_new_id(),
+        .job = job.id,
+        .project = job.project,
+        .cluster = job.cluster,
+        .store = job.store,
+        .state = HF_SNAPSHOT_IN_PROGRESS,
+        .writer = hf_flow_new_id(),
+        .task = hf_flow_new_id(),
+        .created_s = hf_flow_now_s(),
+        .encrypted = app->mark.encrypted,
+    };
+    out->expires_s = wish->retention_days == 0 ? 0 : out->created_s + wish->retention_days * 86400;
+    (void)snprintf(out->set_name, sizeof out->set_name, "%s", job.set_name);
+    (void)snprintf(out->description, sizeof out->description, "%s",
+                   wish->description == NULL ? "" : wish->description);
+    if (choose_source(app, &job, out, err) != HF_ERR_OK ||
+        reserve(app, &job, revision, out, err) != HF_ERR_OK) {
+        return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
+    }
+    /* From here on a death leaves a record, or a lease without a record: hf_flow_resume ends both. */
+    const struct hf_claim claim = {.job = out->job,
+                                   .writer = out->writer,
+                                   .capture = out->capture,
+                                   .started_s = out->created_s};
+    if (HF_FAULT("server.take.reserved", err) != HF_ERR_OK ||
+        hf_keep_snapshot_insert(app->catalog, out, err) != HF_ERR_OK ||
+        HF_FAULT("server.take.recorded", err) != HF_ERR_OK ||
+        hf_commit_claim(app->store, &claim, err) != HF_ERR_OK ||
+        HF_FAULT("server.take.claimed", err) != HF_ERR_OK ||
+        make_task(app, out, err) != HF_ERR_OK) {
+        return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
+    }
+    hf_log_info(app->log, "snapshot.started", HF_STR("snapshot", hf_id_text(&out->id).text),
+                HF_STR("set", out->set_name), HF_STR("member", out->member),
+                HF_STR("reason", out->reason));
+    return HF_ERR_OK;
+}
+
+/* Root and member of the parent, out of its manifest. A parent that is gone or damaged means a full capture. */
+static enum hf_err fill_parent(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                               const struct hf_keyring *keyring, struct hf_task_capture *out,
+                               struct hf_error *err)
+{
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
+    struct hf_manifest_read read;
+
+    if (record->parent_capture == 0) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_list_read_manifest(app->store, &record->job, record->parent_capture,
+                                             keyring, &manifest, &read, err);
+    if (code == HF_ERR_NOT_FOUND || code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED) {
+        hf_log_warn(app->log, "snapshot.parent.unreadable",
+                    HF_STR("snapshot", hf_id_text(&record->id).text),
+                    HF_STR("error", err->message));
+        return HF_ERR_OK;
+    }
+    if (code != HF_ERR_OK || read.kind != HF_MANIFEST_SNAPSHOT) {
+        return code;
+    }
+    out->parent = record->parent_capture;
+    (void)snprintf(out->parent_member, sizeof out->parent_member, "%s", manifest.facts.member);
+    (void)snprintf(out->parent_backup_name, sizeof out->parent_backup_name, "%s",
+                   manifest.facts.backup_name);
+    out->parent_root = manifest.root;
+    manifest.root = (struct hf_tree_root){0};
+    return HF_ERR_OK;
+}
+
+static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_record *task,
+                                struct hf_task *out, struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+
+    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_task_capture *capture = &out->capture;
+    (void)snprintf(capture->member, sizeof capture->member, "%s", record.member);
+    (void)snprintf(capture->set_name, sizeof capture->set_name, "%s", record.set_name);
+    capture->capture = record.capture;
+    capture->writer = record.writer;
+    capture->snapshot = record.id;
+    if (record.adopted_capture != 0) {
+        capture->adopted[0] =
+            (struct hf_adopted){.capture = record.adopted_capture, .writer = record.adopted_writer};
+        capture->adopted_count = 1;
+    }
+    return fill_parent(app, &record, &out->keyring, capture, err);
+}
+
+static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_record *task,
+                                struct hf_task *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_flow_reading_fini) struct hf_flow_reading reading = {0};
+    HF_CLEANUP(hf_buf_fini) struct hf_buf info = HF_BUF_INIT(HF_MESSAGE_INFO_BYTES);
+    struct hf_restore_record record;
+
+    if (hf_keep_restore_get(app->catalog, &task->restore, &record, NULL, err) != HF_ERR_OK ||
+        hf_flow_open(app, &task->snapshot, &reading, err) != HF_ERR_OK ||
+        hf_restore_info_text(&reading.manifest, &info, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_task_restore *restore = &out->restore;
+    restore->restore = record.id;
+    restore->snapshot = record.snapshot;
+    restore->capture = reading.manifest.capture;
+    (void)snprintf(restore->directory, sizeof restore->directory, "%s", record.directory);
+    restore->root = reading.manifest.root;
+    reading.manifest.root = (struct hf_tree_root){0};
+    restore->restore_info = hf_strndup((const char *)info.data, info.len);
+    return restore->restore_info == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
+}
+
+enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task_record *task,
+                                 struct hf_task *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_task_fini)
+    struct hf_task message = {.id = task->id, .attempt = task->attempt, .kind = task->kind};
+
+    if (hf_job_keys_load(app->store, &app->key, &task->job, &message.keyring, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (task->kind == HF_TASK_CAPTURE ? fill_capture(app, task, &message, err) != HF_ERR_OK
+                                      : fill_restore(app, task, &message, err) != HF_ERR_OK) {
+        return hf_wrap(err, "task %s", hf_id_text(&task->id).text);
+    }
+    /* An agent forges no manifest: it gets no seal key (store-format.md 9). */
+    message.keyring.has_seal_key = false;
+    hf_wipe(message.keyring.seal_key, sizeof message.keyring.seal_key);
+    *out = message;
+    message = (struct hf_task){0};
+    return HF_ERR_OK;
+}
