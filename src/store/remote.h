@@ -9,16 +9,18 @@
 #ifndef HF_STORE_REMOTE_H
 #define HF_STORE_REMOTE_H
 
+#include "base/secret.h"
 #include "base/thread.h"
+#include "format/ids.h"
 #include "store/store.h"
 
 /* Everything is copied, but for cancel. Zero means the default. */
 struct hf_store_remote_options {
     const char *base_url;           /* "https://host:8443" */
-    const char *bearer;             /* the agent's key */
-    const char *task;               /* id: whose rights are used */
-    const char *attempt;            /* id: fences; LOST when the task was given to another */
     const char *ca_file;            /* PEM; NULL: the system's */
+    const struct hf_secret *bearer; /* the agent's key */
+    struct hf_id task;              /* whose rights are used */
+    struct hf_id attempt;           /* fences; LOST when the task was given to another */
     const struct hf_cancel *cancel; /* borrowed: outlives the store; may be NULL */
     uint64_t retry_ms;              /* default 10 minutes; 1: one try */
     uint64_t pause_ms;              /* before the second try, doubled up to 30 s; default 250 */
