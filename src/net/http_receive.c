@@ -219,13 +219,13 @@ static enum MHD_Result begin(struct hf_http_request *request, const char *method
     if (!note_headers(request, method)) {
         return MHD_NO;
     }
-    request->seen_by_application = true;
     request->body_max_bytes = DEFAULT_BODY_MAX_BYTES;
     if (atomic_load(&server->stopping)) {
         hf_http_request_refuse(request, HF_HTTP_REFUSE_SHUTDOWN);
     } else if (headers_too_long(request)) {
         hf_http_request_refuse(request, HF_HTTP_REFUSE_HEADERS);
     } else if (handler->on_headers != NULL) {
+        request->seen_by_application = true;
         request->body_max_bytes = handler->on_headers(handler->context, request);
     }
     uint64_t length = announced_length(request);
@@ -285,6 +285,7 @@ static void hand_over(struct hf_http_request *request)
     request->holders++;
     request->peer_connection->receiving_since_ms = 0;
     hf_mutex_unlock(&server->mutex);
+    request->seen_by_application = true;
     server->handler.on_request(server->handler.context, request);
     hf_mutex_lock(&server->mutex);
     bool forgotten = request->held && !request->keep;

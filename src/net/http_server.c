@@ -225,8 +225,8 @@ static enum hf_err start_loops(struct hf_http_server *server,
         (unsigned)or_default(options->idle_timeout_s, DEFAULT_IDLE_S),
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool > POOL_MIN_BYTES ? pool : POOL_MIN_BYTES,
         /* The watch thread keeps the limit; the library's only must not come first in one loop. */
-        MHD_OPTION_CONNECTION_LIMIT, server->connection_limit * 2 + threads, MHD_OPTION_ARRAY,
-        items, MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_LIMIT, server->connection_limit * 2 + threads,
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
     if (server->daemon == NULL) {
         return options->tls_cert_pem != NULL
                    ? hf_fail(
