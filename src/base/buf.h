@@ -18,19 +18,25 @@ struct hf_buf {
 void hf_buf_init(struct hf_buf *buf, size_t max);
 void hf_buf_fini(struct hf_buf *buf);
 HF_CLEANUP_DEFINE_VALUE(hf_buf_fini, struct hf_buf)
-#define HF_BUF_INIT(max_bytes) {.data = NULL, .len = 0, .capacity = 0, .max = (max_bytes)}
+#define HF_BUF_INIT(max_bytes)                                                                     \
+    {                                                                                              \
+        .data = NULL, .len = 0, .capacity = 0, .max = (max_bytes)                                  \
+    }
 
 /* Room for `more` bytes after len; HF_ERR_LIMIT past max, HF_ERR_NO_MEMORY. The content stays as it was. */
 HF_MUST_CHECK enum hf_err hf_buf_reserve(struct hf_buf *buf, size_t more, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_buf_append(struct hf_buf *buf, struct hf_bytes bytes, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_buf_append_text(struct hf_buf *buf, const char *text, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_buf_appendf(struct hf_buf *buf, struct hf_error *err, const char *format, ...)
-    HF_PRINTF(3, 4);
+HF_MUST_CHECK enum hf_err hf_buf_append(struct hf_buf *buf, struct hf_bytes bytes,
+                                        struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_buf_append_text(struct hf_buf *buf, const char *text,
+                                             struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_buf_appendf(struct hf_buf *buf, struct hf_error *err,
+                                         const char *format, ...) HF_PRINTF(3, 4);
 /* The lowest width bytes of value, little end first. */
 HF_MUST_CHECK enum hf_err hf_buf_append_le(struct hf_buf *buf, uint64_t value, size_t width,
                                            struct hf_error *err);
 /* Length as LE32, then the bytes. */
-HF_MUST_CHECK enum hf_err hf_buf_append_blob(struct hf_buf *buf, struct hf_bytes bytes, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_buf_append_blob(struct hf_buf *buf, struct hf_bytes bytes,
+                                             struct hf_error *err);
 void hf_buf_clear(struct hf_buf *buf);
 struct hf_bytes hf_buf_bytes(const struct hf_buf *buf);
 /* The content as a C string: puts a NUL behind it (not counted in len). NULL when memory or max forbids. */

@@ -46,7 +46,8 @@ struct hf_error {
 };
 
 /* Sets *err and returns code. Lower case, no full stop; a remedy follows as "hint: ...". */
-enum hf_err hf_fail(struct hf_error *err, enum hf_err code, const char *format, ...) HF_PRINTF(3, 4);
+enum hf_err hf_fail(struct hf_error *err, enum hf_err code, const char *format, ...)
+    HF_PRINTF(3, 4);
 
 /* As hf_fail, the class chosen from errno (ENOENT NOT_FOUND, ENOSPC and EDQUOT NO_SPACE, EACCES and EPERM and
  * EROFS DENIED, EEXIST EXISTS, ENOMEM NO_MEMORY, ECONN* and EPIPE UNAVAILABLE, else IO), and ": <errno text>" appended. */

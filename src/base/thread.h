@@ -52,8 +52,9 @@ static inline struct hf_mutex *hf_mutex_hold(struct hf_mutex *mutex)
 
 struct hf_thread;
 /* Starts run(argument) with the given name (15 chars show in ps). Whoever starts joins. */
-HF_MUST_CHECK enum hf_err hf_thread_start(const char *name, void (*run)(void *argument), void *argument,
-                                          struct hf_thread **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_thread_start(const char *name, void (*run)(void *argument),
+                                          void *argument, struct hf_thread **out,
+                                          struct hf_error *err);
 /* Waits for the end and frees. NULL does nothing. */
 void hf_thread_join(struct hf_thread *thread);
 unsigned hf_thread_cpu_count(void);

@@ -23,15 +23,18 @@ void hf_aead_destroy(struct hf_aead *aead);
 HF_CLEANUP_DEFINE(hf_aead_destroy, struct hf_aead *)
 
 /* out gets plain.len + HF_AEAD_TAG_BYTES bytes; out may be plain.data itself. A nonce is used once with a key. */
-HF_MUST_CHECK enum hf_err hf_aead_seal(struct hf_aead *aead, const uint8_t nonce[HF_AEAD_NONCE_BYTES],
-                                       struct hf_bytes associated, struct hf_bytes plain, uint8_t *out,
-                                       struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_aead_seal(struct hf_aead *aead,
+                                       const uint8_t nonce[HF_AEAD_NONCE_BYTES],
+                                       struct hf_bytes associated, struct hf_bytes plain,
+                                       uint8_t *out, struct hf_error *err);
 /* sealed = ciphertext and tag; out gets sealed.len - tag bytes. CORRUPT when it was changed or the key is another. */
-HF_MUST_CHECK enum hf_err hf_aead_open(struct hf_aead *aead, const uint8_t nonce[HF_AEAD_NONCE_BYTES],
-                                       struct hf_bytes associated, struct hf_bytes sealed, uint8_t *out,
-                                       struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_aead_open(struct hf_aead *aead,
+                                       const uint8_t nonce[HF_AEAD_NONCE_BYTES],
+                                       struct hf_bytes associated, struct hf_bytes sealed,
+                                       uint8_t *out, struct hf_error *err);
 
-HF_MUST_CHECK enum hf_err hf_hkdf_sha256(struct hf_bytes key, struct hf_bytes salt, struct hf_bytes info,
-                                         uint8_t *out, size_t out_len, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_hkdf_sha256(struct hf_bytes key, struct hf_bytes salt,
+                                         struct hf_bytes info, uint8_t *out, size_t out_len,
+                                         struct hf_error *err);
 
 #endif

@@ -19,7 +19,8 @@ bool hf_hash_equal(const struct hf_hash *a, const struct hf_hash *b);
 
 /* A prepared HMAC key; one per thread for speed. */
 struct hf_hmac;
-HF_MUST_CHECK enum hf_err hf_hmac_create(struct hf_bytes key, struct hf_hmac **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_hmac_create(struct hf_bytes key, struct hf_hmac **out,
+                                         struct hf_error *err);
 void hf_hmac_destroy(struct hf_hmac *hmac);
 HF_CLEANUP_DEFINE(hf_hmac_destroy, struct hf_hmac *)
 void hf_hmac_sha256(struct hf_hmac *hmac, struct hf_bytes content, struct hf_hash *out);

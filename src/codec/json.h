@@ -34,10 +34,11 @@ enum hf_json_type {
  * Any value of RFC 8259. LIMIT for more than max bytes; INVALID with line and column for what is not JSON, more than 64
  * levels, a key twice, an integer beyond 64 bits, a NUL in a text.
  */
-HF_MUST_CHECK enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out, struct hf_error *err);
-/* Appends to out, or leaves it as it was. Keys sorted by bytes. indent: 0 for one line, else spaces per level. */
-HF_MUST_CHECK enum hf_err hf_json_encode(const struct hf_json *value, unsigned indent, struct hf_buf *out,
+HF_MUST_CHECK enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out,
                                          struct hf_error *err);
+/* Appends to out, or leaves it as it was. Keys sorted by bytes. indent: 0 for one line, else spaces per level. */
+HF_MUST_CHECK enum hf_err hf_json_encode(const struct hf_json *value, unsigned indent,
+                                         struct hf_buf *out, struct hf_error *err);
 void hf_json_drop(struct hf_json *value);
 HF_CLEANUP_DEFINE(hf_json_drop, struct hf_json *)
 /* Another reference to the same value. */
@@ -54,7 +55,8 @@ HF_MUST_CHECK struct hf_json *hf_json_array(void);
 void hf_json_set_text(struct hf_json *object, const char *key, const char *text);
 void hf_json_set_str(struct hf_json *object, const char *key, struct hf_str text);
 void hf_json_set_integer(struct hf_json *object, const char *key, int64_t value);
-void hf_json_set_u64(struct hf_json *object, const char *key, uint64_t value); /* above INT64_MAX: clamped */
+void hf_json_set_u64(struct hf_json *object, const char *key,
+                     uint64_t value); /* above INT64_MAX: clamped */
 void hf_json_set_real(struct hf_json *object, const char *key, double value); /* not finite: null */
 void hf_json_set_bool(struct hf_json *object, const char *key, bool value);
 void hf_json_set_null(struct hf_json *object, const char *key);
@@ -89,13 +91,14 @@ const char *hf_json_next(const struct hf_json *object, void **at, struct hf_json
  * What a decoder asks: the member must be there with that type, else INVALID and the message names `key`.
  * Unsigned numbers must lie in [min, max].
  */
-HF_MUST_CHECK enum hf_err hf_json_need_text(const struct hf_json *object, const char *key, const char **out,
-                                            struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_json_need_u64(const struct hf_json *object, const char *key, uint64_t min, uint64_t max,
-                                           uint64_t *out, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_json_need_object(const struct hf_json *object, const char *key, struct hf_json **out,
-                                              struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_json_need_array(const struct hf_json *object, const char *key, struct hf_json **out,
-                                             struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_json_need_text(const struct hf_json *object, const char *key,
+                                            const char **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_json_need_u64(const struct hf_json *object, const char *key,
+                                           uint64_t min, uint64_t max, uint64_t *out,
+                                           struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_json_need_object(const struct hf_json *object, const char *key,
+                                              struct hf_json **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_json_need_array(const struct hf_json *object, const char *key,
+                                             struct hf_json **out, struct hf_error *err);
 
 #endif

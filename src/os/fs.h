@@ -19,20 +19,23 @@ enum hf_file_kind { HF_FILE_REGULAR, HF_FILE_DIR, HF_FILE_SYMLINK, HF_FILE_OTHER
 
 struct hf_file_info {
     enum hf_file_kind kind;
-    uint32_t mode;        /* permission bits */
-    uint64_t size_bytes;  /* apparent size */
-    uint64_t disk_bytes;  /* allocated */
+    uint32_t mode;       /* permission bits */
+    uint64_t size_bytes; /* apparent size */
+    uint64_t disk_bytes; /* allocated */
     uint64_t device, inode;
     int64_t mtime_ns, ctime_ns;
 };
 
 /* NOT_FOUND when nothing is there. follow: through a symbolic link at the end. */
-HF_MUST_CHECK enum hf_err hf_fs_stat(const char *path, struct hf_file_info *out, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_fs_lstat(const char *path, struct hf_file_info *out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_fs_stat(const char *path, struct hf_file_info *out,
+                                     struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_fs_lstat(const char *path, struct hf_file_info *out,
+                                      struct hf_error *err);
 /* Any error but "not there" is reported as true: callers use it to refuse, never to overwrite. */
 bool hf_fs_exists(const char *path);
 
-/* Makes the directory and its parents (mode of new ones), each made durable in its parent. Existing is success. */
+/* Makes the directory and its parents (mode of new ones), each made durable in its parent. Existing is success, after
+ * one sync of its parent: who made it may have died before. EXISTS when something else is there. */
 HF_MUST_CHECK enum hf_err hf_fs_make_dirs(const char *path, uint32_t mode, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_fs_sync_dir(const char *path, struct hf_error *err);
 /* Removes a file and syncs its directory. NOT_FOUND when it was not there. */
@@ -41,6 +44,7 @@ HF_MUST_CHECK enum hf_err hf_fs_remove(const char *path, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_fs_remove_scratch(const char *path, struct hf_error *err);
 /* Removes a directory and all below it, never following symbolic links. NOT_FOUND counts as success. */
 HF_MUST_CHECK enum hf_err hf_fs_remove_tree(const char *path, struct hf_error *err);
+/* An empty one, durably. CONFLICT when it is not empty. */
 HF_MUST_CHECK enum hf_err hf_fs_remove_dir(const char *path, struct hf_error *err);
 
 /* Names in one directory ("." and ".." left out), sorted by bytes. */
@@ -62,13 +66,14 @@ HF_MUST_CHECK enum hf_err hf_fs_space(const char *path, uint64_t *free_bytes, ui
 /*
  * Writes content under a temporary name in the directory of path, syncs it, links it to path (a new name, never over
  * an old one), syncs the directory. EXISTS when path is taken (nothing changed). On any failure no trace stays.
- * Temporary names begin with ".hf-tmp-"; hf_fs_sweep_temporaries removes those a crash left.
+ * Temporary names begin with ".hf-tmp-"; hf_fs_sweep_temporaries removes those a crash left, and leaves alone those that
+ * a living process is writing.
  */
-HF_MUST_CHECK enum hf_err hf_fs_publish_new(const char *path, struct hf_bytes content, uint32_t mode,
-                                            struct hf_error *err);
-/* The same with rename: replaces what is there. */
-HF_MUST_CHECK enum hf_err hf_fs_publish_replace(const char *path, struct hf_bytes content, uint32_t mode,
-                                                struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_fs_publish_new(const char *path, struct hf_bytes content,
+                                            uint32_t mode, struct hf_error *err);
+/* The same with rename: replaces what is there. When only the sync of the directory failed, the new content may stay. */
+HF_MUST_CHECK enum hf_err hf_fs_publish_replace(const char *path, struct hf_bytes content,
+                                                uint32_t mode, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_fs_sweep_temporaries(const char *dir, struct hf_error *err);
 /* Whole file; LIMIT when it is larger than max. The buffer is cleared first. */
 HF_MUST_CHECK enum hf_err hf_fs_read_whole(const char *path, size_t max, struct hf_buf *out,
@@ -86,7 +91,7 @@ enum hf_open_mode {
     HF_OPEN_APPEND,     /* made when missing */
 };
 
-/* mode: permission bits of a new file. Never follows a symbolic link at the end for the CREATE modes. */
+/* READ: regular files only, else INVALID; never waits. mode: permission bits of a new file. Never follows a symbolic link at the end for the CREATE modes. */
 HF_MUST_CHECK enum hf_err hf_file_open(const char *path, enum hf_open_mode how, uint32_t mode,
                                        struct hf_file **out, struct hf_error *err);
 /* Closing may fail (delayed write errors); the object is gone either way. */
@@ -94,33 +99,40 @@ HF_MUST_CHECK enum hf_err hf_file_close(struct hf_file *file, struct hf_error *e
 /* Closes, ignoring failure: for readers and for clean-up after another error. NULL does nothing. */
 void hf_file_drop(struct hf_file *file);
 HF_CLEANUP_DEFINE(hf_file_drop, struct hf_file *)
-HF_MUST_CHECK enum hf_err hf_file_info(struct hf_file *file, struct hf_file_info *out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_file_info(struct hf_file *file, struct hf_file_info *out,
+                                       struct hf_error *err);
 /* Reads up to len bytes at offset; *got is less only at the end of the file. Any thread. */
-HF_MUST_CHECK enum hf_err hf_file_read_at(struct hf_file *file, uint64_t offset, void *out, size_t len,
-                                          size_t *got, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_file_read_at(struct hf_file *file, uint64_t offset, void *out,
+                                          size_t len, size_t *got, struct hf_error *err);
 /*
  * As hf_file_read_at, and leaves the page cache as it was: what was not resident before (mincore) is dropped again
- * (mongodb-observed.md 7.5). For reading a database's files beside the database.
+ * (mongodb-observed.md 7.5). For reading a database's files beside the database. It keeps windows of 4 MiB in mind, so
+ * the last pages are given back when the file is closed. The kernel tells residency only to a file's owner and who may
+ * write to it: for anyone else nothing is dropped.
  */
-HF_MUST_CHECK enum hf_err hf_file_read_at_uncached(struct hf_file *file, uint64_t offset, void *out, size_t len,
-                                                   size_t *got, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_file_read_at_uncached(struct hf_file *file, uint64_t offset, void *out,
+                                                   size_t len, size_t *got, struct hf_error *err);
 /* Writes all of it. Any thread. */
-HF_MUST_CHECK enum hf_err hf_file_write_at(struct hf_file *file, uint64_t offset, struct hf_bytes bytes,
+HF_MUST_CHECK enum hf_err hf_file_write_at(struct hf_file *file, uint64_t offset,
+                                           struct hf_bytes bytes, struct hf_error *err);
+/* Writes all of it at the end; only for HF_OPEN_APPEND, which write_at refuses. After a failure a part may stand there. */
+HF_MUST_CHECK enum hf_err hf_file_append(struct hf_file *file, struct hf_bytes bytes,
+                                         struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_file_truncate(struct hf_file *file, uint64_t size_bytes,
                                            struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_file_append(struct hf_file *file, struct hf_bytes bytes, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_file_truncate(struct hf_file *file, uint64_t size_bytes, struct hf_error *err);
-/* fsync. */
+/* fsync. Once it failed, written data may be lost, and every later sync of this file fails. */
 HF_MUST_CHECK enum hf_err hf_file_sync(struct hf_file *file, struct hf_error *err);
 /* Asks the kernel to begin writing out a range, without waiting: keeps the later sync short. Never fails. */
 void hf_file_flush_hint(struct hf_file *file, uint64_t offset, uint64_t len);
 /* The next stretch of data at or after offset (SEEK_DATA/SEEK_HOLE): [*start, *end); *start = size when only holes
  * follow. A file system without holes answers all data. */
-HF_MUST_CHECK enum hf_err hf_file_next_data(struct hf_file *file, uint64_t offset, uint64_t *start, uint64_t *end,
-                                            struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_file_next_data(struct hf_file *file, uint64_t offset, uint64_t *start,
+                                            uint64_t *end, struct hf_error *err);
 
 /* An exclusive lock on a file (made when missing), held until dropped; CONFLICT when another process holds it. */
 struct hf_lock_file;
-HF_MUST_CHECK enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out,
+                                            struct hf_error *err);
 void hf_lock_file_drop(struct hf_lock_file *lock);
 HF_CLEANUP_DEFINE(hf_lock_file_drop, struct hf_lock_file *)
 

@@ -11,21 +11,21 @@
 #include "base/error.h"
 #include "base/thread.h"
 
-struct hf_process;
+struct hf_process; /* one thread at a time */
 
 struct hf_process_options {
-    const char *const *argv;  /* NULL at the end; argv[0] is the program's path */
+    const char *const *argv;      /* NULL at the end; argv[0] is the program's path */
     const char *const *extra_env; /* "NAME=value", NULL at the end; may be NULL */
-    const char *output_path;  /* stdout and stderr are appended there; NULL: inherited */
-    bool die_with_parent;     /* SIGKILL when the parent's thread goes (PR_SET_PDEATHSIG) */
+    const char *output_path;      /* stdout and stderr are appended there; NULL: inherited */
+    bool die_with_parent;         /* SIGKILL when the parent's thread goes (PR_SET_PDEATHSIG) */
 };
 
-HF_MUST_CHECK enum hf_err hf_process_start(const struct hf_process_options *options, struct hf_process **out,
-                                           struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_process_start(const struct hf_process_options *options,
+                                           struct hf_process **out, struct hf_error *err);
 int hf_process_pid(const struct hf_process *process);
 /* *ended false while it runs. exit_code: 0 to 255, or 128 + signal. Waits at most timeout_ms (0: only looks). */
-HF_MUST_CHECK enum hf_err hf_process_wait(struct hf_process *process, uint64_t timeout_ms, bool *ended,
-                                          int *exit_code, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_process_wait(struct hf_process *process, uint64_t timeout_ms,
+                                          bool *ended, int *exit_code, struct hf_error *err);
 void hf_process_signal(struct hf_process *process, int signal_number);
 /* SIGTERM, waits up to grace_ms, SIGKILL; frees. NULL does nothing. */
 void hf_process_stop(struct hf_process *process, uint64_t grace_ms);
@@ -37,7 +37,8 @@ void hf_host_name(char *out, size_t out_len);
 /* Resident memory of this process (VmRSS) and its peak (VmHWM), bytes. */
 uint64_t hf_resident_bytes(void);
 uint64_t hf_resident_peak_bytes(void);
-/* SIGINT and SIGTERM request the token (borrowed for ever); SIGPIPE is ignored. Once per process. */
+/* SIGINT and SIGTERM request the token (borrowed for ever), a second SIGINT kills; SIGPIPE is ignored. Once per process,
+ * before other threads start. */
 void hf_signals_cancel(struct hf_cancel *cancel);
 /* A free TCP port of 127.0.0.1, as the kernel picked it a moment ago. 0 when none. */
 uint16_t hf_free_port(void);
