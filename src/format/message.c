@@ -280,7 +280,7 @@ enum hf_err hf_msg_hello_answer_decode(struct hf_str in, struct hf_msg_hello_ans
 
 /* ---- poll ---- */
 
-static struct hf_json *progress_to_json(const struct hf_progress_view *view)
+struct hf_json *hf_msg_progress_to_json(const struct hf_progress_view *view)
 {
     struct hf_json *json = hf_json_object();
     hf_field_set_text(json, "phase", view->phase);
@@ -348,7 +348,7 @@ enum hf_err hf_msg_poll_encode(const struct hf_msg_poll *poll, struct hf_buf *ou
         struct hf_json *item = hf_json_object();
         hf_field_set_id(item, "task", &running->task);
         hf_field_set_id(item, "attempt", &running->attempt);
-        hf_json_set_take(item, "progress", progress_to_json(&running->progress));
+        hf_json_set_take(item, "progress", hf_msg_progress_to_json(&running->progress));
         hf_json_append_take(array, item);
     }
     hf_json_set_take(json, "running", array);

@@ -145,6 +145,9 @@ HF_MUST_CHECK enum hf_err hf_task_from_json(const struct hf_json *json, struct h
 
 /* ---- poll ---- */
 
+/* Progress as messages carry it, and as the API shows it. NULL on no memory. */
+HF_MUST_CHECK struct hf_json *hf_msg_progress_to_json(const struct hf_progress_view *view);
+
 /* A task that the agent has. */
 struct hf_msg_running {
     struct hf_id task;

@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Hello, poll, finish and the rights of a task, over the catalog.
+ */
+#include "server/agents.h"
+
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/alloc.h"
+#include "os/clock.h"
+#include "server/flow.h"
+
+#define POLL_WAIT_MS 30000
+#define PROGRESS_MS 1000
+#define SESSIONS_MAX 10000
+#define RIGHTS_MAX 256
+
+struct session {
+    struct hf_id agent;
+    struct hf_id project;
+    char text[HF_SESSION_BYTES];
+};
+
+/* A task's right, remembered for a moment: object calls come hundreds a second. */
+struct right {
+    struct hf_task_record task;
+    struct hf_id writer; /* of a capture */
+    uint64_t until_ms;
+};
+
+struct hf_server_agents {
+    struct hf_server_app *app;
+    struct hf_mutex mutex; /* guards: sessions, session_count, rights, right_next */
+    struct session *sessions;
+    size_t session_count;
+    struct right rights[RIGHTS_MAX];
+    size_t right_next;
+};
+
+/* How long a right is believed without asking the catalog. A task given up meanwhile only puts garbage of its own
+ * writer: its manifest's name is void by then (store-format.md 5). */
+#define RIGHT_KEPT_MS 1000
+
+enum hf_err hf_server_agents_create(struct hf_server_app *app, struct hf_server_agents **out,
+                                    struct hf_error *err)
+{
+    struct hf_server_agents *agents = hf_alloc_zero(sizeof *agents);
+
+    if (agents == NULL ||
+        (agents->sessions = hf_alloc_array(SESSIONS_MAX, sizeof *agents->sessions)) == NULL) {
+        hf_free(agents);
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    agents->app = app;
+    hf_mutex_init(&agents->mutex);
+    *out = agents;
+    return HF_ERR_OK;
+}
+
+void hf_server_agents_destroy(struct hf_server_agents *agents)
+{
+    if (agents == NULL) {
+        return;
+    }
+    hf_mutex_fini(&agents->mutex);
+    hf_free(agents->sessions);
+    hf_free(agents);
+}
+
+/* ---- Sessions ---- */
+
+static enum hf_err open_session(struct hf_server_agents *agents, const struct hf_id *agent,
+                                const struct hf_id *project, char out[HF_SESSION_BYTES],
+                                struct hf_error *err)
+{
+    uint8_t random[32];
+    struct session *session = NULL;
+
+    hf_random_bytes(random, sizeof random);
+    hf_hex_encode(hf_bytes_of(random, sizeof random), out);
+    HF_LOCKED(&agents->mutex);
+    for (size_t i = 0; i < agents->session_count; i++) {
+        if (hf_id_equal(&agents->sessions[i].agent, agent)) {
+            session = &agents->sessions[i];
+        }
+    }
+    if (session == NULL) {
+        if (agents->session_count == SESSIONS_MAX) {
+            return hf_fail(err, HF_ERR_LIMIT, "more than %d agents", SESSIONS_MAX);
+        }
+        session = &agents->sessions[agents->session_count++];
+    }
+    session->agent = *agent;
+    session->project = *project;
+    memcpy(session->text, out, HF_SESSION_BYTES);
+    return HF_ERR_OK;
+}
+
+static enum hf_err check_session(struct hf_server_agents *agents, const struct hf_id *agent,
+                                 const struct hf_id *project, const char *text,
+                                 struct hf_error *err)
+{
+    HF_LOCKED(&agents->mutex);
+    for (size_t i = 0; i < agents->session_count; i++) {
+        const struct session *session = &agents->sessions[i];
+        if (hf_id_equal(&session->agent, agent) && hf_id_equal(&session->project, project) &&
+            strlen(text) == strlen(session->text) &&
+            hf_secret_equal(hf_bytes_of(text, strlen(text)),
+                            hf_bytes_of(session->text, strlen(text)))) {
+            return HF_ERR_OK;
+        }
+    }
+    return hf_fail(err, HF_ERR_UNAUTHENTICATED, "the session is not known; hint: say hello again");
+}
+
+/* ---- hello ---- */
+
+static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hello *hello,
+                              const struct hf_id *project, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < 8; tries++) {
+        struct hf_agent_record record;
+        uint64_t revision = 0;
+
+        enum hf_err code = hf_keep_agent_get(app->catalog, &hello->agent, &record, &revision, err);
+        if (code == HF_ERR_NOT_FOUND) {
+            record = (struct hf_agent_record){
+                .id = hello->agent, .project = *project, .created_s = hf_flow_now_s()};
+        } else if (code != HF_ERR_OK) {
+            return code;
+        } else if (!hf_id_equal(&record.project, project)) {
+            return hf_fail(err, HF_ERR_DENIED, "agent %s belongs to another project",
+                           hf_id_text(&record.id).text);
+        }
+        (void)snprintf(record.host, sizeof record.host, "%s", hello->host);
+        (void)snprintf(record.release, sizeof record.release, "%s", hello->release);
+        (void)snprintf(record.restore_root, sizeof record.restore_root, "%.*s",
+                       (int)sizeof record.restore_root - 1, hello->restore_root);
+        record.seen_s = hf_flow_now_s();
+        code = code == HF_ERR_NOT_FOUND
+                   ? hf_keep_agent_insert(app->catalog, &record, err)
+                   : hf_keep_agent_replace(app->catalog, &record, &revision, err);
+        if (code != HF_ERR_CONFLICT && code != HF_ERR_EXISTS) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "agent %s says hello too often",
+                   hf_id_text(&hello->agent).text);
+}
+
+enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct hf_id *project,
+                                   struct hf_str body, struct hf_buf *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_msg_hello_fini) struct hf_msg_hello hello = {0};
+    struct hf_msg_hello_answer answer = {
+        .now_ms = hf_clock_wall_ms(), .poll_wait_ms = POLL_WAIT_MS, .progress_ms = PROGRESS_MS};
+
+    if (hf_msg_hello_decode(body, &hello, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_flow_sight sight = {
+        .agent = hello.agent, .members = &hello.members, .hello = true};
+    if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
+        keep_agent(agents->app, &hello, project, err) != HF_ERR_OK ||
+        open_session(agents, &hello.agent, project, answer.session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)snprintf(answer.server_release, sizeof answer.server_release, "%s", HF_VERSION);
+    hf_log_info(agents->app->log, "agent.registered",
+                HF_STR("agent", hf_id_text(&hello.agent).text), HF_STR("host", hello.host),
+                HF_U64("members", hello.members.count));
+    return hf_msg_hello_answer_encode(&answer, out, err);
+}
+
+/* ---- poll ---- */
+
+static void keep_progress(struct hf_server_app *app, const struct hf_msg_running *running)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_progress_to_json(&running->progress);
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document old = {.json = NULL};
+    const struct hf_id_text id = hf_id_text(&running->task);
+    struct hf_error ignored;
+
+    /* Lost progress is no loss: the next poll brings newer. */
+    if (json == NULL) {
+        return;
+    }
+    if (hf_catalog_get(app->catalog, HF_KIND_PROGRESS, id.text, &old, &ignored) == HF_ERR_OK) {
+        (void)!hf_catalog_replace(app->catalog, HF_KIND_PROGRESS, id.text, old.revision, json,
+                                  HF_CATALOG_UNSYNCED, &ignored);
+    } else {
+        (void)!hf_catalog_insert(app->catalog, HF_KIND_PROGRESS, id.text, json, HF_CATALOG_UNSYNCED,
+                                 &ignored);
+    }
+}
+
+/* A task that the agent names is RUNNING, and heard of now. */
+static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_running *running,
+                                const struct hf_id *agent, struct hf_error *err)
+{
+    struct hf_task_record task;
+    uint64_t revision = 0;
+    uint64_t now_s = hf_flow_now_s();
+
+    enum hf_err code = hf_keep_task_get(app->catalog, &running->task, &task, &revision, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return HF_ERR_OK;
+    }
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (!hf_id_equal(&task.attempt, &running->attempt) || !hf_id_equal(&task.agent, agent)) {
+        return HF_ERR_OK;
+    }
+    if (task.state == HF_TASK_WAITING) {
+        if (hf_task_move(&task, HF_TASK_RUNNING, now_s, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    } else if (task.state != HF_TASK_RUNNING || task.seen_s + 10 > now_s) {
+        /* A note of being alive every ten seconds is enough for a limit of minutes. */
+        keep_progress(app, running);
+        return HF_ERR_OK;
+    }
+    task.seen_s = now_s;
+    code = hf_keep_task_replace(app->catalog, &task, &revision, err);
+    keep_progress(app, running);
+    return code == HF_ERR_CONFLICT ? HF_ERR_OK : code;
+}
+
+/* The agent knows the outcome: the task's papers go. */
+static void forget_task(struct hf_server_app *app, const struct hf_id *id,
+                        const struct hf_id *agent)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document progress = {.json = NULL};
+    const struct hf_id_text text = hf_id_text(id);
+    struct hf_task_record task;
+    uint64_t revision = 0;
+    struct hf_error ignored;
+
+    if (hf_keep_task_get(app->catalog, id, &task, &revision, &ignored) != HF_ERR_OK ||
+        task.state != HF_TASK_ENDED || !hf_id_equal(&task.agent, agent)) {
+        return;
+    }
+    (void)!hf_catalog_remove(app->catalog, HF_KIND_TASK, text.text, revision, &ignored);
+    if (hf_catalog_get(app->catalog, HF_KIND_PROGRESS, text.text, &progress, &ignored) ==
+        HF_ERR_OK) {
+        (void)!hf_catalog_remove(app->catalog, HF_KIND_PROGRESS, text.text, progress.revision,
+                                 &ignored);
+    }
+}
+
+static void touch_agent(struct hf_server_app *app, const struct hf_id *agent)
+{
+    struct hf_agent_record record;
+    uint64_t revision = 0;
+    struct hf_error ignored;
+
+    if (hf_keep_agent_get(app->catalog, agent, &record, &revision, &ignored) != HF_ERR_OK ||
+        record.seen_s + 10 > hf_flow_now_s()) {
+        return;
+    }
+    record.seen_s = hf_flow_now_s();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_agent_record_encode(&record);
+    if (json != NULL) {
+        (void)!hf_catalog_replace(app->catalog, HF_KIND_AGENT, hf_id_text(agent).text, revision,
+                                  json, HF_CATALOG_UNSYNCED, &ignored);
+    }
+}
+
+enum hf_err hf_server_agents_poll(struct hf_server_agents *agents, const struct hf_id *project,
+                                  struct hf_str body, struct hf_server_poll *out, bool *quiet,
+                                  struct hf_buf *answer, struct hf_error *err)
+{
+    HF_CLEANUP(hf_msg_poll_fini) struct hf_msg_poll poll = {0};
+
+    if (hf_msg_poll_decode(body, &poll, err) != HF_ERR_OK ||
+        check_session(agents, &poll.agent, project, poll.session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_flow_sight sight = {.agent = poll.agent, .members = &poll.members};
+    if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    touch_agent(agents->app, &poll.agent);
+    *out = (struct hf_server_poll){.agent = poll.agent, .wait_ms = poll.wait_ms};
+    if (out->wait_ms > POLL_WAIT_MS) {
+        out->wait_ms = POLL_WAIT_MS;
+    }
+    for (size_t i = 0; i < poll.running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
+        if (hear_of_task(agents->app, &poll.running[i], &poll.agent, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        out->named[out->named_count] = poll.running[i].task;
+        out->attempts[out->named_count++] = poll.running[i].attempt;
+    }
+    for (size_t i = 0; i < poll.ended_count; i++) {
+        forget_task(agents->app, &poll.ended[i], &poll.agent);
+    }
+    return hf_server_agents_answer(agents, out, quiet, answer, err);
+}
+
+static const struct hf_id *named_attempt(const struct hf_server_poll *poll,
+                                         const struct hf_id *task)
+{
+    for (size_t i = 0; i < poll->named_count; i++) {
+        if (hf_id_equal(&poll->named[i], task)) {
+            return &poll->attempts[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_among(const struct hf_keep_tasks *tasks, const struct hf_id *id)
+{
+    for (size_t i = 0; i < tasks->count; i++) {
+        if (hf_id_equal(&tasks->items[i].id, id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One task of the agent: given, cancelled, or told how it ended. */
+static enum hf_err answer_task(struct hf_server_app *app, const struct hf_task_record *task,
+                               const struct hf_server_poll *poll, struct hf_msg_poll_answer *answer,
+                               struct hf_error *err)
+{
+    const struct hf_id *attempt = named_attempt(poll, &task->id);
+
+    if (task->state == HF_TASK_ENDED) {
+        struct hf_msg_outcome *outcome = &answer->outcomes[answer->outcome_count++];
+        outcome->task = task->id;
+        outcome->code = hf_err_from_name(task->error_class);
+        (void)snprintf(outcome->message, sizeof outcome->message, "%.*s",
+                       (int)sizeof outcome->message - 1, task->error);
+        return HF_ERR_OK;
+    }
+    if (attempt != NULL && (task->cancelled || !hf_id_equal(attempt, &task->attempt))) {
+        answer->cancels[answer->cancel_count++] = task->id;
+        return HF_ERR_OK;
+    }
+    if (attempt == NULL && (task->state == HF_TASK_WAITING || task->state == HF_TASK_RUNNING)) {
+        if (task->cancelled) {
+            return HF_ERR_OK;
+        }
+        if (hf_flow_task_message(app, task, &answer->tasks[answer->task_count], err) != HF_ERR_OK) {
+            /* The agent cannot do it now; the others' work must not wait for it. */
+            hf_log_warn(app->log, "task.not_given", HF_STR("task", hf_id_text(&task->id).text),
+                        HF_STR("error", err->message));
+            return HF_ERR_OK;
+        }
+        answer->task_count++;
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_server_agents_answer(struct hf_server_agents *agents,
+                                    const struct hf_server_poll *poll, bool *quiet,
+                                    struct hf_buf *out, struct hf_error *err)
+{
+    const struct hf_id_text agent = hf_id_text(&poll->agent);
+    const struct hf_catalog_query query = {
+        .index = "agentId", .equals_text = agent.text, .limit = HF_MESSAGE_TASKS_MAX};
+    HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+    HF_CLEANUP(hf_msg_poll_answer_fini) struct hf_msg_poll_answer answer = {0};
+
+    if (hf_keep_task_find(agents->app->catalog, &query, &tasks, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    answer.tasks = hf_alloc_zero((tasks.count + 1) * sizeof *answer.tasks);
+    answer.outcomes = hf_alloc_zero((tasks.count + 1) * sizeof *answer.outcomes);
+    answer.cancels = hf_alloc_zero((tasks.count + poll->named_count + 1) * sizeof *answer.cancels);
+    if (answer.tasks == NULL || answer.outcomes == NULL || answer.cancels == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    for (size_t i = 0; i < tasks.count; i++) {
+        if (answer_task(agents->app, &tasks.items[i], poll, &answer, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    for (size_t i = 0; i < poll->named_count; i++) {
+        if (!is_among(&tasks, &poll->named[i])) {
+            answer.cancels[answer.cancel_count++] = poll->named[i];
+        }
+    }
+    *quiet = answer.task_count == 0 && answer.cancel_count == 0 && answer.outcome_count == 0;
+    return hf_msg_poll_answer_encode(&answer, out, err);
+}
+
+/* ---- finish ---- */
+
+enum hf_err hf_server_agents_finish(struct hf_server_agents *agents, const struct hf_id *project,
+                                    struct hf_str body, struct hf_id *task, bool *fresh,
+                                    struct hf_error *err)
+{
+    HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
+
+    if (hf_msg_finish_decode(body, &finish, err) != HF_ERR_OK ||
+        check_session(agents, &finish.agent, project, finish.session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *task = finish.task;
+    return hf_flow_note_finish(agents->app, body, &finish, fresh, err);
+}
+
+/* ---- Objects ---- */
+
+static enum hf_err look_up_right(struct hf_server_agents *agents, const struct hf_id *task,
+                                 struct right *out, struct hf_error *err)
+{
+    uint64_t now_ms = hf_clock_mono_ms();
+    struct right right = {.until_ms = now_ms + RIGHT_KEPT_MS};
+
+    hf_mutex_lock(&agents->mutex);
+    for (size_t i = 0; i < RIGHTS_MAX; i++) {
+        if (agents->rights[i].until_ms > now_ms && hf_id_equal(&agents->rights[i].task.id, task)) {
+            *out = agents->rights[i];
+            hf_mutex_unlock(&agents->mutex);
+            return HF_ERR_OK;
+        }
+    }
+    hf_mutex_unlock(&agents->mutex);
+    if (hf_keep_task_get(agents->app->catalog, task, &right.task, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (right.task.kind == HF_TASK_CAPTURE) {
+        struct hf_snapshot_record snapshot;
+        if (hf_keep_snapshot_get(agents->app->catalog, &right.task.snapshot, &snapshot, NULL,
+                                 err) != HF_ERR_OK) {
+            return err->code;
+        }
+        right.writer = snapshot.writer;
+    }
+    HF_LOCKED(&agents->mutex);
+    agents->rights[agents->right_next++ % RIGHTS_MAX] = right;
+    *out = right;
+    return HF_ERR_OK;
+}
+
+static bool has_prefix_of(const struct hf_str name, enum hf_object_kind kind,
+                          const struct hf_id *job)
+{
+    struct hf_object_text prefix = hf_object_prefix(kind, job);
+
+    return hf_str_starts_with(name, hf_str_of(prefix.text));
+}
+
+enum hf_err hf_server_agents_allow(struct hf_server_agents *agents,
+                                   const struct hf_server_object_call *call, struct hf_error *err)
+{
+    struct hf_object_name name;
+    struct hf_id task, attempt;
+    struct right right;
+
+    if (call->task == NULL || !hf_id_parse(hf_str_of(call->task), &task) || call->attempt == NULL ||
+        !hf_id_parse(hf_str_of(call->attempt), &attempt)) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "headers Holdfast-Task and Holdfast-Attempt must name a task");
+    }
+    if (look_up_right(agents, &task, &right, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!hf_id_equal(&right.task.attempt, &attempt) || right.task.state == HF_TASK_ENDED) {
+        return hf_fail(err, HF_ERR_LOST, "task %s has ended or gone to another attempt",
+                       call->task);
+    }
+    if (!hf_id_equal(&right.task.project, &call->project)) {
+        return hf_fail(err, HF_ERR_DENIED, "task %s belongs to another project", call->task);
+    }
+    const struct hf_id *job = &right.task.job;
+    if (call->list) {
+        if (has_prefix_of(call->name, HF_OBJECT_DATA, job) ||
+            has_prefix_of(call->name, HF_OBJECT_TREE, job) ||
+            has_prefix_of(call->name, HF_OBJECT_MANIFEST, job)) {
+            return HF_ERR_OK;
+        }
+        return hf_fail(err, HF_ERR_DENIED, "task %s may not list %.*s", call->task,
+                       HF_STR_ARG(call->name));
+    }
+    if (hf_object_name_parse(call->name, &name, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    bool kind_is_read = name.kind == HF_OBJECT_DATA || name.kind == HF_OBJECT_TREE ||
+                        name.kind == HF_OBJECT_MANIFEST;
+    bool kind_is_put = name.kind == HF_OBJECT_DATA || name.kind == HF_OBJECT_TREE;
+    if (!hf_id_equal(&name.job, job) || (call->put ? !kind_is_put : !kind_is_read) ||
+        (call->put &&
+         (right.task.kind != HF_TASK_CAPTURE || !hf_id_equal(&name.writer, &right.writer)))) {
+        return hf_fail(err, HF_ERR_DENIED, "task %s may not %s %.*s", call->task,
+                       call->put ? "put" : "read", HF_STR_ARG(call->name));
+    }
+    return HF_ERR_OK;
+}
