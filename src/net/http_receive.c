@@ -131,6 +131,22 @@ static bool headers_too_long(const struct hf_http_request *request)
     return info != NULL && info->header_size > request->server->header_max_bytes;
 }
 
+/* Where a request ends must not be a matter of opinion: a proxy in front may hold another. The library
+ * takes the first length and prefers chunks. */
+static bool end_is_doubtful(const struct hf_http_request *request)
+{
+    size_t lengths = 0, encodings = 0;
+
+    for (size_t i = 0; i < request->header_count; i++) {
+        const struct hf_http_header *header = &request->headers[i];
+        lengths += hf_http_name_equal(header->name, "Content-Length");
+        if (hf_http_name_equal(header->name, "Transfer-Encoding")) {
+            encodings += hf_http_name_equal(header->value, "chunked") ? 1 : 2;
+        }
+    }
+    return lengths + encodings > 1;
+}
+
 static uint64_t announced_length(const struct hf_http_request *request)
 {
     const char *length = hf_http_request_header(request, "Content-Length");
@@ -222,6 +238,9 @@ static enum MHD_Result begin(struct hf_http_request *request, const char *method
     request->body_max_bytes = DEFAULT_BODY_MAX_BYTES;
     if (atomic_load(&server->stopping)) {
         hf_http_request_refuse(request, HF_HTTP_REFUSE_SHUTDOWN);
+    } else if (end_is_doubtful(request)) {
+        hf_http_request_refuse(request, HF_HTTP_REFUSE_MALFORMED);
+        return queue_answer(request);
     } else if (headers_too_long(request)) {
         hf_http_request_refuse(request, HF_HTTP_REFUSE_HEADERS);
     } else if (handler->on_headers != NULL) {

@@ -4,7 +4,6 @@
  * application, a deadline, a limit or the shutdown; who comes later is told so and nothing happens.
  */
 #include <stdio.h>
-#include <sys/epoll.h>
 
 #include "base/alloc.h"
 #include "net/http_server_internal.h"
@@ -77,7 +76,6 @@ bool hf_http_request_reserve(struct hf_http_request *request, uint64_t bytes)
 void hf_http_request_suspend(struct hf_http_request *request)
 {
     struct hf_http_server *server = request->server;
-    struct epoll_event event = {.events = EPOLLRDHUP, .data = {.ptr = request}};
 
     MHD_suspend_connection(request->connection);
     request->suspended = true;
@@ -90,10 +88,13 @@ void hf_http_request_suspend(struct hf_http_request *request)
     if (!request->answered) {
         server->stats.kept++;
     }
-    /* The library does not look at a suspended connection: we notice that the client left. Should this
-     * fail for want of memory, it is noticed when the answer is sent. */
-    (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, request->peer_connection->fd, &event);
-    if (request->deadline_ms != 0 && request->deadline_ms < server->wake_at_ms) {
+    request->peer_connection->suspended = request;
+    server->look |= request->peer_connection->hung_up;
+    bool sooner = request->deadline_ms != 0 && request->deadline_ms < server->wake_at_ms;
+    if (sooner) {
+        server->wake_at_ms = request->deadline_ms;
+    }
+    if (server->look || sooner) {
         hf_http_watch_wake(server);
     }
 }
@@ -112,7 +113,7 @@ void hf_http_request_resume(struct hf_http_request *request)
     }
     request->previous = request->next = NULL;
     request->suspended = false;
-    (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, request->peer_connection->fd, NULL);
+    request->peer_connection->suspended = NULL;
     MHD_resume_connection(request->connection);
 }
 
@@ -197,9 +198,10 @@ struct MHD_Response *hf_http_request_build_refusal(struct hf_http_request *reque
                                                    enum hf_http_refusal why, unsigned *status)
 {
     static const int statuses[] = {
-        [HF_HTTP_REFUSE_TOO_LARGE] = 413, [HF_HTTP_REFUSE_BUSY] = 429,
-        [HF_HTTP_REFUSE_SHUTDOWN] = 503,  [HF_HTTP_REFUSE_DEADLINE] = 503,
-        [HF_HTTP_REFUSE_HEADERS] = 431,   [HF_HTTP_REFUSE_UNANSWERED] = 500,
+        [HF_HTTP_REFUSE_TOO_LARGE] = 413,  [HF_HTTP_REFUSE_BUSY] = 429,
+        [HF_HTTP_REFUSE_SHUTDOWN] = 503,   [HF_HTTP_REFUSE_DEADLINE] = 503,
+        [HF_HTTP_REFUSE_MALFORMED] = 400,  [HF_HTTP_REFUSE_HEADERS] = 431,
+        [HF_HTTP_REFUSE_UNANSWERED] = 500,
     };
     const struct hf_http_server *server = request->server;
     struct hf_http_answer answer = {.status = statuses[why]};
@@ -217,7 +219,7 @@ struct MHD_Response *hf_http_request_build_refusal(struct hf_http_request *reque
         (void)snprintf(seconds, sizeof seconds, "%u", server->retry_after_s);
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
     }
-    if (why == HF_HTTP_REFUSE_SHUTDOWN) {
+    if (why == HF_HTTP_REFUSE_SHUTDOWN || why == HF_HTTP_REFUSE_MALFORMED) {
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     }
     return response;

@@ -26,6 +26,7 @@ enum hf_http_refusal {
     HF_HTTP_REFUSE_BUSY,      /* 429 with Retry-After: bodies in flight are at their limit */
     HF_HTTP_REFUSE_SHUTDOWN,  /* 503: the server stops */
     HF_HTTP_REFUSE_DEADLINE,  /* 503: nobody answered a kept request in time */
+    HF_HTTP_REFUSE_MALFORMED, /* 400: two lengths, or a transfer encoding other than chunked */
     HF_HTTP_REFUSE_HEADERS,   /* 431: headers longer than allowed */
     HF_HTTP_REFUSE_UNANSWERED /* 500: on_request neither answered nor kept */
 };

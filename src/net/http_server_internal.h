@@ -20,6 +20,8 @@ struct hf_http_connection {
     struct hf_http_connection *previous, *next; /* in server->connections */
     int fd;                                     /* the library's */
     uint64_t receiving_since_ms;                /* 0: a request is being worked on or answered */
+    bool hung_up;                               /* the peer has sent its last byte */
+    struct hf_http_request *suspended;          /* the one that is, or NULL */
 };
 
 struct hf_http_request {
@@ -81,6 +83,7 @@ struct hf_http_server {
     uint64_t answering;       /* answers taken and not yet sent */
     uint64_t wake_at_ms;      /* when the watch thread looks at deadlines next */
     uint64_t accept_again_ms; /* not before, where accepting failed */
+    bool look;                /* a request was suspended whose peer had hung up */
     bool accepting;           /* the listening socket is in the epoll set */
 };
 

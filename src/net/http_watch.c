@@ -4,10 +4,15 @@
  * deadlines of kept requests, clients that leave while their request is suspended, requests that arrive
  * too slowly. 1,000 waiting long polls are 1,000 entries in its epoll set and no thread.
  *
+ * It sees every peer hang up, because the event loops may not: libmicrohttpd does not look at a suspended
+ * connection at all, and of one where the last bytes and the end come together its edge-triggered loop
+ * reads the bytes and waits for another edge.
+ *
  * Accepting is ours because the library's own, with several loops, cannot be stopped without a race
  * (MHD_quiesce_daemon panics when a loop takes the socket off its set at the same moment).
  */
 #include <errno.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -42,36 +47,39 @@ void hf_http_watch_wake(struct hf_http_server *server)
     (void)written;
 }
 
-void hf_http_watch_on_connection(void *context, struct MHD_Connection *connection,
-                                 void **socket_context, enum MHD_ConnectionNotificationCode code)
+static void on_connected(struct hf_http_server *server, struct MHD_Connection *connection,
+                         void **socket_context)
 {
-    struct hf_http_server *server = context;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct hf_http_connection *peer = hf_alloc_zero(sizeof *peer);
+    struct epoll_event event = {.events = EPOLLRDHUP | EPOLLET, .data = {.ptr = peer}};
 
-    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        struct hf_http_connection *peer = hf_alloc_zero(sizeof *peer);
-        *socket_context = peer;
-        if (peer == NULL) {
-            return;
-        }
-        peer->fd = info->connect_fd;
-        peer->receiving_since_ms = hf_clock_mono_ms();
-        HF_LOCKED(&server->mutex);
-        peer->next = server->connections;
-        if (peer->next != NULL) {
-            peer->next->previous = peer;
-        }
-        server->connections = peer;
+    *socket_context = peer;
+    if (peer == NULL) {
         return;
     }
-    struct hf_http_connection *peer = *socket_context;
-    hf_mutex_lock(&server->mutex);
+    peer->fd = info->connect_fd;
+    peer->receiving_since_ms = hf_clock_mono_ms();
+    HF_LOCKED(&server->mutex);
+    peer->next = server->connections;
+    if (peer->next != NULL) {
+        peer->next->previous = peer;
+    }
+    server->connections = peer;
+    /* Should this fail for want of memory, the end is noticed when an answer is sent. */
+    (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_ADD, peer->fd, &event);
+}
+
+static void on_closing(struct hf_http_server *server, struct hf_http_connection *peer)
+{
+    HF_LOCKED(&server->mutex);
     if (peer != NULL) {
         *(peer->previous != NULL ? &peer->previous->next : &server->connections) = peer->next;
         if (peer->next != NULL) {
             peer->next->previous = peer->previous;
         }
+        (void)epoll_ctl(server->epoll_fd, EPOLL_CTL_DEL, peer->fd, NULL);
     }
     if (server->stats.connections > 0) {
         server->stats.connections--;
@@ -79,9 +87,18 @@ void hf_http_watch_on_connection(void *context, struct MHD_Connection *connectio
     if (!server->accepting) {
         hf_http_watch_wake(server);
     }
-    hf_mutex_unlock(&server->mutex);
+}
+
+void hf_http_watch_on_connection(void *server, struct MHD_Connection *connection,
+                                 void **socket_context, enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        on_connected(server, connection, socket_context);
+        return;
+    }
+    on_closing(server, *socket_context);
+    hf_free(*socket_context);
     *socket_context = NULL;
-    hf_free(peer);
 }
 
 /* The mutex is held. */
@@ -138,8 +155,19 @@ static void add_notice(struct work *work, struct hf_http_request *request, bool 
     work->notices[work->notice_count++] = (struct notice){.request = request, .is_gone = is_gone};
 }
 
-/* The mutex is held: whoever resumes a request takes it off the set under it, so that what the set
- * reports now is there. */
+/* Back to its event loop, which closes it; a stream's reader sees that it is gone. The mutex is held. */
+static void give_up(struct hf_http_server *server, struct work *work,
+                    struct hf_http_request *request)
+{
+    atomic_store(&request->gone, true);
+    if (!request->answered) {
+        server->stats.kept--;
+        add_notice(work, request, true);
+    }
+    hf_http_request_resume(request);
+}
+
+/* The mutex is held: a connection leaves the set under it, so that what the set reports now is there. */
 static void collect_events(struct hf_http_server *server, struct work *work)
 {
     struct epoll_event events[BATCH];
@@ -153,37 +181,41 @@ static void collect_events(struct hf_http_server *server, struct work *work)
             ssize_t got = read(server->wake_fd, &ignored, sizeof ignored);
             (void)got;
         } else {
-            struct hf_http_request *request = events[i].data.ptr;
-            atomic_store(&request->gone, true);
-            if (!request->answered) {
-                server->stats.kept--;
-                add_notice(work, request, true);
-            }
-            /* Its event loop closes it; a stream's reader sees that it is gone. */
-            hf_http_request_resume(request);
+            struct hf_http_connection *peer = events[i].data.ptr;
+            peer->hung_up = true;
+            server->look |= peer->suspended != NULL;
         }
     }
 }
 
-/* The mutex is held. */
-static void collect_deadlines(struct hf_http_server *server, struct work *work, uint64_t now_ms)
+/* Requests whose client has gone, and deadlines that have passed. The mutex is held. */
+static void collect_suspended(struct hf_http_server *server, struct work *work, uint64_t now_ms)
 {
+    struct hf_http_request *next;
+
     server->wake_at_ms = now_ms + TICK_MS;
-    for (struct hf_http_request *request = server->suspended; request != NULL;
-         request = request->next) {
-        if (request->deadline_ms == 0 || request->told || request->answered) {
-            continue;
+    server->look = false;
+    for (struct hf_http_request *request = server->suspended; request != NULL; request = next) {
+        next = request->next;
+        if (work->notice_count == BATCH) {
+            server->look = true; /* the rest in the next round, at once */
+            server->wake_at_ms = now_ms;
+            return;
         }
-        if (request->deadline_ms <= now_ms && work->notice_count < BATCH) {
-            add_notice(work, request, false);
-        } else if (request->deadline_ms < server->wake_at_ms) {
-            server->wake_at_ms = request->deadline_ms;
+        if (request->peer_connection->hung_up) {
+            give_up(server, work, request);
+        } else if (request->deadline_ms != 0 && !request->told && !request->answered) {
+            if (request->deadline_ms <= now_ms) {
+                add_notice(work, request, false);
+            } else if (request->deadline_ms < server->wake_at_ms) {
+                server->wake_at_ms = request->deadline_ms;
+            }
         }
     }
 }
 
 /* The mutex is held: a connection leaves the list before its socket is closed. */
-static void cut_slow(struct hf_http_server *server, uint64_t now_ms)
+static void end_receiving(struct hf_http_server *server, uint64_t now_ms)
 {
     uint64_t limit_ms = (uint64_t)server->receive_timeout_s * 1000;
 
@@ -191,6 +223,9 @@ static void cut_slow(struct hf_http_server *server, uint64_t now_ms)
         if (peer->receiving_since_ms != 0 && now_ms > peer->receiving_since_ms + limit_ms) {
             peer->receiving_since_ms = 0;
             (void)shutdown(peer->fd, SHUT_RDWR);
+        } else if (peer->receiving_since_ms != 0 && peer->hung_up) {
+            /* The end is there already; this makes it an edge once more. */
+            (void)shutdown(peer->fd, SHUT_RD);
         }
     }
 }
@@ -199,7 +234,7 @@ static void cut_slow(struct hf_http_server *server, uint64_t now_ms)
  * closed: at the limit the library's own count decides. */
 static void tick(struct hf_http_server *server, uint64_t now_ms)
 {
-    cut_slow(server, now_ms);
+    end_receiving(server, now_ms);
     if (!server->accepting) {
         const union MHD_DaemonInfo *info =
             MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
@@ -246,15 +281,18 @@ void hf_http_watch_run(void *context)
     int wait_ms = TICK_MS;
 
     while (!atomic_load(&server->stopping)) {
-        struct epoll_event any;
+        struct pollfd any = {.fd = server->epoll_fd, .events = POLLIN};
         struct work work = {.notice_count = 0};
 
-        (void)epoll_wait(server->epoll_fd, &any, 1, wait_ms);
+        /* Takes no event out of the set: that is done under the mutex. */
+        (void)poll(&any, 1, wait_ms);
         uint64_t now_ms = hf_clock_mono_ms();
         hf_mutex_lock(&server->mutex);
         if (!atomic_load(&server->stopping)) {
             collect_events(server, &work);
-            collect_deadlines(server, &work, now_ms);
+            if (server->look || server->wake_at_ms <= now_ms) {
+                collect_suspended(server, &work, now_ms);
+            }
         }
         if (now_ms - ticked_ms >= TICK_MS) {
             ticked_ms = now_ms;

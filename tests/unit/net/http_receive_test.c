@@ -203,6 +203,47 @@ static void test_garbage_is_refused(void **state)
     app_wait_stats(app, app_is_empty);
 }
 
+/* Each of these ends somewhere else for another reader: what follows must not be taken for a request. */
+static void test_a_request_whose_end_is_doubtful_is_refused(void **state)
+{
+    struct app *app = *state;
+    const char *requests[] = {
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: "
+        "chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    };
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(requests); i++) {
+        HF_CLEANUP(hf_buf_fini) struct hf_buf answer = HF_BUF_INIT(ANSWER_MAX);
+        int fd = peer_connect(app->port);
+        peer_send(fd, requests[i]);
+        (void)peer_try_send(fd, "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n", 33);
+        peer_read_all(fd, &answer);
+        assert_non_null(strstr(peer_text(&answer), "HTTP/1.1 400 "));
+        assert_null(strstr(peer_text(&answer), "HTTP/1.1 200 "));
+        (void)close(fd);
+    }
+    assert_int_equal(app->handled, 0);
+}
+
+/* The last bytes and the end arrive together. The idle time-out is a minute: it is not what ends these. */
+static void test_a_request_that_breaks_off_is_noticed_soon(void **state)
+{
+    struct app *app = *state;
+    const char *beginnings[] = {"GET", "GET /hello HTTP/1.1\r\nHost",
+                                "PUT /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nabc"};
+
+    for (size_t i = 0; i < 30; i++) {
+        int fd = peer_connect(app->port);
+        peer_send(fd, beginnings[i % 3]);
+        (void)close(fd);
+    }
+    app_wait_stats(app, app_is_empty);
+    assert_int_equal(app->handled, 0);
+}
+
 static void test_a_client_that_leaves_within_the_body_leaves_nothing(void **state)
 {
     struct app *app = *state;
@@ -311,6 +352,8 @@ int main(void)
         APP_TEST(test_who_asks_before_sending_is_let_in),
         APP_TEST(test_headers_longer_than_allowed_get_431),
         APP_TEST(test_garbage_is_refused),
+        APP_TEST(test_a_request_whose_end_is_doubtful_is_refused),
+        APP_TEST(test_a_request_that_breaks_off_is_noticed_soon),
         APP_TEST(test_a_client_that_leaves_within_the_body_leaves_nothing),
         cmocka_unit_test(test_bodies_in_flight_are_bounded),
         cmocka_unit_test(test_throwing_away_has_an_end),
