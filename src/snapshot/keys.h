@@ -18,8 +18,8 @@
 struct hf_store_create_options {
     struct hf_id installation;
     bool plain; /* without encryption: no key file is written */
-    const char
-        *key_file; /* path of the key file to write (mode 0600, never over an old one); borrowed */
+    /* Where the key file is written (mode 0600). One that lies there is taken: a start died before the mark. */
+    const char *key_file;
     uint64_t now_s;
 };
 /* Makes an empty store ours: key file first, then mark of epoch 1. EXISTS when a mark stands there.
@@ -30,8 +30,8 @@ HF_MUST_CHECK enum hf_err hf_store_keys_create(struct hf_store *store,
                                                struct hf_error *err);
 
 struct hf_store_open_options {
-    const char
-        *key_file;     /* NULL: none is at hand; DENIED (with a hint) when the store is encrypted */
+    /* NULL: none is at hand; DENIED (with a hint) when the store is encrypted. */
+    const char *key_file;
     bool key_optional; /* an encrypted store opens without a key too: key is zero then */
 };
 /* Reads the mark with the highest epoch. NOT_FOUND when the store has none. key is zero for a plain

@@ -63,6 +63,11 @@ HF_MUST_CHECK enum hf_err hf_tree_find_of_writer(struct hf_tree_reader *reader,
 HF_MUST_CHECK enum hf_err hf_tree_read_block(struct hf_tree_reader *reader,
                                              struct hf_block_coder *coder, const struct hf_ref *ref,
                                              struct hf_buf *plain, struct hf_error *err);
+/* The same for a node or a list, which lie in tree objects. */
+HF_MUST_CHECK enum hf_err hf_tree_read_tree_block(struct hf_tree_reader *reader,
+                                                  struct hf_block_coder *coder,
+                                                  const struct hf_ref *ref, struct hf_buf *plain,
+                                                  struct hf_error *err);
 /* A node, through the cache. level: what it must be. */
 HF_MUST_CHECK enum hf_err hf_tree_read_node(struct hf_tree_reader *reader,
                                             struct hf_block_coder *coder, const struct hf_ref *ref,
@@ -77,6 +82,25 @@ HF_MUST_CHECK enum hf_err hf_tree_file_refs(struct hf_tree_reader *reader,
                                             struct hf_block_coder *coder,
                                             const struct hf_file_entry *entry, uint64_t node,
                                             struct hf_node *out, struct hf_error *err);
+
+/*
+ * The reference of node `index` of a level in a file's tree, as the tree says it (a zero sub-tree answers its flags).
+ * *there is false when the tree has no such node.
+ */
+struct hf_node_place {
+    unsigned level; /* from 1 */
+    uint64_t index;
+};
+HF_MUST_CHECK enum hf_err hf_tree_node_ref(struct hf_tree_reader *reader,
+                                           struct hf_block_coder *coder,
+                                           const struct hf_file_entry *entry,
+                                           const struct hf_node_place *place, struct hf_ref *out,
+                                           bool *there, struct hf_error *err);
+
+/* A stretch of an object, as it lies there: for joining near blocks. NOT_FOUND: the object went, look again. */
+HF_MUST_CHECK enum hf_err hf_tree_read_range(struct hf_tree_reader *reader,
+                                             const struct hf_object_name *object, uint64_t offset,
+                                             uint8_t *out, size_t len, struct hf_error *err);
 
 /* ---- Walking the files of a tree, in order of their paths ---- */
 
