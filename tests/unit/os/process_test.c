@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Children start, end, are told apart and stopped; facts about this process are true.
+ */
+#include "room.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "os/process.h"
+
+#define PATIENCE_MS 20000
+
+static struct hf_process *start_shell(const char *script, const char *output,
+                                      const char *const *env)
+{
+    const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+    struct hf_process_options options = {.argv = argv, .extra_env = env, .output_path = output};
+    struct hf_process *process = NULL;
+    struct hf_error err;
+    if (hf_process_start(&options, &process, &err) != HF_ERR_OK) {
+        fail_msg("%s", err.message);
+    }
+    assert_true(hf_process_pid(process) > 0);
+    return process;
+}
+
+static int end_of(struct hf_process *process)
+{
+    struct hf_error err;
+    bool ended = false;
+    int exit_code = -1;
+    assert_int_equal(hf_process_wait(process, PATIENCE_MS, &ended, &exit_code, &err), HF_ERR_OK);
+    assert_true(ended);
+    return exit_code;
+}
+
+static void test_the_exit_code_comes_back_and_stays(void **state)
+{
+    (void)state;
+    struct hf_process *process = start_shell("exit 7", NULL, NULL);
+    assert_int_equal(end_of(process), 7);
+    assert_int_equal(end_of(process), 7);
+    hf_process_signal(process, SIGKILL); /* nobody is hit */
+    hf_process_stop(process, 0);
+    hf_process_stop(NULL, 0);
+}
+
+static void test_a_signal_shows_in_the_exit_code(void **state)
+{
+    (void)state;
+    struct hf_process *process = start_shell("kill -9 $$", NULL, NULL);
+    assert_int_equal(end_of(process), 128 + SIGKILL);
+    hf_process_stop(process, 0);
+}
+
+static void test_looking_does_not_wait(void **state)
+{
+    struct hf_error err;
+    bool ended = true;
+    int exit_code = -1;
+    (void)state;
+    struct hf_process *process = start_shell("exec sleep 1000", NULL, NULL);
+    assert_int_equal(hf_process_wait(process, 0, &ended, &exit_code, &err), HF_ERR_OK);
+    assert_false(ended);
+    assert_int_equal(exit_code, 0);
+    assert_int_equal(hf_process_wait(process, 3, &ended, &exit_code, &err), HF_ERR_OK);
+    assert_false(ended);
+    hf_process_signal(process, SIGTERM);
+    assert_int_equal(end_of(process), 128 + SIGTERM);
+    hf_process_stop(process, 0);
+}
+
+static void test_stopping_asks_first_and_then_kills(void **state)
+{
+    struct room *room = *state;
+    const char *path = at(room, "out");
+    (void)state;
+    struct hf_process *polite = start_shell(
+        "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.01; done", path, NULL);
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(1000);
+    struct hf_error err;
+    while (buf.len == 0) { /* until its trap is set */
+        assert_int_equal(hf_fs_read_whole(path, 1000, &buf, &err), HF_ERR_OK);
+    }
+    hf_process_stop(polite, PATIENCE_MS);
+    assert_content(path, "up\nbye\n");
+
+    struct hf_process *deaf = start_shell("trap '' TERM; echo up >&2; while :; do sleep 0.01; done",
+                                          at(room, "deaf"), NULL);
+    int pid = hf_process_pid(deaf);
+    hf_buf_clear(&buf);
+    while (buf.len == 0) {
+        assert_int_equal(hf_fs_read_whole(at(room, "deaf"), 1000, &buf, &err), HF_ERR_OK);
+    }
+    hf_process_stop(deaf, 1);
+    assert_int_equal(kill(pid, 0), -1);
+}
+
+static void test_output_is_appended_and_input_is_empty(void **state)
+{
+    struct room *room = *state;
+    const char *path = at(room, "out");
+    put(path, "before\n");
+    struct hf_process *process = start_shell("echo out; echo err >&2; cat", path, NULL);
+    assert_int_equal(end_of(process), 0);
+    hf_process_stop(process, 0);
+    assert_content(path, "before\nout\nerr\n");
+}
+
+static void test_the_environment_is_extended_and_overridden(void **state)
+{
+    struct room *room = *state;
+    const char *path = at(room, "out");
+    const char *const env[] = {"HF_TEST_A=new", "HF_TEST_B=2", NULL};
+    assert_int_equal(setenv("HF_TEST_A", "old", 1), 0);
+    assert_int_equal(setenv("HF_TEST_AB", "kept", 1), 0);
+    struct hf_process *process = start_shell(
+        "echo $HF_TEST_A $HF_TEST_B $HF_TEST_AB; env | grep -c '^HF_TEST_A='", path, env);
+    assert_int_equal(end_of(process), 0);
+    hf_process_stop(process, 0);
+    assert_content(path, "new 2 kept\n1\n");
+}
+
+static void test_what_cannot_start_says_why(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    struct hf_process *process = NULL;
+    const char *program = at(room, "absent");
+    const char *const argv[] = {program, NULL};
+    const char *const good[] = {"/bin/sh", NULL};
+    struct hf_process_options options = {.argv = argv};
+    assert_int_equal(hf_process_start(&options, &process, &err), HF_ERR_NOT_FOUND);
+    assert_message(&err, "start ", program, ": execute: No such file or directory");
+    put(program, "no program");
+    assert_int_equal(hf_process_start(&options, &process, &err), HF_ERR_DENIED);
+    assert_message(&err, "start ", program, ": execute: Permission denied");
+    const char *output = at(room, "absent-dir/out");
+    options = (struct hf_process_options){.argv = good, .output_path = output};
+    assert_int_equal(hf_process_start(&options, &process, &err), HF_ERR_NOT_FOUND);
+    assert_message(&err, "start /bin/sh: open ", output, ": No such file or directory");
+    for (uint64_t nth = 1; nth <= 2; nth++) {
+        hf_fault_disarm_all();
+        hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, nth, 1);
+        assert_int_equal(hf_process_start(&options, &process, &err), HF_ERR_NO_MEMORY);
+        assert_int_equal(strncmp(err.message, "start /bin/sh", 13), 0);
+    }
+    assert_null(process);
+}
+
+static void test_a_child_has_no_descriptors_or_signals_of_ours(void **state)
+{
+    struct room *room = *state;
+    const char *path = at(room, "out");
+    int leaked = dup(STDIN_FILENO); /* without close-on-exec, as a library might */
+    sigset_t block, before;
+    (void)sigemptyset(&block);
+    (void)sigaddset(&block, SIGTERM);
+    (void)sigprocmask(SIG_BLOCK, &block, &before);
+    void (*pipe_before)(int) = signal(SIGPIPE, SIG_IGN);
+    struct hf_process *process = start_shell("ls /proc/$$/fd | wc -w; "
+                                             "grep -E '^Sig(Blk|Ign)' /proc/$$/status",
+                                             path, NULL);
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
+    (void)signal(SIGPIPE, pipe_before);
+    assert_int_equal(end_of(process), 0);
+    hf_process_stop(process, 0);
+    (void)close(leaked);
+    /* Shells hold at most one descriptor of their own; nothing is blocked; SIGPIPE (bit 12) and SIGTERM count. */
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(1000);
+    struct hf_error err;
+    assert_int_equal(hf_fs_read_whole(path, 1000, &buf, &err), HF_ERR_OK);
+    const char *text = hf_buf_text(&buf);
+    assert_in_range(strtoul(text, NULL, 10), 3, 4);
+    assert_non_null(strstr(text, "SigBlk:\t0000000000000000"));
+    const char *ignored = strstr(text, "SigIgn:\t");
+    assert_non_null(ignored);
+    assert_int_equal(strtoul(ignored + 8, NULL, 16) & (1u << (SIGPIPE - 1)), 0);
+}
+
+static void test_a_child_dies_with_its_parent_when_told(void **state)
+{
+    struct room *room = *state;
+    const char *path = at(room, "pid");
+    int status, ends[2];
+    char byte;
+    assert_int_equal(pipe(ends), 0);
+    pid_t parent = fork();
+    assert_true(parent >= 0);
+    if (parent == 0) {
+        const char *const argv[] = {"/bin/sh", "-c", "exec sleep 1000", NULL};
+        struct hf_process_options options = {
+            .argv = argv, .output_path = path, .die_with_parent = true};
+        struct hf_process *process;
+        struct hf_error err;
+        if (hf_process_start(&options, &process, &err) != HF_ERR_OK) {
+            _exit(1);
+        }
+        int pid = hf_process_pid(process);
+        _exit(write(ends[1], &pid, sizeof pid) == (ssize_t)sizeof pid ? 0 : 1);
+    }
+    int pid = 0;
+    (void)close(ends[1]);
+    assert_int_equal(waitpid(parent, &status, 0), parent);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], &pid, sizeof pid), sizeof pid);
+    /* The pipe is held by nobody else; the orphan is gone or a zombie of the machine's first process. */
+    assert_int_equal(read(ends[0], &byte, 1), 0);
+    char name[64], line[64] = "";
+    (void)snprintf(name, sizeof name, "/proc/%d/stat", pid);
+    for (int i = 0; i < 1000; i++) {
+        FILE *stream = fopen(name, "r");
+        if (stream == NULL) {
+            break;
+        }
+        const char *got = fgets(line, sizeof line, stream);
+        (void)fclose(stream);
+        if (got == NULL || strstr(line, ") Z") != NULL) {
+            break;
+        }
+        assert_true(i < 999);
+        (void)usleep(10000);
+    }
+    (void)close(ends[0]);
+}
+
+static void test_facts_about_this_process_and_host(void **state)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_free) char *path = NULL;
+    char host[256] = "", tiny[2];
+    unsigned columns = 0;
+    (void)state;
+    assert_int_equal(hf_self_path(&path, &err), HF_ERR_OK);
+    assert_int_equal(path[0], '/');
+    assert_non_null(strstr(path, "process"));
+    char *none = NULL;
+    hf_fault_arm("base.alloc", HF_ERR_NO_MEMORY);
+    assert_int_equal(hf_self_path(&none, &err), HF_ERR_NO_MEMORY);
+    hf_host_name(host, sizeof host);
+    assert_true(strlen(host) > 0);
+    hf_host_name(tiny, sizeof tiny);
+    assert_int_equal(tiny[1], '\0');
+    assert_true(hf_resident_bytes() > 100000);
+    assert_true(hf_resident_peak_bytes() >= hf_resident_bytes());
+    (void)hf_stdout_is_terminal(&columns);
+    assert_true(columns > 0);
+}
+
+static void test_stdout_that_is_a_file_is_no_terminal(void **state)
+{
+    unsigned columns = 0;
+    (void)state;
+    int before = dup(STDOUT_FILENO), ends[2];
+    assert_int_equal(pipe(ends), 0);
+    (void)fflush(stdout);
+    (void)dup2(ends[1], STDOUT_FILENO);
+    bool is_terminal = hf_stdout_is_terminal(&columns);
+    (void)dup2(before, STDOUT_FILENO);
+    (void)close(before);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+    assert_false(is_terminal);
+    assert_int_equal(columns, 80);
+}
+
+static void test_a_free_port_can_be_bound(void **state)
+{
+    (void)state;
+    uint16_t port = hf_free_port();
+    assert_true(port > 0);
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_port = htons(port),
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    (void)close(fd);
+}
+
+/* In a child, because the choice holds for the whole process. */
+static void test_signals_request_the_token_and_a_second_ctrl_c_kills(void **state)
+{
+    int status;
+    (void)state;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        static struct hf_cancel cancel;
+        hf_cancel_init(&cancel);
+        hf_signals_cancel(&cancel);
+        (void)raise(SIGPIPE);
+        bool before = hf_cancel_requested(&cancel);
+        (void)raise(SIGTERM);
+        (void)raise(SIGTERM);
+        bool after = hf_cancel_requested(&cancel);
+        hf_cancel_init(&cancel);
+        (void)raise(SIGINT);
+        if (before || !after || !hf_cancel_requested(&cancel)) {
+            _exit(1);
+        }
+        (void)raise(SIGINT);
+        _exit(2);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGINT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_exit_code_comes_back_and_stays),
+        cmocka_unit_test(test_a_signal_shows_in_the_exit_code),
+        cmocka_unit_test(test_looking_does_not_wait),
+        IN_ROOM(test_stopping_asks_first_and_then_kills),
+        IN_ROOM(test_output_is_appended_and_input_is_empty),
+        IN_ROOM(test_the_environment_is_extended_and_overridden),
+        IN_ROOM(test_what_cannot_start_says_why),
+        IN_ROOM(test_a_child_has_no_descriptors_or_signals_of_ours),
+        IN_ROOM(test_a_child_dies_with_its_parent_when_told),
+        IN_ROOM(test_facts_about_this_process_and_host),
+        cmocka_unit_test(test_stdout_that_is_a_file_is_no_terminal),
+        cmocka_unit_test(test_a_free_port_can_be_bound),
+        cmocka_unit_test(test_signals_request_the_token_and_a_second_ctrl_c_kills),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

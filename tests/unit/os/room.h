@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the tests of this room share: a directory of their own, and paths in it.
+ */
+#ifndef HF_TESTS_UNIT_OS_ROOM_H
+#define HF_TESTS_UNIT_OS_ROOM_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "os/fs.h"
+
+struct room {
+    char *dir;
+    char path[8][512]; /* one for each of at most 8 names in use at a time */
+    unsigned next;
+};
+
+static inline int room_open(void **state)
+{
+    struct hf_error err;
+    struct room *room = hf_alloc_zero(sizeof *room);
+    if (room == NULL || hf_fs_make_temp_dir("hf-unit-os-", &room->dir, &err) != HF_ERR_OK) {
+        return -1;
+    }
+    *state = room;
+    return 0;
+}
+
+static inline int room_close(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    hf_fault_disarm_all();
+    int result = hf_fs_remove_tree(room->dir, &err) == HF_ERR_OK ? 0 : -1;
+    hf_free(room->dir);
+    hf_free(room);
+    return result;
+}
+
+static inline const char *at(struct room *room, const char *name)
+{
+    char *path = room->path[room->next++ % 8];
+    (void)snprintf(path, sizeof room->path[0], "%s/%s", room->dir, name);
+    return path;
+}
+
+static inline void put(const char *path, const char *content)
+{
+    FILE *stream = fopen(path, "w");
+    assert_non_null(stream);
+    assert_true(fputs(content, stream) >= 0);
+    assert_int_equal(fclose(stream), 0);
+}
+
+static inline void assert_content(const char *path, const char *content)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(1 << 20);
+    struct hf_error err;
+    assert_int_equal(hf_fs_read_whole(path, 1 << 20, &buf, &err), HF_ERR_OK);
+    assert_string_equal(hf_buf_text(&buf), content);
+}
+
+static inline size_t entry_count(const char *dir)
+{
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
+    struct hf_error err;
+    assert_int_equal(hf_fs_list(dir, 100000, &list, &err), HF_ERR_OK);
+    return list.count;
+}
+
+/* The message is `prefix`, the path, `suffix`. */
+static inline void assert_message(const struct hf_error *err, const char *prefix, const char *path,
+                                  const char *suffix)
+{
+    char expected[2048];
+    (void)snprintf(expected, sizeof expected, "%s%s%s", prefix, path, suffix);
+    assert_string_equal(err->message, expected);
+}
+
+#define IN_ROOM(test) cmocka_unit_test_setup_teardown(test, room_open, room_close)
+
+#endif
