@@ -5,6 +5,7 @@
  */
 #include "net/http_client.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -46,10 +47,15 @@ struct exchange {
     uint32_t total_timeout_ms, idle_timeout_ms;
 };
 
+/* By address, not by the look of a name: "127.0.0.1.example" is somebody else's. */
 static bool host_is_loopback(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 ||
-           strcmp(host, "[::1]") == 0 || strcmp(host, "::1") == 0;
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, host, &address) == 1) {
+        return ntohl(address.s_addr) >> 24 == 127;
+    }
+    return hf_http_name_equal(host, "localhost") || strcmp(host, "[::1]") == 0;
 }
 
 /* Refuses what is not "http[s]://host[:port][/path]", and credentials that anyone on the way could read. */
@@ -65,7 +71,7 @@ static enum hf_err check_url(const struct hf_http_client_options *options, struc
     if (curl_url_set(url, CURLUPART_URL, options->base_url, 0) != CURLUE_OK ||
         curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
-        (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0)) {
+        (!hf_http_name_equal(scheme, "http") && !hf_http_name_equal(scheme, "https"))) {
         code = hf_fail(err, HF_ERR_INVALID, "%s: not a URL of the form http(s)://host:port",
                        options->base_url);
     } else if (curl_url_get(url, CURLUPART_QUERY, &query, 0) != CURLUE_NO_QUERY ||
@@ -73,8 +79,8 @@ static enum hf_err check_url(const struct hf_http_client_options *options, struc
         /* The text may hold a password: it is not repeated. */
         code = hf_fail(err, HF_ERR_INVALID,
                        "base URL for host %s: a query or a user is not allowed", host);
-    } else if (options->bearer != NULL && strcmp(scheme, "http") == 0 && !host_is_loopback(host) &&
-               !options->allow_insecure) {
+    } else if (options->bearer != NULL && hf_http_name_equal(scheme, "http") &&
+               !host_is_loopback(host) && !options->allow_insecure) {
         code = hf_fail(err, HF_ERR_DENIED,
                        "%s: a token is not sent over plain HTTP to another host (hint: use https)",
                        options->base_url);
