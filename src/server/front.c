@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between HTTP and the handlers: who calls, which route, which pool. Runs on event loops and never waits.
+ */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "format/message.h"
+#include "server/flow.h"
+#include "server/server_internal.h"
+#include "store/store.h"
+
+#define API_BODY_MAX ((uint64_t)1 << 20)
+#define RELOOKS 3
+
+/* Travels with a request from its headers to its end. */
+struct incoming {
+    struct hf_server_caller caller;
+};
+
+/* A message of an agent on its way to a worker. */
+struct agent_work {
+    struct hf_server *server;
+    struct hf_http_request *request;
+    struct hf_id project;
+    struct hf_server_poll poll;
+    bool woken; /* the poll was taken before: only the answer is looked for */
+};
+
+/* ---- Answers to agents ---- */
+
+void hf_server_agent_error(struct hf_http_request *request, const struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(64 << 10);
+    const struct hf_http_header headers[] = {{"Content-Type", "application/json"},
+                                             {"Retry-After", "1"}};
+    const struct hf_http_answer answer = {.status = hf_err_http(err->code),
+                                          .headers = headers,
+                                          .header_count = err->code == HF_ERR_BUSY ? 2 : 1};
+    struct hf_error ignored;
+
+    /* Without memory for a body the status alone says enough. */
+    (void)!hf_msg_error_encode(err, &text, &ignored);
+    (void)hf_http_respond_buf_take(request, &answer, &text);
+}
+
+static void agent_answer(struct hf_http_request *request, struct hf_buf *body)
+{
+    const struct hf_http_header headers[] = {{"Content-Type", "application/json"}};
+    const struct hf_http_answer answer = {.status = 200, .headers = headers, .header_count = 1};
+
+    (void)hf_http_respond_buf_take(request, &answer, body);
+}
+
+static struct hf_str body_text(const struct hf_http_request *request)
+{
+    struct hf_bytes body = hf_http_request_body(request);
+
+    return (struct hf_str){(const char *)body.data, body.len};
+}
+
+/* ---- Agents' messages, on a worker ---- */
+
+static void run_hello(void *argument)
+{
+    struct agent_work *work = argument;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(HF_MESSAGE_MAX_BYTES);
+    struct hf_error err;
+
+    if (hf_server_agents_hello(work->server->agents, &work->project, body_text(work->request), &out,
+                               &err) != HF_ERR_OK) {
+        hf_server_agent_error(work->request, &err);
+    } else {
+        agent_answer(work->request, &out);
+    }
+    hf_free(work);
+}
+
+static void run_poll(void *argument)
+{
+    struct agent_work *work = argument;
+    struct hf_server *server = work->server;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(HF_MESSAGE_MAX_BYTES);
+    struct hf_error err;
+    enum hf_err code = HF_ERR_OK;
+
+    for (unsigned looks = 0;; looks++) {
+        uint64_t mark = hf_server_waiting_mark(server->waiting);
+        bool quiet = false;
+
+        hf_buf_clear(&out);
+        if (work->woken) {
+            code = hf_server_agents_answer(server->agents, &work->poll, &quiet, &out, &err);
+        } else {
+            code = hf_server_agents_poll(server->agents, &work->project, body_text(work->request),
+                                         &work->poll, &quiet, &out, &err);
+            work->woken = true;
+        }
+        if (code != HF_ERR_OK) {
+            hf_server_agent_error(work->request, &err);
+            break;
+        }
+        if (!quiet || work->poll.wait_ms == 0 || looks == RELOOKS) {
+            agent_answer(work->request, &out);
+            break;
+        }
+        if (hf_server_waiting_add(server->waiting, work->request, &work->poll, mark)) {
+            break;
+        }
+    }
+    hf_free(work);
+}
+
+static void run_finish(void *argument)
+{
+    struct agent_work *work = argument;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(1024);
+    struct hf_error err;
+    struct hf_id task;
+    bool fresh = false;
+
+    if (hf_server_agents_finish(work->server->agents, &work->project, body_text(work->request),
+                                &task, &fresh, &err) != HF_ERR_OK ||
+        hf_buf_appendf(&out, &err, "{\"protocol\":%d}", HF_AGENT_PROTOCOL) != HF_ERR_OK) {
+        hf_server_agent_error(work->request, &err);
+    } else {
+        agent_answer(work->request, &out);
+        if (fresh) {
+            hf_server_finish_later(work->server, &task);
+        }
+    }
+    hf_free(work);
+}
+
+/* A waiting poll is off the list: its answer is looked for on a worker. */
+static void wake_poll(void *context, struct hf_http_request *request,
+                      const struct hf_server_poll *poll)
+{
+    struct hf_server *server = context;
+    struct agent_work *work = hf_alloc_zero(sizeof *work);
+
+    if (work != NULL) {
+        *work =
+            (struct agent_work){.server = server, .request = request, .poll = *poll, .woken = true};
+        work->poll.wait_ms = 0; /* whatever is found, or nothing: the agent asks again */
+        if (hf_server_pool_try(server->api, run_poll, work)) {
+            return;
+        }
+        hf_free(work);
+    }
+    struct hf_error err;
+    (void)hf_fail(&err, HF_ERR_BUSY, "too much work waits; again in a moment");
+    hf_server_agent_error(request, &err);
+}
+
+static void run_object(void *argument)
+{
+    struct hf_server_object_work *work = argument;
+
+    hf_server_object_run(work);
+    hf_free(work);
+}
+
+static void refuse_busy(struct hf_http_request *request)
+{
+    struct hf_error err;
+
+    (void)hf_fail(&err, HF_ERR_BUSY, "too much work waits; again in a moment");
+    hf_server_agent_error(request, &err);
+}
+
+static void take_object_call(struct hf_server *server, struct hf_http_request *request,
+                             const struct hf_id *project)
+{
+    struct hf_server_object_work *work = hf_alloc_zero(sizeof *work);
+
+    if (work == NULL) {
+        refuse_busy(request);
+        return;
+    }
+    *work =
+        (struct hf_server_object_work){.server = server, .request = request, .project = *project};
+    hf_http_keep(request, 0);
+    if (!hf_server_pool_try(server->objects, run_object, work)) {
+        hf_free(work);
+        refuse_busy(request);
+    }
+}
+
+static bool is_finish(struct hf_str path)
+{
+    static const char head[] = "/agent/v1/tasks/", tail[] = "/finish";
+
+    return hf_str_starts_with(path, hf_str_of(head)) && path.len > sizeof head + sizeof tail &&
+           memcmp(path.data + path.len - (sizeof tail - 1), tail, sizeof tail - 1) == 0;
+}
+
+static struct hf_str path_of(const struct hf_http_request *request)
+{
+    const char *target = hf_http_request_target(request);
+
+    return (struct hf_str){target, strcspn(target, "?")};
+}
+
+static void take_agent_call(struct hf_server *server, struct hf_http_request *request,
+                            const struct hf_id *project)
+{
+    struct hf_str path = path_of(request);
+    const char *method = hf_http_request_method(request);
+    const char *protocol = hf_http_request_header(request, "Holdfast-Protocol");
+    void (*run)(void *argument) = NULL;
+    struct hf_error err;
+
+    if (hf_str_equal_c(path, "/agent/v1/objects") ||
+        hf_str_starts_with(path, hf_str_of("/agent/v1/objects/"))) {
+        take_object_call(server, request, project);
+        return;
+    }
+    if (protocol == NULL || strcmp(protocol, "1") != 0) {
+        (void)hf_fail(&err, HF_ERR_UNSUPPORTED,
+                      "agent protocol %s is not spoken here; this server speaks 1",
+                      protocol == NULL ? "(none named)" : protocol);
+        hf_server_agent_error(request, &err);
+        return;
+    }
+    if (strcmp(method, "POST") == 0) {
+        run = hf_str_equal_c(path, "/agent/v1/hello")  ? run_hello
+              : hf_str_equal_c(path, "/agent/v1/poll") ? run_poll
+              : is_finish(path)                        ? run_finish
+                                                       : NULL;
+    }
+    if (run == NULL) {
+        (void)hf_fail(&err, HF_ERR_NOT_FOUND, "there is no %s %.*s", method, HF_STR_ARG(path));
+        hf_server_agent_error(request, &err);
+        return;
+    }
+    struct agent_work *work = hf_alloc_zero(sizeof *work);
+    if (work == NULL) {
+        refuse_busy(request);
+        return;
+    }
+    *work = (struct agent_work){.server = server, .request = request, .project = *project};
+    hf_http_keep(request, 0);
+    if (!hf_server_pool_try(server->api, run, work)) {
+        hf_free(work);
+        refuse_busy(request);
+    }
+}
+
+/* ---- The API ---- */
+
+static void call_destroy(struct hf_server_call *call)
+{
+    hf_url_target_fini(&call->target);
+    hf_json_drop(call->body);
+    hf_free(call);
+}
+
+/* Segments of a pattern against those of the target; variable ones are noted. */
+static bool matches(const char *pattern, struct hf_server_call *call)
+{
+    size_t segment = 0, variable = 0;
+
+    while (*pattern != '\0') {
+        size_t len = strcspn(++pattern, "/");
+        if (segment == call->target.segment_count) {
+            return len == 0 && pattern[0] == '\0';
+        }
+        const char *have = call->target.segments[segment++];
+        if (len == 1 && pattern[0] == '*') {
+            call->parameters[variable++] = have;
+        } else if (strlen(have) != len || memcmp(have, pattern, len) != 0) {
+            return false;
+        }
+        pattern += len;
+    }
+    return segment == call->target.segment_count;
+}
+
+/* HEAD is GET without a body: the HTTP server leaves the body out. */
+static bool method_is(const char *route, const char *asked)
+{
+    return strcmp(route, asked) == 0 || (strcmp(route, "GET") == 0 && strcmp(asked, "HEAD") == 0);
+}
+
+static const struct hf_route *find_route(struct hf_server_call *call, bool *path_known)
+{
+    *path_known = false;
+    for (size_t i = 0; i < hf_server_route_count; i++) {
+        if (matches(hf_server_routes[i].path, call)) {
+            *path_known = true;
+            if (method_is(hf_server_routes[i].method, call->method)) {
+                return &hf_server_routes[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+struct api_work {
+    struct hf_server_call *call;
+    const struct hf_route *route;
+};
+
+static void run_api(void *argument)
+{
+    struct api_work *work = argument;
+    struct hf_server_call *call = work->call;
+    struct hf_str text = body_text(call->request);
+    struct hf_error err;
+
+    if (text.len > 0 && hf_json_decode(text, API_BODY_MAX, &call->body, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_JSON");
+    } else if (call->body != NULL && hf_json_type(call->body) != HF_JSON_OBJECT) {
+        hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON", "the body is no JSON object");
+    } else {
+        work->route->run(call);
+    }
+    HF_ASSERT(call->request == NULL);
+    call_destroy(call);
+    hf_free(work);
+}
+
+static void take_api_call(struct hf_server *server, struct hf_http_request *request,
+                          const struct incoming *incoming)
+{
+    struct hf_server_call *call = hf_alloc_zero(sizeof *call);
+    struct api_work *work = hf_alloc_zero(sizeof *work);
+    struct hf_error err;
+    bool path_known = false;
+
+    if (call == NULL || work == NULL) {
+        hf_free(call);
+        hf_free(work);
+        refuse_busy(request);
+        return;
+    }
+    *call = (struct hf_server_call){.server = server,
+                                    .app = &server->app,
+                                    .request = request,
+                                    .method = hf_http_request_method(request),
+                                    .project = incoming->caller.project};
+    (void)snprintf(call->user, sizeof call->user, "%s", incoming->caller.user);
+    if (hf_url_target_parse(&call->target, hf_str_of(hf_http_request_target(request)), &err) !=
+        HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_QUERY_PARAMETER");
+    } else if ((work->route = find_route(call, &path_known)) == NULL) {
+        if (path_known) {
+            (void)hf_http_respond_text(
+                HF_TAKE(call->request), 405, "application/json",
+                "{\"error\":405,\"reason\":\"Method Not Allowed\",\"errorCode\":"
+                "\"METHOD_NOT_ALLOWED\",\"errorClass\":\"INVALID\",\"parameters\":[],"
+                "\"detail\":\"this resource does not know the method\"}");
+        } else {
+            hf_reply_fail(call, HF_ERR_NOT_FOUND, "RESOURCE_NOT_FOUND", "there is no resource %.*s",
+                          HF_STR_ARG(call->target.path));
+        }
+    } else {
+        work->call = call;
+        hf_http_keep(request, 0);
+        if (hf_server_pool_try(work->route->kind == HF_ROUTE_STREAM ? server->streams : server->api,
+                               run_api, work)) {
+            return;
+        }
+        hf_reply_fail(call, HF_ERR_BUSY, NULL, "too much work waits; again in a moment");
+    }
+    call_destroy(call);
+    hf_free(work);
+}
+
+/* ---- Callbacks of the HTTP server ---- */
+
+static bool is_agent_path(struct hf_str path)
+{
+    return hf_str_starts_with(path, hf_str_of("/agent/"));
+}
+
+/* Paths without a key: a route that says so, whatever the method. */
+static bool is_open_path(struct hf_str path)
+{
+    return hf_str_equal_c(path, "/monitor/health") ||
+           hf_str_equal_c(path, "/api/private/unauth/version");
+}
+
+static void challenge_caller(struct hf_http_request *request, const char *challenge)
+{
+    static const char body[] =
+        "{\"error\":401,\"reason\":\"Unauthorized\",\"errorCode\":\"NO_CURRENT_USER\","
+        "\"errorClass\":\"UNAUTHENTICATED\",\"parameters\":[],"
+        "\"detail\":\"an API key is needed: HTTP digest authentication\"}";
+    const struct hf_http_header headers[] = {
+        {"WWW-Authenticate", challenge},
+        {"Content-Type", "application/json"},
+        {"X-MongoDB-Service-Version", hf_reply_version_header()},
+    };
+    const struct hf_http_answer answer = {.status = 401,
+                                          .headers = headers,
+                                          .header_count = HF_ARRAY_LEN(headers),
+                                          .body = hf_bytes_of(body, sizeof body - 1)};
+
+    (void)hf_http_respond(request, &answer);
+}
+
+static uint64_t on_headers(void *context, struct hf_http_request *request)
+{
+    struct hf_server *server = context;
+    struct hf_str path = path_of(request);
+    struct incoming *incoming = hf_alloc_zero(sizeof *incoming);
+    char challenge[HF_DIGEST_CHALLENGE_BYTES];
+    struct hf_error err;
+
+    if (incoming == NULL) {
+        refuse_busy(request);
+        return 0;
+    }
+    hf_http_request_set_user(request, incoming);
+    if (is_open_path(path)) {
+        return 0;
+    }
+    if (is_agent_path(path)) {
+        if (hf_server_auth_agent(server->auth, request, &incoming->caller, &err) != HF_ERR_OK) {
+            hf_server_agent_error(request, &err);
+            return 0;
+        }
+        return hf_str_starts_with(path, hf_str_of("/agent/v1/objects/")) ? HF_STORE_OBJECT_MAX_BYTES
+                                                                         : HF_MESSAGE_MAX_BYTES;
+    }
+    if (!hf_server_auth_api(server->auth, request, &incoming->caller, challenge)) {
+        challenge_caller(request, challenge);
+        return 0;
+    }
+    return API_BODY_MAX;
+}
+
+static void on_request(void *context, struct hf_http_request *request)
+{
+    struct hf_server *server = context;
+    struct incoming *incoming = hf_http_request_user(request);
+
+    if (is_agent_path(path_of(request))) {
+        take_agent_call(server, request, &incoming->caller.project);
+    } else {
+        take_api_call(server, request, incoming);
+    }
+}
+
+/* The client of a waiting poll is gone: whoever finds it on the list answers. */
+static void on_gone(void *context, struct hf_http_request *request)
+{
+    struct hf_server *server = context;
+    struct hf_server_poll poll;
+
+    if (hf_server_waiting_take(server->waiting, request, &poll)) {
+        (void)hf_http_respond_text(request, 200, "application/json",
+                                   "{\"protocol\":1,\"tasks\":[],\"cancel\":[],\"outcomes\":[]}");
+    }
+}
+
+static void on_end(void *context, struct hf_http_request *request)
+{
+    (void)context;
+    hf_free(hf_http_request_user(request));
+}
+
+struct hf_http_handler hf_server_front(struct hf_server *server)
+{
+    return (struct hf_http_handler){
+        .context = server,
+        .on_headers = on_headers,
+        .on_request = on_request,
+        .on_gone = on_gone,
+        .on_end = on_end,
+    };
+}
+
+struct hf_server_waiting_options hf_server_front_waiting(struct hf_server *server)
+{
+    return (struct hf_server_waiting_options){.wake = wake_poll, .context = server};
+}
+
+/* ---- Work that goes on after an answer ---- */
+
+struct finish_work {
+    struct hf_server *server;
+    struct hf_id task;
+};
+
+static void run_finish_work(void *argument)
+{
+    struct finish_work *work = argument;
+    struct hf_error err;
+
+    if (hf_flow_finish(&work->server->app, &work->task, &err) != HF_ERR_OK) {
+        /* hf_flow_resume takes it up again. */
+        hf_log_warn(work->server->app.log, "task.finish.failed",
+                    HF_STR("task", hf_id_text(&work->task).text), HF_STR("error", err.message));
+    }
+    hf_server_notify_task(work->server, &work->task);
+    hf_free(work);
+}
+
+void hf_server_finish_later(struct hf_server *server, const struct hf_id *task)
+{
+    struct finish_work *work = hf_alloc_zero(sizeof *work);
+
+    if (work == NULL) {
+        return;
+    }
+    *work = (struct finish_work){.server = server, .task = *task};
+    if (!hf_server_pool_try(server->work, run_finish_work, work)) {
+        hf_free(work);
+    }
+}
+
+void hf_server_notify_task(struct hf_server *server, const struct hf_id *task_id)
+{
+    struct hf_task_record task;
+    struct hf_error ignored;
+
+    if (hf_keep_task_get(server->app.catalog, task_id, &task, NULL, &ignored) == HF_ERR_OK) {
+        hf_server_waiting_notify(server->waiting, &task.agent);
+    }
+}

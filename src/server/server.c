@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server's start, its heartbeat and its end.
+ *
+ * Threads: HTTP event loops, the pools (api, objects, work, streams), the caller's thread as the heartbeat
+ * (docs/design/threads.md).
+ */
+#include "server/server.h"
+
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/alloc.h"
+#include "os/clock.h"
+#include "os/fs.h"
+#include "server/flow.h"
+#include "server/server_internal.h"
+
+#define BEAT_MS 100
+#define RESUME_EVERY_MS 2000
+#define API_THREADS 8
+#define STREAM_THREADS 8
+#define WORK_THREADS 2
+#define QUEUE_MAX 4096
+/* Bodies in flight: each object thread holds one, and as many wait. */
+#define BODIES_MAX_BYTES ((uint64_t)512 << 20)
+
+static void server_fini(struct hf_server *server)
+{
+    /* Nothing new comes in, then what is under way ends, then what it used goes. */
+    hf_http_server_stop(server->http);
+    if (server->waiting != NULL) {
+        hf_server_waiting_notify(server->waiting, NULL);
+    }
+    hf_server_pool_destroy(server->api);
+    hf_server_pool_destroy(server->objects);
+    hf_server_pool_destroy(server->streams);
+    hf_server_pool_destroy(server->work);
+    hf_server_waiting_destroy(server->waiting);
+    hf_server_agents_destroy(server->agents);
+    hf_server_auth_destroy(server->auth);
+    hf_store_close(server->app.store);
+    hf_catalog_close(server->app.catalog);
+    hf_store_key_wipe(&server->app.key);
+}
+HF_CLEANUP_DEFINE_VALUE(server_fini, struct hf_server)
+
+static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
+{
+    unsigned objects =
+        server->options->workers != 0 ? server->options->workers : hf_thread_cpu_count() * 2 + 2;
+    const struct hf_server_pool_options api = {
+        .name = "hf-api", .threads = API_THREADS, .queue_max = QUEUE_MAX};
+    const struct hf_server_pool_options object = {
+        .name = "hf-object", .threads = objects, .queue_max = QUEUE_MAX};
+    const struct hf_server_pool_options work = {
+        .name = "hf-work", .threads = WORK_THREADS, .queue_max = QUEUE_MAX};
+    const struct hf_server_pool_options stream = {
+        .name = "hf-stream", .threads = STREAM_THREADS, .queue_max = 16};
+    const struct hf_server_waiting_options waiting = hf_server_front_waiting(server);
+
+    if (hf_server_pool_create(&api, &server->api, err) != HF_ERR_OK ||
+        hf_server_pool_create(&object, &server->objects, err) != HF_ERR_OK ||
+        hf_server_pool_create(&work, &server->work, err) != HF_ERR_OK ||
+        hf_server_pool_create(&stream, &server->streams, err) != HF_ERR_OK ||
+        hf_server_waiting_create(&waiting, &server->waiting, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_server_agents_create(&server->app, &server->agents, err);
+}
+
+/* "host:port", "[v6]:port" or ":port". */
+static enum hf_err split_address(const char *listen, char *host, size_t host_len, uint16_t *port,
+                                 struct hf_error *err)
+{
+    const char *colon = strrchr(listen, ':');
+    uint64_t number = 0;
+
+    if (colon == NULL || !hf_parse_u64(hf_str_of(colon + 1), &number) || number > UINT16_MAX) {
+        return hf_fail(err, HF_ERR_INVALID, "listen address '%s' is not host:port", listen);
+    }
+    struct hf_str name = {listen, (size_t)(colon - listen)};
+    if (name.len >= 2 && name.data[0] == '[' && name.data[name.len - 1] == ']') {
+        name = (struct hf_str){name.data + 1, name.len - 2};
+    }
+    (void)snprintf(host, host_len, "%.*s", HF_STR_ARG(name));
+    *port = (uint16_t)number;
+    return HF_ERR_OK;
+}
+
+static enum hf_err read_pem(const char *path, struct hf_buf *out, const char **text,
+                            struct hf_error *err)
+{
+    *text = NULL;
+    if (path == NULL) {
+        return HF_ERR_OK;
+    }
+    if (hf_fs_read_whole(path, (size_t)1 << 20, out, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *text = hf_buf_text(out);
+    return *text == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
+}
+
+static enum hf_err listen_on(struct hf_server *server, struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf cert = HF_BUF_INIT(((size_t)1 << 20) + 1);
+    HF_CLEANUP(hf_buf_fini) struct hf_buf key = HF_BUF_INIT(((size_t)1 << 20) + 1);
+    char host[256];
+    struct hf_http_server_options http = {
+        .address = host,
+        .handler = hf_server_front(server),
+        .log = server->app.log,
+        .connection_limit = 8192,
+        .bodies_max_bytes = BODIES_MAX_BYTES,
+        .thread_count = 2,
+    };
+
+    if ((server->options->tls_cert == NULL) != (server->options->tls_key == NULL)) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "a certificate and its key go together: --tls-cert and --tls-key");
+    }
+    if (split_address(server->options->listen, host, sizeof host, &http.port, err) != HF_ERR_OK ||
+        read_pem(server->options->tls_cert, &cert, &http.tls_cert_pem, err) != HF_ERR_OK ||
+        read_pem(server->options->tls_key, &key, &http.tls_key_pem, err) != HF_ERR_OK ||
+        hf_http_server_start(&http, &server->http, err) != HF_ERR_OK) {
+        return hf_wrap(err, "listen on %s", server->options->listen);
+    }
+    hf_wipe(key.data, key.len);
+    bool any = host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+    bool v6 = strchr(host, ':') != NULL;
+    (void)snprintf(server->url, sizeof server->url, "%s://%s%s%s:%u",
+                   http.tls_cert_pem != NULL ? "https" : "http", v6 && !any ? "[" : "",
+                   any ? "127.0.0.1" : host, v6 && !any ? "]" : "",
+                   (unsigned)hf_http_server_port(server->http));
+    return HF_ERR_OK;
+}
+
+static void run_resume(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+
+    if (hf_flow_resume(&server->app, &err) != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
+    }
+    hf_server_waiting_notify(server->waiting, NULL);
+}
+
+static void announce(struct hf_server *server, const struct hf_buf *news)
+{
+    char text[8192];
+
+    (void)snprintf(text, sizeof text, "%.*slistening on %s", (int)news->len,
+                   (const char *)news->data, server->url);
+    if (server->options->ready != NULL) {
+        server->options->ready(text);
+    }
+    hf_log_info(server->app.log, "server.listening", HF_STR("url", server->url),
+                HF_STR("store", server->options->store_url));
+}
+
+static void beat(struct hf_server *server)
+{
+    uint64_t resumed_ms = hf_clock_mono_ms();
+
+    while (!hf_cancel_requested(server->app.cancel)) {
+        hf_cancel_sleep(server->app.cancel, BEAT_MS);
+        uint64_t now_ms = hf_clock_mono_ms();
+        hf_server_waiting_expire(server->waiting, now_ms);
+        if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
+            resumed_ms = now_ms;
+            /* A full queue is no harm: the next beat asks again. */
+            (void)!hf_server_pool_try(server->work, run_resume, server);
+        }
+    }
+}
+
+enum hf_err hf_server_run(const struct hf_server_options *options, const struct hf_cancel *cancel,
+                          struct hf_error *err)
+{
+    HF_CLEANUP(hf_lock_file_drop) struct hf_lock_file *lock = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf news = HF_BUF_INIT(4096);
+    HF_CLEANUP(hf_free) char *lock_path = hf_path_join(options->data_dir, "server.lock");
+    HF_CLEANUP(server_fini)
+    struct hf_server server = {
+        .app = {.log = options->log,
+                .cancel = cancel,
+                .task_silence_s =
+                    options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
+        .options = options,
+        .started_ms = hf_clock_mono_ms(),
+    };
+
+    if (lock_path == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    if (hf_fs_make_dirs(options->data_dir, 0700, err) != HF_ERR_OK) {
+        return hf_wrap(err, "data directory");
+    }
+    if (hf_lock_file_take(lock_path, &lock, err) != HF_ERR_OK) {
+        return hf_wrap(err, "data directory %s is in use by another server", options->data_dir);
+    }
+    if (hf_server_open(&server, &news, err) != HF_ERR_OK || make_pools(&server, err) != HF_ERR_OK ||
+        listen_on(&server, err) != HF_ERR_OK || hf_server_publish_url(&server, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)!hf_server_pool_try(server.work, run_resume, &server);
+    announce(&server, &news);
+    beat(&server);
+    hf_log_info(options->log, "server.stopped");
+    return HF_ERR_OK;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The server: API, agents' protocol, ingest and the life of snapshots, over one catalog and one store.
+ */
+#ifndef HF_SERVER_SERVER_H
+#define HF_SERVER_SERVER_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/thread.h"
+
+struct hf_server_options {
+    const char *data_dir;
+    const char *store_url;
+    const char *listen;   /* "host:port"; port 0: the system picks */
+    const char *tls_cert; /* PEM files; NULL or both */
+    const char *tls_key;
+    const char *project;     /* name of the project that a first start makes; NULL: "default" */
+    bool plain_store;        /* a new store is made without encryption */
+    uint64_t task_silence_s; /* 0: 300 */
+    unsigned workers;        /* threads for objects; 0: by cores */
+    const char *
+        profile_path; /* where a first start puts a copy of the command line's profile; NULL: nowhere */
+    struct hf_log *log;
+    /* Called once, when the server listens, with text for people (several lines after a first start). May be NULL. */
+    void (*ready)(const char *text);
+};
+
+/* Runs until cancelled: OK then. CONFLICT when another server uses the data directory or the address is taken. */
+HF_MUST_CHECK enum hf_err hf_server_run(const struct hf_server_options *options,
+                                        const struct hf_cancel *cancel, struct hf_error *err);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The running server's parts, for siblings.
+ */
+#ifndef HF_SERVER_SERVER_INTERNAL_H
+#define HF_SERVER_SERVER_INTERNAL_H
+
+#include "server/agents.h"
+#include "server/app.h"
+#include "server/auth.h"
+#include "server/call.h"
+#include "server/pool.h"
+#include "server/server.h"
+#include "server/waiting.h"
+
+struct hf_server {
+    struct hf_server_app app;
+    const struct hf_server_options *options; /* borrowed */
+    uint64_t started_ms;                     /* monotonic */
+    struct hf_server_auth *auth;
+    struct hf_server_agents *agents;
+    struct hf_server_waiting *waiting;
+    struct hf_server_pool *api;     /* calls of people and programs, and agents' messages */
+    struct hf_server_pool *objects; /* agents' objects */
+    struct hf_server_pool *work;    /* finishing captures */
+    struct hf_server_pool *streams; /* downloads and verifications: minutes or hours each */
+    struct hf_http_server *http;
+    char url[512]; /* "http://127.0.0.1:8080" */
+};
+
+/* ---- Routes ---- */
+
+enum hf_route_kind { HF_ROUTE_API, HF_ROUTE_STREAM };
+
+struct hf_route {
+    const char *method;
+    const char *path; /* "*" stands for one segment */
+    void (*run)(struct hf_server_call *call);
+    enum hf_route_kind kind;
+    bool open; /* needs no key */
+};
+extern const struct hf_route hf_server_routes[];
+extern const size_t hf_server_route_count;
+
+/* What waiting polls are woken with. */
+struct hf_server_waiting_options hf_server_front_waiting(struct hf_server *server);
+/* The callbacks for the HTTP server. */
+struct hf_http_handler hf_server_front(struct hf_server *server);
+
+/* An agent's call on an object; answers the request. */
+struct hf_server_object_work {
+    struct hf_server *server;
+    struct hf_http_request *request;
+    struct hf_id project;
+};
+void hf_server_object_run(struct hf_server_object_work *work);
+/* Answers an agent's call with the protocol's error body. */
+void hf_server_agent_error(struct hf_http_request *request, const struct hf_error *err);
+
+/* Hands a capture that the agent has finished to a worker, and tells the agent its outcome. */
+void hf_server_finish_later(struct hf_server *server, const struct hf_id *task);
+/* Tells the agent of a task that there is something for it. */
+void hf_server_notify_task(struct hf_server *server, const struct hf_id *task);
+
+/* ---- Start ---- */
+
+/* Catalog, project, store, keys: made on the first start, opened on the later ones. *news gets text about what was made
+ * (empty on later starts). */
+HF_MUST_CHECK enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news,
+                                         struct hf_error *err);
+/* Writes the address into the files that need it, once it is known. */
+HF_MUST_CHECK enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_error *err);
+
+#endif
