@@ -69,7 +69,9 @@ static enum hf_err set_password(mongoc_uri_t *uri, const char *path, struct hf_e
     } else {
         (void)hf_wrap(err, "password file");
     }
-    hf_wipe(content.data, content.capacity);
+    if (content.data != NULL) {
+        hf_wipe(content.data, content.capacity);
+    }
     hf_buf_fini(&content);
     return result;
 }
