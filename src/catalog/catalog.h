@@ -32,10 +32,10 @@ struct hf_catalog_options {
     size_t kind_count;
 };
 
-HF_MUST_CHECK enum hf_err hf_catalog_sqlite_open(const struct hf_catalog_options *options, struct hf_catalog **out,
-                                                 struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_catalog_mem_create(const struct hf_catalog_options *options, struct hf_catalog **out,
-                                                struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_sqlite_open(const struct hf_catalog_options *options,
+                                                 struct hf_catalog **out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_mem_create(const struct hf_catalog_options *options,
+                                                struct hf_catalog **out, struct hf_error *err);
 void hf_catalog_close(struct hf_catalog *catalog);
 HF_CLEANUP_DEFINE(hf_catalog_close, struct hf_catalog *)
 
@@ -53,18 +53,23 @@ enum hf_catalog_durability {
 };
 
 /* NOT_FOUND names kind and id. */
-HF_MUST_CHECK enum hf_err hf_catalog_get(struct hf_catalog *catalog, const char *kind, const char *id,
-                                         struct hf_catalog_document *out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_get(struct hf_catalog *catalog, const char *kind,
+                                         const char *id, struct hf_catalog_document *out,
+                                         struct hf_error *err);
 /* EXISTS when the id is taken. */
-HF_MUST_CHECK enum hf_err hf_catalog_insert(struct hf_catalog *catalog, const char *kind, const char *id,
-                                            const struct hf_json *json, enum hf_catalog_durability durability,
+HF_MUST_CHECK enum hf_err hf_catalog_insert(struct hf_catalog *catalog, const char *kind,
+                                            const char *id, const struct hf_json *json,
+                                            enum hf_catalog_durability durability,
                                             struct hf_error *err);
 /* Compare-and-set: CONFLICT when the revision is no longer `expected`, NOT_FOUND when the document is gone. */
-HF_MUST_CHECK enum hf_err hf_catalog_replace(struct hf_catalog *catalog, const char *kind, const char *id,
-                                             uint64_t expected, const struct hf_json *json,
-                                             enum hf_catalog_durability durability, struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_catalog_remove(struct hf_catalog *catalog, const char *kind, const char *id,
-                                            uint64_t expected, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_replace(struct hf_catalog *catalog, const char *kind,
+                                             const char *id, uint64_t expected,
+                                             const struct hf_json *json,
+                                             enum hf_catalog_durability durability,
+                                             struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_remove(struct hf_catalog *catalog, const char *kind,
+                                            const char *id, uint64_t expected,
+                                            struct hf_error *err);
 
 struct hf_catalog_query {
     const char *kind;
@@ -81,12 +86,14 @@ struct hf_catalog_list {
     size_t count;
 };
 /* Ordered by the index, then by id. A consistent view of one moment. */
-HF_MUST_CHECK enum hf_err hf_catalog_find(struct hf_catalog *catalog, const struct hf_catalog_query *query,
+HF_MUST_CHECK enum hf_err hf_catalog_find(struct hf_catalog *catalog,
+                                          const struct hf_catalog_query *query,
                                           struct hf_catalog_list *out, struct hf_error *err);
 void hf_catalog_list_fini(struct hf_catalog_list *list);
 HF_CLEANUP_DEFINE_VALUE(hf_catalog_list_fini, struct hf_catalog_list)
 /* How many the query matches, without skip and limit. */
-HF_MUST_CHECK enum hf_err hf_catalog_count(struct hf_catalog *catalog, const struct hf_catalog_query *query,
-                                           uint64_t *count, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_catalog_count(struct hf_catalog *catalog,
+                                           const struct hf_catalog_query *query, uint64_t *count,
+                                           struct hf_error *err);
 
 #endif
