@@ -23,6 +23,9 @@ struct hf_server_app {
     struct hf_id project;           /* the one project that the first start made */
     char project_name[256];
     uint64_t task_silence_s; /* after which a task is given up */
+    /* Called when there may be something to tell this agent. May be NULL. */
+    void (*notify)(void *context, const struct hf_id *agent);
+    void *notify_context;
 };
 
 #endif

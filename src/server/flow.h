@@ -107,6 +107,9 @@ HF_MUST_CHECK enum hf_err hf_flow_put_members(struct hf_server_app *app,
                                               const struct hf_flow_sight *sight,
                                               struct hf_error *err);
 
+/* There may be something to tell this agent. */
+void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent);
+
 /* A fresh id: time, then random (as ObjectIds sort). */
 struct hf_id hf_flow_new_id(void);
 uint64_t hf_flow_now_s(void);

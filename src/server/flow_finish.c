@@ -44,6 +44,9 @@ static enum hf_err end_task(struct hf_server_app *app, const struct hf_id *id,
             (void)snprintf(task.error, sizeof task.error, "%s", outcome->message);
         }
         code = hf_keep_task_replace(app->catalog, &task, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_flow_notify(app, &task.agent);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }

@@ -22,6 +22,13 @@ struct hf_id hf_flow_new_id(void)
     return id;
 }
 
+void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent)
+{
+    if (app->notify != NULL) {
+        app->notify(app->notify_context, agent);
+    }
+}
+
 uint64_t hf_flow_now_s(void)
 {
     return hf_clock_wall_ms() / 1000;

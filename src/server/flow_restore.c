@@ -160,6 +160,7 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_flow_notify(app, &agent.id);
     hf_log_info(app->log, "restore.started", HF_STR("restore", hf_id_text(&out->id).text),
                 HF_STR("snapshot", hf_id_text(&snapshot.id).text),
                 HF_STR("agent", hf_id_text(&agent.id).text), HF_STR("directory", out->directory));
@@ -238,6 +239,9 @@ enum hf_err hf_flow_cancel_task(struct hf_server_app *app, const struct hf_id *i
         }
         task.cancelled = true;
         enum hf_err code = hf_keep_task_replace(app->catalog, &task, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_flow_notify(app, &task.agent);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }

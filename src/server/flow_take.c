@@ -233,6 +233,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
         make_task(app, out, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }
+    hf_flow_notify(app, &out->agent);
     hf_log_info(app->log, "snapshot.started", HF_STR("snapshot", hf_id_text(&out->id).text),
                 HF_STR("set", out->set_name), HF_STR("member", out->member),
                 HF_STR("reason", out->reason));

@@ -495,7 +495,6 @@ static void run_finish_work(void *argument)
         hf_log_warn(work->server->app.log, "task.finish.failed",
                     HF_STR("task", hf_id_text(&work->task).text), HF_STR("error", err.message));
     }
-    hf_server_notify_task(work->server, &work->task);
     hf_free(work);
 }
 
@@ -509,15 +508,5 @@ void hf_server_finish_later(struct hf_server *server, const struct hf_id *task)
     *work = (struct finish_work){.server = server, .task = *task};
     if (!hf_server_pool_try(server->work, run_finish_work, work)) {
         hf_free(work);
-    }
-}
-
-void hf_server_notify_task(struct hf_server *server, const struct hf_id *task_id)
-{
-    struct hf_task_record task;
-    struct hf_error ignored;
-
-    if (hf_keep_task_get(server->app.catalog, task_id, &task, NULL, &ignored) == HF_ERR_OK) {
-        hf_server_waiting_notify(server->waiting, &task.agent);
     }
 }

@@ -144,7 +144,13 @@ static void run_resume(void *argument)
     if (hf_flow_resume(&server->app, &err) != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
     }
-    hf_server_waiting_notify(server->waiting, NULL);
+}
+
+static void notify_agent(void *context, const struct hf_id *agent)
+{
+    struct hf_server *server = context;
+
+    hf_server_waiting_notify(server->waiting, agent);
 }
 
 static void announce(struct hf_server *server, const struct hf_buf *news)
@@ -201,6 +207,8 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     if (hf_lock_file_take(lock_path, &lock, err) != HF_ERR_OK) {
         return hf_wrap(err, "data directory %s is in use by another server", options->data_dir);
     }
+    server.app.notify = notify_agent;
+    server.app.notify_context = &server;
     if (hf_server_open(&server, &news, err) != HF_ERR_OK || make_pools(&server, err) != HF_ERR_OK ||
         listen_on(&server, err) != HF_ERR_OK || hf_server_publish_url(&server, err) != HF_ERR_OK) {
         return err->code;

@@ -57,10 +57,8 @@ void hf_server_object_run(struct hf_server_object_work *work);
 /* Answers an agent's call with the protocol's error body. */
 void hf_server_agent_error(struct hf_http_request *request, const struct hf_error *err);
 
-/* Hands a capture that the agent has finished to a worker, and tells the agent its outcome. */
+/* Hands a task that the agent has finished to a worker. */
 void hf_server_finish_later(struct hf_server *server, const struct hf_id *task);
-/* Tells the agent of a task that there is something for it. */
-void hf_server_notify_task(struct hf_server *server, const struct hf_id *task);
 
 /* ---- Start ---- */
 

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The handlers of the route table, and the documents they answer with. For siblings.
+ */
+#ifndef HF_SERVER_API_H
+#define HF_SERVER_API_H
+
+#include "server/call.h"
+#include "server/flow.h"
+
+/* Public (rest-api.md 2 and 5). */
+void hf_api_root(struct hf_server_call *call);
+void hf_api_groups(struct hf_server_call *call);
+void hf_api_group(struct hf_server_call *call);
+void hf_api_group_by_name(struct hf_server_call *call);
+void hf_api_clusters(struct hf_server_call *call);
+void hf_api_cluster(struct hf_server_call *call);
+void hf_api_backup_configs(struct hf_server_call *call);
+void hf_api_backup_config(struct hf_server_call *call);
+void hf_api_patch_backup_config(struct hf_server_call *call);
+void hf_api_cluster_snapshots(struct hf_server_call *call);
+void hf_api_cluster_snapshot(struct hf_server_call *call);
+void hf_api_delete_cluster_snapshot(struct hf_server_call *call);
+void hf_api_on_demand_snapshot(struct hf_server_call *call);
+void hf_api_cluster_restores(struct hf_server_call *call);
+void hf_api_cluster_restore(struct hf_server_call *call);
+
+/* Our own. */
+void hf_api_health(struct hf_server_call *call);
+void hf_api_version(struct hf_server_call *call);
+void hf_api_status(struct hf_server_call *call);
+void hf_api_agents(struct hf_server_call *call);
+void hf_api_jobs(struct hf_server_call *call);
+void hf_api_job(struct hf_server_call *call);
+void hf_api_snapshots(struct hf_server_call *call);
+void hf_api_snapshot(struct hf_server_call *call);
+void hf_api_take(struct hf_server_call *call);
+void hf_api_delete_snapshot(struct hf_server_call *call);
+void hf_api_cancel_snapshot(struct hf_server_call *call);
+void hf_api_verify(struct hf_server_call *call);
+void hf_api_tar(struct hf_server_call *call);
+void hf_api_restores(struct hf_server_call *call);
+void hf_api_restore(struct hf_server_call *call);
+void hf_api_start_restore(struct hf_server_call *call);
+void hf_api_cancel_restore(struct hf_server_call *call);
+
+/* The cluster of the path's group (parameter 0) and cluster (parameter 1). False: it was answered. */
+HF_MUST_CHECK bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *out);
+/* Parameter 0 is the caller's project. False: it was answered. */
+HF_MUST_CHECK bool hf_api_check_group(struct hf_server_call *call);
+/* The snapshot of that parameter, of the caller's project. False: it was answered. */
+HF_MUST_CHECK bool hf_api_find_snapshot(struct hf_server_call *call, size_t index,
+                                        struct hf_snapshot_record *out);
+
+#endif

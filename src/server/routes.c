@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one table of routes.
+ */
+#include "server/api.h"
+#include "server/server_internal.h"
+
+#define PUBLIC "/api/public/v1.0"
+#define GROUP PUBLIC "/groups/*"
+#define CLUSTER GROUP "/clusters/*"
+#define PRIVATE "/api/private/v1.0"
+
+const struct hf_route hf_server_routes[] = {
+    {"GET", "/monitor/health", hf_api_health, HF_ROUTE_API, true},
+    {"GET", "/api/private/unauth/version", hf_api_version, HF_ROUTE_API, true},
+
+    {"GET", PUBLIC, hf_api_root, HF_ROUTE_API, false},
+    {"GET", PUBLIC "/groups", hf_api_groups, HF_ROUTE_API, false},
+    {"GET", PUBLIC "/groups/byName/*", hf_api_group_by_name, HF_ROUTE_API, false},
+    {"GET", GROUP, hf_api_group, HF_ROUTE_API, false},
+    {"GET", GROUP "/clusters", hf_api_clusters, HF_ROUTE_API, false},
+    {"GET", CLUSTER, hf_api_cluster, HF_ROUTE_API, false},
+    {"GET", GROUP "/backupConfigs", hf_api_backup_configs, HF_ROUTE_API, false},
+    {"GET", GROUP "/backupConfigs/*", hf_api_backup_config, HF_ROUTE_API, false},
+    {"PATCH", GROUP "/backupConfigs/*", hf_api_patch_backup_config, HF_ROUTE_API, false},
+    {"GET", CLUSTER "/snapshots", hf_api_cluster_snapshots, HF_ROUTE_API, false},
+    {"POST", CLUSTER "/snapshots/onDemandSnapshot", hf_api_on_demand_snapshot, HF_ROUTE_API, false},
+    {"GET", CLUSTER "/snapshots/*", hf_api_cluster_snapshot, HF_ROUTE_API, false},
+    {"DELETE", CLUSTER "/snapshots/*", hf_api_delete_cluster_snapshot, HF_ROUTE_API, false},
+    {"GET", CLUSTER "/restoreJobs", hf_api_cluster_restores, HF_ROUTE_API, false},
+    {"GET", CLUSTER "/restoreJobs/*", hf_api_cluster_restore, HF_ROUTE_API, false},
+
+    {"GET", PRIVATE "/status", hf_api_status, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/agents", hf_api_agents, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/jobs", hf_api_jobs, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/jobs/*", hf_api_job, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/snapshots", hf_api_snapshots, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/snapshots", hf_api_take, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/snapshots/*", hf_api_snapshot, HF_ROUTE_API, false},
+    {"DELETE", PRIVATE "/snapshots/*", hf_api_delete_snapshot, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/snapshots/*/cancel", hf_api_cancel_snapshot, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/snapshots/*/verify", hf_api_verify, HF_ROUTE_STREAM, false},
+    {"GET", PRIVATE "/snapshots/*/tar", hf_api_tar, HF_ROUTE_STREAM, false},
+    {"GET", PRIVATE "/restores", hf_api_restores, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/restores", hf_api_start_restore, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/restores/*", hf_api_restore, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/restores/*/cancel", hf_api_cancel_restore, HF_ROUTE_API, false},
+};
+const size_t hf_server_route_count = HF_ARRAY_LEN(hf_server_routes);
