@@ -45,7 +45,7 @@ struct hf_mongo_backup {
     struct hf_mutex mutex;    /* guards: everything below */
     struct hf_cond changed;
     bool stop;                /* the keeper shall end, for a while or for good */
-    bool closed;              /* for good: no ping can be answered any more */
+    bool serving;             /* between open and close: pings will be answered */
     uint64_t asked, answered; /* a ping waits until answered reaches its asked */
     struct hf_error trouble;  /* of the newest try; OK when it went well */
     struct hf_error lost;     /* OK while alive */
@@ -247,6 +247,14 @@ static enum hf_err start_keeper(struct hf_mongo_backup *backup, struct hf_error 
     return hf_thread_start("hf-cursor", keep_alive, backup, &backup->keeper, err);
 }
 
+static enum hf_err start_serving(struct hf_mongo_backup *backup, struct hf_error *err)
+{
+    hf_mutex_lock(&backup->mutex);
+    backup->serving = true;
+    hf_mutex_unlock(&backup->mutex);
+    return start_keeper(backup, err);
+}
+
 static void stop_keeper(struct hf_mongo_backup *backup)
 {
     if (backup->keeper == NULL) {
@@ -287,12 +295,12 @@ enum hf_err hf_mongo_backup_ping(struct hf_mongo_backup *backup, struct hf_error
         if (backup->answered >= mine) {
             return HF_ERR_OK;
         }
-        if (now >= deadline || backup->closed) {
+        if (now >= deadline || !backup->serving) {
             return backup->trouble.code != HF_ERR_OK
                        ? hf_fail(err, HF_ERR_UNAVAILABLE, "backup cursor: %s",
                                  backup->trouble.message)
-                       : hf_fail(err, HF_ERR_UNAVAILABLE, "backup cursor: no answer in %d s",
-                                 PING_LIMIT_MS / 1000);
+                       : hf_fail(err, HF_ERR_UNAVAILABLE, "backup cursor: %s",
+                                 backup->serving ? "no answer within 30 s" : "it is not open");
         }
         (void)hf_cond_wait_for(&backup->changed, &backup->mutex, deadline - now);
     }
@@ -441,7 +449,7 @@ enum hf_err hf_mongo_backup_open(struct hf_mongo_backup *backup, const struct hf
     if (hf_cancel_check(cancel, err) != HF_ERR_OK ||
         open_with_patience(backup, cancel, err) != HF_ERR_OK ||
         read_documents(backup, cancel, err) != HF_ERR_OK ||
-        start_keeper(backup, err) != HF_ERR_OK) {
+        start_serving(backup, err) != HF_ERR_OK) {
         if (backup->phase == OPEN) {
             /* The first error is the one that counts; close has logged its own. */
             (void)!hf_mongo_backup_close(backup, &ignored);
@@ -534,7 +542,7 @@ enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup, struct hf_erro
 
     stop_keeper(backup);
     hf_mutex_lock(&backup->mutex);
-    backup->closed = true;
+    backup->serving = false;
     hf_cond_broadcast(&backup->changed);
     hf_mutex_unlock(&backup->mutex);
     if (backup->phase != OPEN) {
