@@ -47,14 +47,18 @@ void hf_file_walk_destroy(struct hf_file_walk *walk)
     hf_free(walk);
 }
 
-/* Opens the next list. The path that ended the one before goes into last_path: it lies in bytes that go away now. */
+/* Opens the next list; one that cannot be read is passed over by the next call. The path that ended the one before moves
+ * to last_path: it lies in bytes that go away now. */
 static enum hf_err open_next(struct hf_file_walk *walk, struct hf_error *err)
 {
-    if (walk->next_list > 0) {
+    struct hf_str last = walk->at.previous;
+    if (last.len > 0 && (const uint8_t *)last.data != walk->last_path.data) {
         hf_buf_clear(&walk->last_path);
-        if (hf_buf_append(&walk->last_path, hf_bytes_of_str(walk->at.previous), err) != HF_ERR_OK) {
+        if (hf_buf_append(&walk->last_path, hf_bytes_of_str(last), err) != HF_ERR_OK) {
             return err->code;
         }
+        last.data = (const char *)walk->last_path.data;
+        walk->at.previous = last;
     }
     size_t number = walk->next_list++;
     if (hf_tree_read_tree_block(walk->reader, walk->coder, &walk->root->lists[number], &walk->list,
@@ -62,10 +66,7 @@ static enum hf_err open_next(struct hf_file_walk *walk, struct hf_error *err)
         hf_list_open(hf_buf_bytes(&walk->list), &walk->at, err) != HF_ERR_OK) {
         return hf_wrap(err, "file list %zu", number);
     }
-    if (number > 0) {
-        struct hf_bytes last = hf_buf_bytes(&walk->last_path);
-        walk->at.previous = (struct hf_str){.data = (const char *)last.data, .len = last.len};
-    }
+    walk->at.previous = last;
     walk->open = true;
     return HF_ERR_OK;
 }
