@@ -22,11 +22,28 @@ struct block {
     max_align_t content[];
 };
 
+/*
+ * mutable: memory_ran_out, because Jansson calls a text malformed when memory runs out while it reads; one per thread,
+ * only between the two calls of one decoding.
+ */
+static _Thread_local bool memory_ran_out;
+
+void hf_json_watch_memory(void)
+{
+    memory_ran_out = false;
+}
+
+bool hf_json_memory_ran_out(void)
+{
+    return memory_ran_out;
+}
+
 static void *block_alloc(size_t size)
 {
     size_t total;
     struct block *block = hf_add_size(size, sizeof(struct block), &total) ? hf_alloc(total) : NULL;
     if (block == NULL) {
+        memory_ran_out = true;
         return NULL;
     }
     block->mark = BLOCK_MARK;

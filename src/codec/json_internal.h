@@ -25,6 +25,10 @@ static inline struct hf_json *hf_json_outside(const json_t *value)
 /* True for an object or array that a building step failed to extend because memory ran out. */
 bool hf_json_is_incomplete(const json_t *container);
 
+/* Whether Jansson was refused memory on this thread since it was last watched. */
+void hf_json_watch_memory(void);
+bool hf_json_memory_ran_out(void);
+
 /* Length of the well-formed UTF-8 character at the start of the text, 0 when there is none. NUL is none. */
 size_t hf_json_utf8_length(struct hf_str text);
 

@@ -50,10 +50,11 @@ enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out,
     if (refuse_deep(text, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_json_watch_memory();
     json_t *value = json_loadb(text.len == 0 ? "" : text.data, text.len,
                                JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &cause);
     if (value == NULL) {
-        if (json_error_code(&cause) == json_error_out_of_memory) {
+        if (hf_json_memory_ran_out()) {
             return hf_fail(err, HF_ERR_NO_MEMORY, "json: no memory for %zu bytes", text.len);
         }
         return hf_fail(err, HF_ERR_INVALID, "json: line %d column %d: %s", cause.line, cause.column,
