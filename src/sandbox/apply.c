@@ -482,9 +482,6 @@ static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, str
     }
     coll = collection_of(txn, entry);
     if (coll == NULL) {
-        if (txn->idempotent) {
-            return HF_ERR_OK; /* dropped later in what was copied */
-        }
         return hf_fail(err, HF_ERR_CORRUPT, "no collection %s",
                        hf_sandbox_get_utf8(entry, "ns", ""));
     }

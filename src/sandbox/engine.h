@@ -49,7 +49,8 @@ struct hf_sandbox_engine_options {
     bool replicated;    /* --replSet: recovers at open, writes an oplog, keeps the oplog's cap */
     bool recover_from_oplog;  /* recoverFromOplogAsStandalone: recovers at open, then read-only */
     bool unstable_checkpoint; /* takeUnstableCheckpointOnShutdown */
-    uint64_t oplog_bytes;     /* cap of a new oplog; 0: default */
+    uint64_t recover_to_ts; /* queryable backup: as the above, up to this time; 0: not asked for */
+    uint64_t oplog_bytes;   /* cap of a new oplog; 0: default */
     uint64_t checkpoint_every_ms; /* 0: no background checkpoints */
     uint64_t cache_bytes;         /* 0: default */
     uint64_t log_file_bytes;      /* 0: default */

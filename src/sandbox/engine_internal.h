@@ -82,9 +82,8 @@ struct hf_sandbox_txn {
     struct hf_sandbox_engine *engine;
     WT_SESSION *session;
     bool write, replicated;
-    bool replay;     /* recovery or a secondary: entries and their times come from elsewhere */
-    bool idempotent; /* initial sync: what is there already, or is missing, is no error */
-    bool no_trim;    /* recovery: capped collections keep what falls out */
+    bool replay;  /* recovery or a secondary: entries and their times come from elsewhere */
+    bool no_trim; /* recovery: capped collections keep what falls out */
     bool holds_oplog;
     struct hf_sandbox_optime last; /* of the last entry */
     int64_t last_wall;
@@ -224,7 +223,7 @@ void hf_sandbox_drop_pending(struct hf_sandbox_engine *engine);
 
 /* ---- txn.c ---- */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine,
-                                                      bool idempotent, struct hf_sandbox_txn **out,
+                                                      struct hf_sandbox_txn **out,
                                                       struct hf_error *err);
 /* For the engine's own notes in database local. */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_begin_keeping(struct hf_sandbox_engine *engine,

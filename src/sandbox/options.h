@@ -28,8 +28,10 @@ struct hf_sandbox_options {
     bool recover_from_oplog_as_standalone;
     bool take_unstable_checkpoint_on_shutdown;
     bool queryable_backup_mode;
-    uint64_t log_file_mb;  /* the journal's file size; 0: the default */
-    bson_t set_parameters; /* owned: name: value as text, in the order given; unknown names were
+    uint64_t recover_to_ts;   /* recoverToOplogTimestamp, with the mode above; 0: not given */
+    uint64_t cache_bytes;     /* --wiredTigerCacheSizeGB; 0: the default */
+    const char *const *given; /* owned: for each row of the table the text given, NULL: none */
+    bson_t set_parameters;    /* owned: name: value as text, in the order given; unknown names were
                               refused */
 };
 

@@ -57,7 +57,7 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
     struct hf_sandbox_coll *oplog;
 
     *more = false;
-    if (hf_sandbox_txn_begin_replay(engine, false, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK) {
         return err->code;
     }
     txn->no_trim = true;
@@ -81,6 +81,9 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
             break;
         }
         optime = hf_sandbox_optime_of(&entry);
+        if (engine->options.recover_to_ts != 0 && optime.ts > engine->options.recover_to_ts) {
+            break;
+        }
         if (hf_sandbox_txn_stamp(txn, optime, engine->applied_wall, err) != HF_ERR_OK ||
             hf_sandbox_apply(txn, &entry, err) != HF_ERR_OK) {
             return err->code;
@@ -110,7 +113,7 @@ static enum hf_err note_applied(struct hf_sandbox_engine *engine, const bson_t *
         return HF_ERR_OK;
     }
     valid = hf_sandbox_optime_of(min_valid);
-    if (hf_sandbox_txn_begin_replay(engine, false, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK ||
         hf_sandbox_txn_stamp(txn, top, engine->applied_wall, err) != HF_ERR_OK ||
         hf_sandbox_local_set_min_valid(engine, txn, valid, top, err) != HF_ERR_OK) {
         return err->code;
@@ -140,6 +143,9 @@ static enum hf_err replay(struct hf_sandbox_engine *engine, uint64_t from, const
     hf_log_info(engine->log, "engine.recovered", HF_U64("entries", count),
                 HF_U64("top_s", hf_sandbox_ts_seconds(top.ts)),
                 HF_U64("top_i", hf_sandbox_ts_increment(top.ts)));
+    if (engine->options.recover_to_ts != 0) {
+        return HF_ERR_OK; /* only to be looked at */
+    }
     return count == 0 ? HF_ERR_OK : note_applied(engine, min_valid, top, err);
 }
 
@@ -174,6 +180,9 @@ enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error
     bson_t *min_valid;
     enum hf_err result;
 
+    if (engine->options.recover_to_ts != 0) {
+        engine->options.recover_from_oplog = true;
+    }
     if (engine->oplog == NULL ||
         (!engine->options.replicated && !engine->options.recover_from_oplog)) {
         return HF_ERR_OK;
@@ -184,7 +193,7 @@ enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error
     if (engine->applied.ts == 0) {
         return HF_ERR_OK;
     }
-    if (cut(engine, err) != HF_ERR_OK ||
+    if ((engine->options.recover_to_ts == 0 && cut(engine, err) != HF_ERR_OK) ||
         hf_sandbox_local_get(engine, "local.replset.minvalid", &min_valid, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -29,12 +29,13 @@ enum hf_sandbox_state { /* MemberState, as replSetGetStatus numbers them */
                         HF_SANDBOX_REMOVED = 10,
 };
 
-/* Without --replSet too: then it answers as a standalone does. Starts its threads when a
- * configuration is stored. */
+/* Without --replSet too: then it answers as a standalone does. Starts its threads when a configuration is stored.
+ * shutdown (borrowed) is requested when this member has to start again to roll back. */
 HF_MUST_CHECK enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
                                                 const struct hf_sandbox_options *options,
-                                                struct hf_log *log, struct hf_sandbox_repl **out,
-                                                struct hf_error *err);
+                                                struct hf_log *log, struct hf_cancel *shutdown,
+                                                struct hf_sandbox_repl **out, struct hf_error *err);
+bool hf_sandbox_repl_wants_restart(struct hf_sandbox_repl *repl);
 /* Steps down if it is primary, joins the threads. NULL does nothing. */
 void hf_sandbox_repl_stop(struct hf_sandbox_repl *repl);
 
@@ -76,11 +77,9 @@ int32_t hf_sandbox_repl_reconfig(struct hf_sandbox_repl *repl, const bson_t *com
                                  struct hf_sandbox_refusal *no);
 int32_t hf_sandbox_repl_step_down(struct hf_sandbox_repl *repl, const bson_t *command,
                                   bson_t *reply, struct hf_sandbox_refusal *no);
-/* replSetFreeze, replSetStepUp, replSetMaintenance: also through here. False when the name is none
- * of the commands between members: replSetHeartbeat replSetRequestVotes replSetUpdatePosition
- * replSetFreeze replSetStepUp _sandboxFetchOplog _sandboxListCollections _sandboxFetchCollection.
- * With access control they need the action `internal` on the cluster (user __system); replSetFreeze
- * and replSetStepUp replSetStateChange. */
+/* True for the commands between members: replSetHeartbeat replSetRequestVotes replSetFreeze replSetStepUp
+ * _sandboxFetchOplog _sandboxCopyOpen _sandboxCopyNext _sandboxCopyClose. With access control they need the action
+ * `internal` on the cluster (user __system); replSetFreeze and replSetStepUp replSetStateChange. */
 bool hf_sandbox_repl_is_member_command(const char *name);
 int32_t hf_sandbox_repl_member_command(struct hf_sandbox_repl *repl, const char *name,
                                        const bson_t *command, bson_t *reply,

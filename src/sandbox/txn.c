@@ -79,16 +79,12 @@ enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
     return begin(engine, options, FROM_CLIENT, out, err);
 }
 
-enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine, bool idempotent,
+enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine,
                                         struct hf_sandbox_txn **out, struct hf_error *err)
 {
     const struct hf_sandbox_txn_options options = {.write = true};
 
-    if (begin(engine, &options, FROM_OPLOG, out, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    (*out)->idempotent = idempotent;
-    return HF_ERR_OK;
+    return begin(engine, &options, FROM_OPLOG, out, err);
 }
 
 enum hf_err hf_sandbox_txn_begin_keeping(struct hf_sandbox_engine *engine,
