@@ -26,7 +26,7 @@ static int32_t refuse_duplicate(struct hf_sandbox_work *work)
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(1024);
     const char *shown;
 
-    if (duplicate == NULL) {
+    if (duplicate == NULL || duplicate->key_value == NULL) {
         return hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_EXISTS, "%s",
                                  work->err.message);
     }
@@ -190,7 +190,10 @@ int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
     code = hf_sandbox_work_log_command(work, db, uuid, o, NULL);
     if (code == 0 &&
         hf_sandbox_coll_create(work->txn, ns, &options, uuid, out, &work->err) != HF_ERR_OK) {
-        code = hf_sandbox_work_refuse(work);
+        /* Taken although it was not to be found: somebody else made it a moment ago. */
+        code = work->err.code == HF_ERR_EXISTS
+                   ? hf_sandbox_refuse(work->call->no, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict")
+                   : hf_sandbox_work_refuse(work);
     }
     bson_destroy(o);
     hf_free(db);
