@@ -153,14 +153,34 @@ static json_t *make_text(struct hf_str text)
     return copy == NULL ? NULL : json_stringn_nocheck(copy, len);
 }
 
+/*
+ * As json_decref and json_incref, which read the count without an atomic operation: right on every processor we know,
+ * a data race by the letter.
+ */
+static bool is_counted(json_t *value)
+{
+    return value != NULL && __atomic_load_n(&value->refcount, __ATOMIC_RELAXED) != SIZE_MAX;
+}
+
+static void drop(json_t *value)
+{
+    if (is_counted(value) && __atomic_sub_fetch(&value->refcount, 1, __ATOMIC_ACQ_REL) == 0) {
+        json_delete(value);
+    }
+}
+
 void hf_json_drop(struct hf_json *value)
 {
-    json_decref(hf_json_inside(value));
+    drop(hf_json_inside(value));
 }
 
 struct hf_json *hf_json_hold(struct hf_json *value)
 {
-    return hf_json_outside(json_incref(hf_json_inside(value)));
+    json_t *inside = hf_json_inside(value);
+    if (is_counted(inside)) {
+        (void)__atomic_add_fetch(&inside->refcount, 1, __ATOMIC_RELAXED);
+    }
+    return value;
 }
 
 static bool is_whole(const json_t *value)
@@ -247,7 +267,7 @@ static void set_member(struct hf_json *object, const char *key, json_t *value)
     size_t len;
 
     if (inside == NULL) {
-        json_decref(value); /* the object could not be made: its encoding fails */
+        drop(value); /* the object could not be made: its encoding fails */
         return;
     }
     HF_ASSERT(json_is_object(inside));
@@ -264,7 +284,7 @@ static void set_member(struct hf_json *object, const char *key, json_t *value)
     HF_CLEANUP(hf_free) char *clean = clean_copy(hf_str_of(key), &len);
     HF_CLEANUP(hf_free) char *text = clean == NULL ? NULL : hf_strndup(clean, len);
     if (text == NULL) {
-        json_decref(value);
+        drop(value);
         note_incomplete(inside);
     } else if (json_object_set_new_nocheck(inside, text, value) != 0) {
         note_incomplete(inside);
@@ -324,7 +344,7 @@ static void append(struct hf_json *array, json_t *value)
 {
     json_t *inside = hf_json_inside(array);
     if (inside == NULL) {
-        json_decref(value);
+        drop(value);
         return;
     }
     HF_ASSERT(json_is_array(inside));

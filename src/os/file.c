@@ -338,8 +338,8 @@ enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struc
     }
     /* The holder's number is for people; the lock holds without it. */
     int len = snprintf(pid, sizeof pid, "%d", (int)getpid());
-    if (ftruncate(lock->fd, 0) != 0 || pwrite(lock->fd, pid, (size_t)len, 0) != len) {
-        (void)ftruncate(lock->fd, 0);
+    if (ftruncate(lock->fd, 0) == 0) {
+        (void)!pwrite(lock->fd, pid, (size_t)len, 0);
     }
     *out = lock;
     return HF_ERR_OK;

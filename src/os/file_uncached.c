@@ -247,7 +247,7 @@ enum hf_err hf_file_read_at_uncached(struct hf_file *file, uint64_t offset, void
     while (done < len) {
         size_t in_window = (size_t)(WINDOW_BYTES - (offset + done) % WINDOW_BYTES);
         size_t step = len - done < in_window ? len - done : in_window;
-        size_t count;
+        size_t count = 0;
         if (read_in_window(file, offset + done, to + done, step, &count, err) != HF_ERR_OK) {
             return err->code;
         }

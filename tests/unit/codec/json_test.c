@@ -17,6 +17,7 @@ static struct hf_json *build(void)
     struct hf_json *object = hf_json_object();
     struct hf_json *array = hf_json_array();
     hf_json_set_text(object, "text", "caf\xC3\xA9");
+    hf_json_set_text(object, "key\xFF", "bad\xFF");
     hf_json_set_text(object, "left_out", NULL);
     hf_json_set_str(object, "str", (struct hf_str){.data = "partial", .len = 4});
     hf_json_set_str(object, "left_out", (struct hf_str){.data = NULL, .len = 0});
@@ -42,7 +43,8 @@ static struct hf_json *build(void)
 #define BUILT                                                                                      \
     "{\"array\":[\"one\",2,{},0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19],"                 \
     "\"clamped\":9223372036854775807,\"empty\":\"\",\"integer\":-9223372036854775808,"             \
-    "\"no\":false,\"null\":null,\"real\":0.1,\"str\":\"part\",\"text\":\"caf\xC3\xA9\","           \
+    "\"key\xEF\xBF\xBD\":\"bad\xEF\xBF\xBD\",\"no\":false,\"null\":null,\"real\":0.1,\"str\":"     \
+    "\"part\",\"text\":\"caf\xC3\xA9\","                                                           \
     "\"u64\":12,\"yes\":true}"
 
 static void test_what_is_built_is_encoded_with_sorted_keys(void **state)
@@ -176,11 +178,14 @@ static void test_what_json_cannot_hold_is_replaced(void **state)
     HF_CLEANUP(hf_json_drop) struct hf_json *object = hf_json_object();
     (void)state;
     hf_json_set_text(object, "bad", "a\xFFz\xE2\x82");
+    hf_json_set_text(object, "bad2", "\xE2\x82z\xC0\x80\xED\xA0\x80");
     hf_json_set_str(object, "nul", (struct hf_str){.data = "a\0z", .len = 3});
     hf_json_set_text(object, "key\xC0", "x");
     hf_json_set_real(object, "nan", (double)NAN);
     hf_json_set_real(object, "infinite", (double)INFINITY);
     assert_encodes(object, "{\"bad\":\"a\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD\","
+                           "\"bad2\":\"\xEF\xBF\xBD\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD"
+                           "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\","
                            "\"infinite\":null,\"key\xEF\xBF\xBD\":\"x\",\"nan\":null,"
                            "\"nul\":\"a\xEF\xBF\xBDz\"}");
 }

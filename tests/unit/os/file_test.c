@@ -5,6 +5,8 @@
 #include "room.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -212,6 +214,46 @@ static void test_after_a_failed_sync_no_later_one_succeeds(void **state)
     assert_message(&err, "sync ", path, ": an earlier sync of it failed");
 }
 
+static void test_a_refused_sync_fails_for_good_too(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    const char *path = at(room, "fifo");
+    assert_int_equal(mkfifo(path, 0600), 0);
+    HF_CLEANUP(hf_file_drop) struct hf_file *file = open_file(path, HF_OPEN_WRITE);
+    assert_int_equal(hf_file_sync(file, &err), HF_ERR_IO);
+    assert_message(&err, "sync ", path, ": Invalid argument");
+    assert_int_equal(hf_file_sync(file, &err), HF_ERR_IO);
+    assert_message(&err, "sync ", path, ": an earlier sync of it failed");
+}
+
+static void test_a_file_that_may_not_grow_says_where(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    static uint8_t content[5000];
+    char out[1001];
+    size_t got;
+    const char *path = at(room, "f"), *log = at(room, "log");
+    HF_CLEANUP(hf_file_drop) struct hf_file *file = open_file(path, HF_OPEN_CREATE_NEW);
+    HF_CLEANUP(hf_file_drop) struct hf_file *end = open_file(log, HF_OPEN_APPEND);
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){.rlim_cur = 1000, .rlim_max = before.rlim_max};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct hf_error append_err;
+    enum hf_err code = hf_file_write_at(file, 0, hf_bytes_of(content, sizeof content), &err);
+    enum hf_err append_code = hf_file_append(end, hf_bytes_of(content, 1001), &append_err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, HF_ERR_IO);
+    assert_message(&err, "write ", path, " at 1000: File too large");
+    assert_int_equal(append_code, HF_ERR_IO);
+    assert_message(&append_err, "append to ", log, ": File too large");
+    assert_int_equal(hf_file_read_at(file, 0, out, sizeof out, &got, &err), HF_ERR_OK);
+    assert_int_equal(got, 1000);
+}
+
 static void test_holes_are_skipped_where_the_file_system_knows_them(void **state)
 {
     struct room *room = *state;
@@ -353,6 +395,8 @@ int main(void)
         IN_ROOM(test_truncation_cuts_and_extends),
         IN_ROOM(test_faults_name_the_file_and_the_place),
         IN_ROOM(test_after_a_failed_sync_no_later_one_succeeds),
+        IN_ROOM(test_a_refused_sync_fails_for_good_too),
+        IN_ROOM(test_a_file_that_may_not_grow_says_where),
         IN_ROOM(test_holes_are_skipped_where_the_file_system_knows_them),
         IN_ROOM(test_a_whole_file_is_read_up_to_its_limit),
         cmocka_unit_test(test_a_file_that_hides_its_size_is_read_too),

@@ -5,9 +5,12 @@
 #include "room.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -165,14 +168,14 @@ static void test_a_child_has_no_descriptors_or_signals_of_ours(void **state)
     (void)sigprocmask(SIG_BLOCK, &block, &before);
     void (*pipe_before)(int) = signal(SIGPIPE, SIG_IGN);
     struct hf_process *process = start_shell("ls /proc/$$/fd | wc -w; "
-                                             "grep -E '^Sig(Blk|Ign)' /proc/$$/status",
+                                             "exec grep -E '^Sig(Blk|Ign)' /proc/self/status",
                                              path, NULL);
     (void)sigprocmask(SIG_SETMASK, &before, NULL);
     (void)signal(SIGPIPE, pipe_before);
     assert_int_equal(end_of(process), 0);
     hf_process_stop(process, 0);
     (void)close(leaked);
-    /* Shells hold at most one descriptor of their own; nothing is blocked; SIGPIPE (bit 12) and SIGTERM count. */
+    /* Shells hold at most one descriptor of their own; nothing is blocked, SIGPIPE is not ignored. */
     HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(1000);
     struct hf_error err;
     assert_int_equal(hf_fs_read_whole(path, 1000, &buf, &err), HF_ERR_OK);
@@ -239,7 +242,7 @@ static void test_facts_about_this_process_and_host(void **state)
     (void)state;
     assert_int_equal(hf_self_path(&path, &err), HF_ERR_OK);
     assert_int_equal(path[0], '/');
-    assert_non_null(strstr(path, "process"));
+    assert_string_equal(strrchr(path, '/') + 1, program_invocation_short_name);
     char *none = NULL;
     hf_fault_arm("base.alloc", HF_ERR_NO_MEMORY);
     assert_int_equal(hf_self_path(&none, &err), HF_ERR_NO_MEMORY);
@@ -268,6 +271,46 @@ static void test_stdout_that_is_a_file_is_no_terminal(void **state)
     (void)close(ends[1]);
     assert_false(is_terminal);
     assert_int_equal(columns, 80);
+}
+
+static void test_a_terminal_tells_its_width(void **state)
+{
+    struct winsize size = {.ws_row = 50, .ws_col = 132};
+    unsigned columns = 0;
+    (void)state;
+    int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0) {
+        skip();
+    }
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    assert_true(terminal >= 0);
+    assert_int_equal(ioctl(master, TIOCSWINSZ, &size), 0);
+    (void)fflush(stdout);
+    int before = dup(STDOUT_FILENO);
+    (void)dup2(terminal, STDOUT_FILENO);
+    bool is_terminal = hf_stdout_is_terminal(&columns);
+    (void)dup2(before, STDOUT_FILENO);
+    (void)close(before);
+    (void)close(terminal);
+    (void)close(master);
+    assert_true(is_terminal);
+    assert_int_equal(columns, 132);
+}
+
+static void test_waiting_for_a_child_that_was_taken_away_fails(void **state)
+{
+    struct hf_error err;
+    char expected[100];
+    bool ended;
+    int exit_code, status;
+    (void)state;
+    struct hf_process *process = start_shell("exit 0", NULL, NULL);
+    int pid = hf_process_pid(process);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(hf_process_wait(process, 10, &ended, &exit_code, &err), HF_ERR_IO);
+    (void)snprintf(expected, sizeof expected, "wait for process %d: No child processes", pid);
+    assert_string_equal(err.message, expected);
+    hf_process_stop(process, 10);
 }
 
 static void test_a_free_port_can_be_bound(void **state)
@@ -326,6 +369,8 @@ int main(void)
         IN_ROOM(test_a_child_dies_with_its_parent_when_told),
         IN_ROOM(test_facts_about_this_process_and_host),
         cmocka_unit_test(test_stdout_that_is_a_file_is_no_terminal),
+        cmocka_unit_test(test_a_terminal_tells_its_width),
+        cmocka_unit_test(test_waiting_for_a_child_that_was_taken_away_fails),
         cmocka_unit_test(test_a_free_port_can_be_bound),
         cmocka_unit_test(test_signals_request_the_token_and_a_second_ctrl_c_kills),
     };
