@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands: what every subcommand of the program is to the table in main, and the groups that the room cli brings.
+ */
+#ifndef HF_CLI_COMMAND_H
+#define HF_CLI_COMMAND_H
+
+#include "base/error.h"
+
+struct hf_command {
+    const char *noun;
+    const char *verb; /* NULL: the noun alone */
+    const char *summary;
+    /* argv: what follows noun and verb. An error is printed by the caller and decides the exit code. */
+    enum hf_err (*run)(int argc, char *const *argv, struct hf_error *err);
+};
+
+/* The commands of this room, by their files; each table ends with noun NULL. */
+extern const struct hf_command hf_cli_api_commands[];   /* over the server's API */
+extern const struct hf_command hf_cli_store_commands[]; /* on a store, with no server */
+extern const struct hf_command hf_cli_demo_commands[];  /* the demo and the sandbox */
+
+#endif

@@ -1,0 +1,901 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Commands over the server's API: jobs, snapshots, restores, agents.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "cli/define.h"
+#include "cli/output.h"
+#include "net/url.h"
+#include "os/clock.h"
+#include "os/fs.h"
+#include "os/process.h"
+
+#define PRIVATE "/api/private/v1.0"
+#define WATCH_EVERY_MS 250
+
+/* ---- Pieces ---- */
+
+static bool id_is_plain(const char *id)
+{
+    return strlen(id) == 24 && strspn(id, "0123456789abcdefABCDEF") == 24;
+}
+
+/* format with the id in it, checked so that nothing else gets into a path. */
+static enum hf_err id_target(char *out, size_t out_len, const char *noun, const char *id,
+                             const char *tail, struct hf_error *err)
+{
+    if (!id_is_plain(id)) {
+        return hf_fail(err, HF_ERR_INVALID, "'%s' is not an id: 24 hexadecimal digits are", id);
+    }
+    (void)snprintf(out, out_len, PRIVATE "/%s/%s%s", noun, id, tail);
+    return HF_ERR_OK;
+}
+
+static enum hf_err project_of(struct hf_cli_session *session, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *status = NULL;
+
+    if (hf_cli_call(session, "GET", PRIVATE "/status", NULL, &status, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const char *project = hf_json_get_text(status, "projectId");
+    if (project == NULL || strlen(project) >= sizeof session->project) {
+        return hf_fail(err, HF_ERR_INTERNAL, "%s did not say its project", session->url);
+    }
+    (void)snprintf(session->project, sizeof session->project, "%s", project);
+    return HF_ERR_OK;
+}
+
+/* All pages of a list into one document. */
+static enum hf_err all_pages(struct hf_cli_session *session, const char *target,
+                             struct hf_json **out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *all = NULL;
+    char paged[1024];
+
+    for (unsigned page = 1;; page++) {
+        HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+        (void)snprintf(paged, sizeof paged, "%s%citemsPerPage=500&pageNum=%u", target,
+                       strchr(target, '?') == NULL ? '?' : '&', page);
+        if (hf_cli_call(session, "GET", paged, NULL, &list, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        struct hf_json *results = hf_json_get_array(list, "results");
+        size_t count = hf_json_count(results);
+        if (all == NULL) {
+            all = hf_json_hold(list);
+        } else {
+            struct hf_json *into = hf_json_get_array(all, "results");
+            for (size_t i = 0; i < count; i++) {
+                hf_json_append_take(into, hf_json_hold(hf_json_at(results, i)));
+            }
+        }
+        if (count < 500 || hf_json_count(hf_json_get_array(all, "results")) >=
+                               hf_json_get_u64(all, "totalCount", 0)) {
+            hf_json_remove(all, "links");
+            *out = HF_TAKE(all);
+            return HF_ERR_OK;
+        }
+    }
+}
+
+static void bytes_text(const struct hf_json *json, const char *key, char *out, size_t out_len)
+{
+    hf_format_bytes(hf_json_get_u64(json, key, 0), out, out_len);
+}
+
+static const char *text_or(const struct hf_json *json, const char *key, const char *fallback)
+{
+    const char *text = hf_json_get_text(json, key);
+
+    return text == NULL ? fallback : text;
+}
+
+/* ---- job ---- */
+
+#define SET_OPTIONS(OPT)                                                                           \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Name of the replica set")                                \
+    HF_CLI_OPTIONS(OPT)
+
+HF_CLI_VALUES(job_start, SET_OPTIONS)
+
+/* The cluster of a set that an agent has reported. */
+static enum hf_err find_cluster(struct hf_cli_session *session, const char *set, char *out,
+                                size_t out_len, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+    char target[256];
+
+    if (project_of(session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/clusters", session->project);
+    if (all_pages(session, target, &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i);
+        if (strcmp(text_or(one, "replicaSetName", ""), set) == 0) {
+            (void)snprintf(out, out_len, "%s", text_or(one, "id", ""));
+            return HF_ERR_OK;
+        }
+    }
+    return hf_fail(err, HF_ERR_NOT_FOUND,
+                   "no agent has reported a set named %s; hint: start 'holdfast agent' beside a "
+                   "member, then 'holdfast "
+                   "agent list'",
+                   set);
+}
+
+static enum hf_err job_start(const struct job_start_values *values,
+                             const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *answer = NULL;
+    const char *set = NULL;
+    char cluster[64], target[256];
+
+    session.client = NULL;
+    if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        find_cluster(&session, set, cluster, sizeof cluster, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/backupConfigs/%s",
+                   session.project, cluster);
+    hf_json_set_text(body, "statusName", "STARTED");
+    if (hf_cli_call(&session, "PATCH", target, body, &answer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(answer, err);
+    }
+    (void)printf("job of set %s: %s\n", set, text_or(answer, "statusName", "?"));
+    return HF_ERR_OK;
+}
+
+#define PLAIN_OPTIONS(OPT) HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(job_list, PLAIN_OPTIONS)
+
+static enum hf_err job_list(const struct job_list_values *values, const struct hf_option_rest *rest,
+                            struct hf_error *err)
+{
+    static const char *const titles[] = {"SET", "STATE", "JOB", "CREATED", "RUNNING SNAPSHOT"};
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+
+    (void)rest;
+    session.client = NULL;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i);
+        char created[32];
+        hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
+        const char *cells[] = {text_or(one, "setName", ""), text_or(one, "state", ""),
+                               text_or(one, "id", ""), created,
+                               text_or(one, "runningSnapshotId", "-")};
+        hf_cli_table_row(table, cells);
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
+HF_CLI_VALUES(job_show, SET_OPTIONS)
+
+static enum hf_err job_show(const struct job_show_values *values, const struct hf_option_rest *rest,
+                            struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+    const char *set = NULL;
+
+    session.client = NULL;
+    if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i);
+        if (strcmp(text_or(one, "setName", ""), set) == 0) {
+            return hf_cli_print_json(one, err);
+        }
+    }
+    return hf_fail(err, HF_ERR_NOT_FOUND,
+                   "set %s has no backup job; hint: holdfast job start --set %s", set, set);
+}
+
+/* ---- snapshot ---- */
+
+static void print_snapshot(const struct hf_json *snapshot)
+{
+    char bytes[24], fresh[24], stored[24], created[32];
+    uint64_t seconds = hf_json_get_u64(hf_json_get_object(snapshot, "checkpoint"), "seconds", 0);
+
+    bytes_text(snapshot, "bytes", bytes, sizeof bytes);
+    bytes_text(snapshot, "newBytes", fresh, sizeof fresh);
+    bytes_text(snapshot, "storedBytes", stored, sizeof stored);
+    hf_cli_time(seconds, created);
+    (void)printf("snapshot %s of set %s: %s\n", text_or(snapshot, "id", "?"),
+                 text_or(snapshot, "setName", "?"), text_or(snapshot, "state", "?"));
+    (void)printf("  as of        %s UTC\n", created);
+    (void)printf("  member       %s\n",
+                 text_or(snapshot, "reason", text_or(snapshot, "member", "?")));
+    (void)printf("  server       MongoDB %s, FCV %s\n", text_or(snapshot, "serverVersion", "?"),
+                 text_or(snapshot, "fcv", "?"));
+    (void)printf("  files        %llu, %s\n",
+                 (unsigned long long)hf_json_get_u64(snapshot, "files", 0), bytes);
+    (void)printf("  new          %s in %llu blocks, stored as %s; %llu blocks reused, %llu zero, "
+                 "%llu files not read\n",
+                 fresh, (unsigned long long)hf_json_get_u64(snapshot, "blocksNew", 0), stored,
+                 (unsigned long long)hf_json_get_u64(snapshot, "blocksReused", 0),
+                 (unsigned long long)hf_json_get_u64(snapshot, "blocksZero", 0),
+                 (unsigned long long)hf_json_get_u64(snapshot, "filesSkipped", 0));
+    (void)printf("  took         %llu s\n",
+                 (unsigned long long)(hf_json_get_u64(snapshot, "finishedS", 0) -
+                                      hf_json_get_u64(snapshot, "createdS", 0)));
+    if (hf_json_get_u64(snapshot, "verifiedS", 0) != 0) {
+        (void)printf("  verified     %s (%s)\n",
+                     hf_json_get_bool(snapshot, "verifiedOk", false) ? "whole" : "DAMAGED",
+                     text_or(snapshot, "verifiedLevel", "?"));
+    }
+    if (hf_json_get_text(snapshot, "error") != NULL) {
+        (void)printf("  error        %s\n", text_or(snapshot, "error", ""));
+    }
+}
+
+/* Waits while the record at target is IN_PROGRESS, showing its progress. */
+static enum hf_err watch(struct hf_cli_session *session, const char *target, const char *what,
+                         struct hf_json **out, struct hf_error *err)
+{
+    struct hf_cli_progress shown = {.said_ms = 0};
+
+    for (;;) {
+        HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
+        if (hf_cli_call(session, "GET", target, NULL, &record, err) != HF_ERR_OK) {
+            hf_cli_progress_end(&shown);
+            return err->code;
+        }
+        if (strcmp(text_or(record, "state", ""), "IN_PROGRESS") != 0) {
+            hf_cli_progress_end(&shown);
+            *out = HF_TAKE(record);
+            return HF_ERR_OK;
+        }
+        const struct hf_json *progress = hf_json_get_object(record, "progress");
+        if (progress != NULL) {
+            struct hf_progress_view view;
+            hf_cli_progress_from_json(progress, &view);
+            hf_cli_progress_show(&shown, what, &view);
+        }
+        hf_cancel_sleep(session->cancel, WATCH_EVERY_MS);
+        if (hf_cancel_requested(session->cancel)) {
+            hf_cli_progress_end(&shown);
+            return hf_fail(err, HF_ERR_CANCELLED, "no longer watching; it goes on (%s)", target);
+        }
+    }
+}
+
+#define TAKE_OPTIONS(OPT)                                                                          \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Name of the replica set")                                \
+    OPT(retention_days, NUMBER, "0", 0, 36500, OPT_NONE, "Days to keep it; 0 until it is deleted") \
+    OPT(description, TEXT, "", 0, 200, OPT_NONE, "A note for people")                              \
+    OPT(no_wait, FLAG, "false", 0, 0, OPT_NONE, "Return when it has begun")                        \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(snapshot_take, TAKE_OPTIONS)
+
+static enum hf_err snapshot_take(const struct snapshot_take_values *values,
+                                 const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
+    HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
+    const char *set = NULL;
+    char target[128];
+
+    session.client = NULL;
+    if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_json_set_text(body, "set", set);
+    hf_json_set_u64(body, "retentionDays", values->retention_days);
+    hf_json_set_text(body, "description",
+                     values->description[0] == '\0' ? NULL : values->description);
+    if (hf_cli_call(&session, "POST", PRIVATE "/snapshots", body, &begun, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const char *id = text_or(begun, "id", "");
+    if (values->no_wait) {
+        if (values->json) {
+            return hf_cli_print_json(begun, err);
+        }
+        (void)printf("snapshot %s has begun on %s\n", id, text_or(begun, "member", "?"));
+        return HF_ERR_OK;
+    }
+    if (id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        watch(&session, target, "snapshot", &ended, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json && hf_cli_print_json(ended, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (strcmp(text_or(ended, "state", ""), "COMPLETE") != 0) {
+        enum hf_err code = hf_err_from_name(text_or(ended, "errorClass", "INTERNAL"));
+        return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "snapshot %s: %s: %s", id,
+                       text_or(ended, "state", "?"), text_or(ended, "error", "no reason given"));
+    }
+    if (!values->json) {
+        print_snapshot(ended);
+    }
+    return HF_ERR_OK;
+}
+
+#define LIST_OPTIONS(OPT)                                                                          \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Only of this replica set")                               \
+    OPT(all, FLAG, "false", 0, 0, OPT_NONE, "Also those that failed, were given up or deleted")    \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(snapshot_list, LIST_OPTIONS)
+
+static void list_row(struct hf_cli_table *table, const struct hf_json *one)
+{
+    char when[32], bytes[24], fresh[24], stored[24];
+    uint64_t seconds = hf_json_get_u64(hf_json_get_object(one, "checkpoint"), "seconds", 0);
+    const char *verified = hf_json_get_u64(one, "verifiedS", 0) == 0    ? "-"
+                           : hf_json_get_bool(one, "verifiedOk", false) ? "whole"
+                                                                        : "DAMAGED";
+
+    hf_cli_time(seconds != 0 ? seconds : hf_json_get_u64(one, "createdS", 0), when);
+    bytes_text(one, "bytes", bytes, sizeof bytes);
+    bytes_text(one, "newBytes", fresh, sizeof fresh);
+    bytes_text(one, "storedBytes", stored, sizeof stored);
+    const char *cells[] = {text_or(one, "id", ""),
+                           text_or(one, "setName", ""),
+                           text_or(one, "state", ""),
+                           when,
+                           bytes,
+                           fresh,
+                           stored,
+                           verified,
+                           text_or(one, "member", "")};
+    hf_cli_table_row(table, cells);
+}
+
+static enum hf_err snapshot_list(const struct snapshot_list_values *values,
+                                 const struct hf_option_rest *rest, struct hf_error *err)
+{
+    static const char *const titles[] = {"SNAPSHOT", "SET",    "STATE",    "AS OF (UTC)", "SIZE",
+                                         "NEW",      "STORED", "VERIFIED", "MEMBER"};
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf target = HF_BUF_INIT(1000);
+    bool first = true;
+
+    (void)rest;
+    session.client = NULL;
+    if (hf_buf_append_text(&target, PRIVATE "/snapshots", err) != HF_ERR_OK ||
+        (values->set[0] != '\0' &&
+         hf_url_add_parameter(&target, &first, "set", hf_str_of(values->set), err) != HF_ERR_OK) ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        all_pages(&session, hf_buf_text(&target), &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_json *results = hf_json_get_array(list, "results"), *shown = hf_json_array();
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        struct hf_json *one = hf_json_at(results, i);
+        const char *state = text_or(one, "state", "");
+        if (values->all || strcmp(state, "COMPLETE") == 0 || strcmp(state, "IN_PROGRESS") == 0) {
+            hf_json_append_take(shown, hf_json_hold(one));
+        }
+    }
+    hf_json_set_u64(list, "totalCount", hf_json_count(shown));
+    hf_json_set_take(list, "results", shown);
+    if (values->json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
+    for (size_t i = 0; i < hf_json_count(shown); i++) {
+        list_row(table, hf_json_at(shown, i));
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
+#define ONE_OPTIONS(OPT)                                                                           \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(snapshot_show, ONE_OPTIONS)
+
+static enum hf_err snapshot_show(const struct snapshot_show_values *values,
+                                 const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *snapshot = NULL;
+    const char *id = NULL;
+    char target[128];
+
+    session.client = NULL;
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
+        id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "GET", target, NULL, &snapshot, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(snapshot, err);
+    }
+    print_snapshot(snapshot);
+    return HF_ERR_OK;
+}
+
+HF_CLI_VALUES(snapshot_delete, ONE_OPTIONS)
+
+static enum hf_err snapshot_delete(const struct snapshot_delete_values *values,
+                                   const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *answer = NULL;
+    const char *id = NULL;
+    char target[128];
+
+    session.client = NULL;
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
+        id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "DELETE", target, NULL, &answer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        hf_json_set_text(answer, "deleted", id);
+        return hf_cli_print_json(answer, err);
+    }
+    (void)printf("snapshot %s is deleted; its space comes back with 'holdfast store groom'\n", id);
+    return HF_ERR_OK;
+}
+
+#define VERIFY_OPTIONS(OPT)                                                                        \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(level, TEXT, "content", 0, 20, OPT_NONE,                                                   \
+        "references: every block is there; stored: and intact; content: and decrypts and has its " \
+        "hash")                                                                                    \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(snapshot_verify, VERIFY_OPTIONS)
+
+/* The verification's own call waits for its end; this thread's calls show how far it is. */
+struct verify_watch {
+    const struct snapshot_verify_values *values;
+    const char *target; /* of the snapshot */
+    struct hf_cancel stop;
+};
+
+static void verify_watch_loop(void *argument)
+{
+    struct verify_watch *watch_this = argument;
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    struct hf_cli_progress shown = {.said_ms = 0};
+    struct hf_error err;
+
+    session.client = NULL;
+    if (HF_CLI_OPEN(watch_this->values, &session, &err) != HF_ERR_OK) {
+        return;
+    }
+    while (!hf_cancel_requested(&watch_this->stop)) {
+        HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
+        hf_cancel_sleep(&watch_this->stop, 2 * WATCH_EVERY_MS);
+        if (hf_cancel_requested(&watch_this->stop) ||
+            hf_cli_call(&session, "GET", watch_this->target, NULL, &record, &err) != HF_ERR_OK) {
+            break;
+        }
+        const struct hf_json *progress = hf_json_get_object(record, "verifyProgress");
+        if (progress != NULL) {
+            struct hf_progress_view view;
+            hf_cli_progress_from_json(progress, &view);
+            hf_cli_progress_show(&shown, "verify", &view);
+        }
+    }
+    hf_cli_progress_end(&shown);
+}
+
+static enum hf_err verify_call(const struct snapshot_verify_values *values, const char *id,
+                               struct hf_json **report, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    struct verify_watch watching = {.values = values};
+    struct hf_thread *thread = NULL;
+    char target[128], snapshot_target[128];
+
+    session.client = NULL;
+    hf_json_set_text(body, "level", values->level);
+    if (id_target(target, sizeof target, "snapshots", id, "/verify", err) != HF_ERR_OK ||
+        id_target(snapshot_target, sizeof snapshot_target, "snapshots", id, "", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    watching.target = snapshot_target;
+    hf_cancel_init(&watching.stop);
+    if (hf_thread_start("hf-watch", verify_watch_loop, &watching, &thread, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_cli_call(&session, "POST", target, body, report, err);
+    hf_cancel_request(&watching.stop);
+    hf_thread_join(thread);
+    return code;
+}
+
+static enum hf_err snapshot_verify(const struct snapshot_verify_values *values,
+                                   const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *report = NULL;
+    const char *id = NULL;
+    char bytes[24];
+
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
+        verify_call(values, id, &report, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json && hf_cli_print_json(report, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_json *damages = hf_json_get_array(report, "damages");
+    if (hf_json_get_bool(report, "ok", false)) {
+        if (!values->json) {
+            bytes_text(report, "bytes", bytes, sizeof bytes);
+            (void)printf("snapshot %s is whole: %llu files, %llu blocks, %s (%s)\n", id,
+                         (unsigned long long)hf_json_get_u64(report, "files", 0),
+                         (unsigned long long)hf_json_get_u64(report, "blocks", 0), bytes,
+                         text_or(report, "level", "?"));
+        }
+        return HF_ERR_OK;
+    }
+    for (size_t i = 0; !values->json && i < hf_json_count(damages); i++) {
+        const struct hf_json *one = hf_json_at(damages, i);
+        (void)printf("damaged: %s at %llu: %s\n", text_or(one, "path", text_or(one, "object", "?")),
+                     (unsigned long long)hf_json_get_u64(one, "offset", 0),
+                     text_or(one, "message", "?"));
+    }
+    return hf_fail(err, HF_ERR_CORRUPT, "snapshot %s has %llu damaged blocks", id,
+                   (unsigned long long)hf_json_get_u64(report, "damageCount", 0));
+}
+
+/* ---- restore ---- */
+
+#define RESTORE_OPTIONS(OPT)                                                                       \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(to, PATH, "", 0, 4096, OPT_NONE, "Directory on the agent's host, empty or not there yet")  \
+    OPT(agent, TEXT, "", 0, 100, OPT_NONE, "Agent that restores; otherwise the one that can")      \
+    OPT(tar, PATH, "", 0, 4096, OPT_NONE,                                                          \
+        "Write a tar archive here instead; - is standard output")                                  \
+    OPT(no_wait, FLAG, "false", 0, 0, OPT_NONE, "Return when it has begun")                        \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(restore_start, RESTORE_OPTIONS)
+
+struct tar_sink {
+    struct hf_file *file; /* NULL: stdout */
+    uint64_t bytes, total;
+    uint64_t started_ms;
+    struct hf_cli_progress shown;
+};
+
+static enum hf_err tar_write(void *context, struct hf_bytes piece, struct hf_error *err)
+{
+    struct tar_sink *sink = context;
+
+    if (sink->file != NULL) {
+        if (hf_file_write_at(sink->file, sink->bytes, piece, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    } else if (fwrite(piece.data, 1, piece.len, stdout) != piece.len) {
+        return hf_fail(err, HF_ERR_IO, "standard output was closed");
+    }
+    sink->bytes += piece.len;
+    uint64_t elapsed_ms = hf_clock_mono_ms() - sink->started_ms + 1;
+    struct hf_progress_view view = {
+        .bytes_total = sink->total,
+        .bytes_done = sink->bytes,
+        .elapsed_ms = elapsed_ms,
+        .rate_bytes_s = sink->bytes * 1000 / elapsed_ms,
+        .left_s = UINT64_MAX,
+        .phase = "downloading",
+    };
+    if (view.rate_bytes_s > 0 && sink->total > sink->bytes) {
+        view.left_s = (sink->total - sink->bytes) / view.rate_bytes_s;
+    }
+    hf_cli_progress_show(&sink->shown, "restore", &view);
+    return HF_ERR_OK;
+}
+
+/* A download that breaks leaves no file that looks whole. */
+static enum hf_err restore_tar(const struct restore_start_values *values, const char *id,
+                               struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *snapshot = NULL;
+    struct tar_sink sink = {.started_ms = hf_clock_mono_ms()};
+    const struct hf_http_sink http = {.write = tar_write, .context = &sink};
+    bool to_stdout = strcmp(values->tar, "-") == 0;
+    char target[128], about[128], bytes[24];
+    struct hf_error ignored;
+
+    session.client = NULL;
+    if (id_target(target, sizeof target, "snapshots", id, "/tar", err) != HF_ERR_OK ||
+        id_target(about, sizeof about, "snapshots", id, "", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "GET", about, NULL, &snapshot, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    sink.total = hf_json_get_u64(snapshot, "bytes", 0);
+    if (!to_stdout &&
+        hf_file_open(values->tar, HF_OPEN_CREATE_NEW, 0600, &sink.file, err) != HF_ERR_OK) {
+        return hf_wrap(err, "write %s", values->tar);
+    }
+    enum hf_err code = hf_cli_download(&session, target, &http, err);
+    if (code == HF_ERR_OK && sink.file != NULL) {
+        code = hf_file_sync(sink.file, err);
+    }
+    hf_cli_progress_end(&sink.shown);
+    hf_file_drop(sink.file);
+    if (code != HF_ERR_OK) {
+        if (!to_stdout) {
+            (void)!hf_fs_remove_scratch(values->tar, &ignored);
+        }
+        return code;
+    }
+    if (!to_stdout) {
+        hf_format_bytes(sink.bytes, bytes, sizeof bytes);
+        (void)printf("snapshot %s is in %s (%s)\n", id, values->tar, bytes);
+    }
+    return fflush(stdout) == 0 ? HF_ERR_OK : hf_fail(err, HF_ERR_IO, "standard output was closed");
+}
+
+static enum hf_err restore_directory(const struct restore_start_values *values, const char *id,
+                                     struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
+    HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
+    char target[128], bytes[24];
+
+    session.client = NULL;
+    hf_json_set_text(body, "snapshotId", id);
+    hf_json_set_text(body, "directory", values->to);
+    hf_json_set_text(body, "agentId", values->agent[0] == '\0' ? NULL : values->agent);
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "POST", PRIVATE "/restores", body, &begun, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const char *restore = text_or(begun, "id", "");
+    if (values->no_wait) {
+        if (values->json) {
+            return hf_cli_print_json(begun, err);
+        }
+        (void)printf("restore %s has begun\n", restore);
+        return HF_ERR_OK;
+    }
+    if (id_target(target, sizeof target, "restores", restore, "", err) != HF_ERR_OK ||
+        watch(&session, target, "restore", &ended, err) != HF_ERR_OK ||
+        (values->json && hf_cli_print_json(ended, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    if (strcmp(text_or(ended, "state", ""), "FINISHED") != 0) {
+        enum hf_err code = hf_err_from_name(text_or(ended, "errorClass", "INTERNAL"));
+        return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "restore %s: %s: %s",
+                       restore, text_or(ended, "state", "?"),
+                       text_or(ended, "error", "no reason given"));
+    }
+    if (!values->json) {
+        bytes_text(ended, "bytes", bytes, sizeof bytes);
+        (void)printf("snapshot %s is restored into %s: %llu files, %s\n", id, values->to,
+                     (unsigned long long)hf_json_get_u64(ended, "files", 0), bytes);
+        (void)printf(
+            "restoreInfo.txt there says of which moment it is; start it with mongod --dbpath %s\n",
+            values->to);
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err restore_start(const struct restore_start_values *values,
+                                 const struct hf_option_rest *rest, struct hf_error *err)
+{
+    const char *id = NULL;
+
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if ((values->to[0] == '\0') == (values->tar[0] == '\0')) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "say where to: either --to DIR (an agent restores) or --tar FILE");
+    }
+    return values->tar[0] != '\0' ? restore_tar(values, id, err)
+                                  : restore_directory(values, id, err);
+}
+
+HF_CLI_VALUES(restore_list, PLAIN_OPTIONS)
+
+static enum hf_err restore_list(const struct restore_list_values *values,
+                                const struct hf_option_rest *rest, struct hf_error *err)
+{
+    static const char *const titles[] = {"RESTORE",       "STATE",     "SNAPSHOT",
+                                         "CREATED (UTC)", "DIRECTORY", "ERROR"};
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+
+    (void)rest;
+    session.client = NULL;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        all_pages(&session, PRIVATE "/restores", &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i);
+        char created[32];
+        hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
+        const char *cells[] = {text_or(one, "id", ""),         text_or(one, "state", ""),
+                               text_or(one, "snapshotId", ""), created,
+                               text_or(one, "directory", ""),  text_or(one, "error", "")};
+        hf_cli_table_row(table, cells);
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
+/* ---- agents and the server ---- */
+
+HF_CLI_VALUES(agent_list, PLAIN_OPTIONS)
+
+static enum hf_err agent_list(const struct agent_list_values *values,
+                              const struct hf_option_rest *rest, struct hf_error *err)
+{
+    static const char *const titles[] = {"AGENT", "HOST",  "CONNECTED", "MEMBER",
+                                         "SET",   "STATE", "FCV",       "PROBLEM"};
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+
+    (void)rest;
+    session.client = NULL;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "GET", PRIVATE "/agents", NULL, &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i),
+                             *members = hf_json_get_array(one, "members");
+        for (size_t k = 0; k < hf_json_count(members) || k == 0; k++) {
+            const struct hf_json *member = hf_json_at(members, k);
+            const char *cells[] = {text_or(one, "id", ""),
+                                   text_or(one, "host", ""),
+                                   hf_json_get_bool(one, "connected", false) ? "yes" : "no",
+                                   text_or(member, "host", "-"),
+                                   text_or(member, "setName", ""),
+                                   text_or(member, "state", ""),
+                                   text_or(member, "fcv", ""),
+                                   text_or(member, "refusal", "")};
+            hf_cli_table_row(table, cells);
+        }
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
+HF_CLI_VALUES(server_status, PLAIN_OPTIONS)
+
+static enum hf_err server_status(const struct server_status_values *values,
+                                 const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *status = NULL;
+
+    (void)rest;
+    session.client = NULL;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "GET", PRIVATE "/status", NULL, &status, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(status, err);
+    }
+    (void)printf("%s  release %s, up %llu s, project %s\n", session.url,
+                 text_or(status, "release", "?"),
+                 (unsigned long long)hf_json_get_u64(status, "uptimeS", 0),
+                 text_or(status, "projectName", "?"));
+    (void)printf("agents %llu, jobs %llu, snapshots %llu (%llu in progress)\n",
+                 (unsigned long long)hf_json_get_u64(status, "agents", 0),
+                 (unsigned long long)hf_json_get_u64(status, "jobs", 0),
+                 (unsigned long long)hf_json_get_u64(status, "snapshots", 0),
+                 (unsigned long long)hf_json_get_u64(status, "snapshotsInProgress", 0));
+    const struct hf_json *stores = hf_json_get_array(status, "stores");
+    for (size_t i = 0; i < hf_json_count(stores); i++) {
+        const struct hf_json *store = hf_json_at(stores, i);
+        char free_text[24], total_text[24];
+        bytes_text(store, "freeBytes", free_text, sizeof free_text);
+        bytes_text(store, "totalBytes", total_text, sizeof total_text);
+        (void)printf("store %s  %s, %s free of %s\n", text_or(store, "url", "?"),
+                     hf_json_get_bool(store, "encrypted", false) ? "encrypted" : "not encrypted",
+                     free_text, total_text);
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- The table ---- */
+
+#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
+#define JOB_START_ROW(...) ROW(job_start, __VA_ARGS__)
+#define JOB_LIST_ROW(...) ROW(job_list, __VA_ARGS__)
+#define JOB_SHOW_ROW(...) ROW(job_show, __VA_ARGS__)
+#define TAKE_ROW(...) ROW(snapshot_take, __VA_ARGS__)
+#define LIST_ROW(...) ROW(snapshot_list, __VA_ARGS__)
+#define SHOW_ROW(...) ROW(snapshot_show, __VA_ARGS__)
+#define DELETE_ROW(...) ROW(snapshot_delete, __VA_ARGS__)
+#define VERIFY_ROW(...) ROW(snapshot_verify, __VA_ARGS__)
+#define RESTORE_ROW(...) ROW(restore_start, __VA_ARGS__)
+#define RESTORES_ROW(...) ROW(restore_list, __VA_ARGS__)
+#define AGENTS_ROW(...) ROW(agent_list, __VA_ARGS__)
+#define STATUS_ROW(...) ROW(server_status, __VA_ARGS__)
+
+HF_CLI_COMMAND(job_start, SET_OPTIONS(JOB_START_ROW), "holdfast job start", "[SET]",
+               "Starts the backup job of a replica set that an agent has reported.", 1)
+HF_CLI_COMMAND(job_list, PLAIN_OPTIONS(JOB_LIST_ROW), "holdfast job list", "",
+               "Lists the backup jobs.", 0)
+HF_CLI_COMMAND(job_show, SET_OPTIONS(JOB_SHOW_ROW), "holdfast job show", "[SET]", "Shows one job.",
+               1)
+HF_CLI_COMMAND(snapshot_take, TAKE_OPTIONS(TAKE_ROW), "holdfast snapshot take", "[SET]",
+               "Takes a snapshot now and waits for its end, showing how far it is.", 1)
+HF_CLI_COMMAND(snapshot_list, LIST_OPTIONS(LIST_ROW), "holdfast snapshot list", "",
+               "Lists snapshots, newest first.", 0)
+HF_CLI_COMMAND(snapshot_show, ONE_OPTIONS(SHOW_ROW), "holdfast snapshot show", "[SNAPSHOT]",
+               "Shows one snapshot.", 1)
+HF_CLI_COMMAND(snapshot_delete, ONE_OPTIONS(DELETE_ROW), "holdfast snapshot delete", "[SNAPSHOT]",
+               "Deletes a snapshot. Others that share its data stay whole.", 1)
+HF_CLI_COMMAND(snapshot_verify, VERIFY_OPTIONS(VERIFY_ROW), "holdfast snapshot verify",
+               "[SNAPSHOT]",
+               "Reads a snapshot's data in the store and says what is damaged, by name.", 1)
+HF_CLI_COMMAND(restore_start, RESTORE_OPTIONS(RESTORE_ROW), "holdfast restore start", "[SNAPSHOT]",
+               "Restores a snapshot: into a directory through an agent, or as a tar archive.", 1)
+HF_CLI_COMMAND(restore_list, PLAIN_OPTIONS(RESTORES_ROW), "holdfast restore list", "",
+               "Lists restores, newest first.", 0)
+HF_CLI_COMMAND(agent_list, PLAIN_OPTIONS(AGENTS_ROW), "holdfast agent list", "",
+               "Lists the agents and the members that they serve.", 0)
+HF_CLI_COMMAND(server_status, PLAIN_OPTIONS(STATUS_ROW), "holdfast server status", "",
+               "Shows the server's state.", 0)
+
+const struct hf_command hf_cli_api_commands[] = {
+    {"server", "status", "Show the server's state", server_status_command},
+    {"agent", "list", "List agents and the members they serve", agent_list_command},
+    {"job", "start", "Start the backup job of a replica set", job_start_command},
+    {"job", "list", "List the jobs", job_list_command},
+    {"job", "show", "Show one job", job_show_command},
+    {"snapshot", "take", "Take a snapshot now", snapshot_take_command},
+    {"snapshot", "list", "List snapshots", snapshot_list_command},
+    {"snapshot", "show", "Show one snapshot", snapshot_show_command},
+    {"snapshot", "verify", "Check a snapshot's data in the store", snapshot_verify_command},
+    {"snapshot", "delete", "Delete a snapshot", snapshot_delete_command},
+    {"restore", "start", "Restore a snapshot: --to DIR or --tar FILE", restore_start_command},
+    {"restore", "list", "List restores", restore_list_command},
+    {NULL, NULL, NULL, NULL},
+};

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Options of server and agent, and their start.
+ */
+#include "main/services.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent/agent.h"
+#include "base/alloc.h"
+#include "base/log.h"
+#include "config/option.h"
+#include "os/process.h"
+#include "server/server.h"
+
+extern char **environ;
+
+/* ---- What both have ---- */
+
+#define LOG_OPTIONS(OPT)                                                                           \
+    OPT(log_level, TEXT, "info", 0, 0, OPT_NONE,                                                   \
+        "Lowest level that is logged: debug, info, warn or error")                                 \
+    OPT(log_json, FLAG, "false", 0, 0, OPT_NONE, "Log one JSON object a line")
+
+static enum hf_err make_log(const char *level, bool json, struct hf_log **out, struct hf_error *err)
+{
+    static const char *const words[] = {"debug", "info", "warn", "error"};
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(words); i++) {
+        if (strcmp(words[i], level) == 0) {
+            *out = hf_log_create(stderr, (enum hf_log_level)i, json);
+            return *out == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
+        }
+    }
+    return hf_fail(err, HF_ERR_INVALID, "log level '%s' is none of debug, info, warn, error",
+                   level);
+}
+
+static void say_ready(const char *text)
+{
+    (void)printf("%s\n", text);
+    (void)fflush(stdout);
+}
+
+static const char *or_null(const char *text)
+{
+    return text == NULL || text[0] == '\0' ? NULL : text;
+}
+
+static enum hf_err print_help(const struct hf_option_table *table, struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT((size_t)1 << 20);
+
+    if (hf_option_help(table, &text, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)fwrite(text.data, 1, text.len, stdout);
+    return HF_ERR_OK;
+}
+
+/* The token lives as long as the process: signals may come until its last instruction. */
+static struct hf_cancel *stop_token(void)
+{
+    static struct hf_cancel token; /* mutable: token, set by signals */
+
+    hf_cancel_init(&token);
+    hf_signals_cancel(&token);
+    return &token;
+}
+
+/* ---- server ---- */
+
+#define SERVER_OPTIONS(OPT)                                                                        \
+    OPT(data_dir, PATH, "", 1, 4096, OPT_REQUIRED,                                                 \
+        "Directory of the catalog and the keys; made when missing")                                \
+    OPT(store, TEXT, "", 1, 4096, OPT_REQUIRED, "Where snapshots go: file:///absolute/path")       \
+    OPT(listen, TEXT, "127.0.0.1:8080", 1, 300, OPT_NONE,                                          \
+        "Address and port to serve on; port 0 picks one")                                          \
+    OPT(tls_cert, PATH, "", 0, 0, OPT_NONE,                                                        \
+        "Certificate chain (PEM); needed to serve other hosts' agents")                            \
+    OPT(tls_key, PATH, "", 0, 0, OPT_NONE, "Private key of the certificate (PEM)")                 \
+    OPT(project, TEXT, "default", 1, 200, OPT_NEW_ONLY,                                            \
+        "Name of the project that the first start makes")                                          \
+    OPT(plain_store, FLAG, "false", 0, 0, OPT_NEW_ONLY, "Make a new store without encryption")     \
+    OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE,                                                 \
+        "Threads that move objects; auto goes by the cores")                                       \
+    OPT(task_silence, SECONDS, "5m", 1, 86400, OPT_NONE,                                           \
+        "Give up a task that its agent has not named for so long")                                 \
+    LOG_OPTIONS(OPT)
+
+struct server_values {
+    HF_OPTION_MEMBERS(SERVER_OPTIONS)
+};
+#define SERVER_ROW(...) HF_OPTION_ROW(struct server_values, __VA_ARGS__)
+static const struct hf_option server_rows[] = {SERVER_OPTIONS(SERVER_ROW)};
+static const struct hf_option_table server_table = {
+    .command = "holdfast server",
+    .arguments = "",
+    .summary = "Serves the API and the agents, keeps the catalog, writes the store. The first "
+               "start makes what is missing.",
+    .options = server_rows,
+    .count = HF_ARRAY_LEN(server_rows),
+    .values_bytes = sizeof(struct server_values),
+    .config_file = true,
+};
+
+static char *profile_path(void)
+{
+    const char *config = or_null(getenv("XDG_CONFIG_HOME")), *home = or_null(getenv("HOME"));
+
+    if (config != NULL) {
+        return hf_asprintf("%s/holdfast/profile", config);
+    }
+    return home == NULL ? NULL : hf_asprintf("%s/.config/holdfast/profile", home);
+}
+
+static enum hf_err run_server(const struct server_values *values, struct hf_error *err)
+{
+    HF_CLEANUP(hf_log_destroy) struct hf_log *log = NULL;
+    HF_CLEANUP(hf_free) char *profile = profile_path();
+
+    if (make_log(values->log_level, values->log_json, &log, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_server_options options = {
+        .data_dir = values->data_dir,
+        .store_url = values->store,
+        .listen = values->listen,
+        .tls_cert = or_null(values->tls_cert),
+        .tls_key = or_null(values->tls_key),
+        .project = values->project,
+        .plain_store = values->plain_store,
+        .task_silence_s = values->task_silence,
+        .workers = (unsigned)values->workers,
+        .profile_path = profile,
+        .log = log,
+        .ready = say_ready,
+    };
+    return hf_server_run(&options, stop_token(), err);
+}
+
+enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
+{
+    const struct hf_option_input input = {
+        .argc = argc, .argv = argv, .environment = (const char *const *)environ};
+    HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};
+    struct server_values values = {0};
+
+    if (hf_option_parse(&server_table, &input, &values, &rest, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = rest.help ? print_help(&server_table, err) : run_server(&values, err);
+    hf_option_fini(&server_table, &values);
+    return code;
+}
+
+/* ---- agent ---- */
+
+#define AGENT_OPTIONS(OPT)                                                                         \
+    OPT(server, TEXT, "", 1, 4096, OPT_REQUIRED,                                                   \
+        "Address of the server: https://host:port; http only on this host")                        \
+    OPT(key_file, PATH, "", 1, 4096, OPT_REQUIRED,                                                 \
+        "File with the agent key that the server wrote")                                           \
+    OPT(state_dir, PATH, "", 1, 4096, OPT_REQUIRED,                                                \
+        "Directory for what the agent remembers; made when missing")                               \
+    OPT(mongodb, TEXT, "", 0, 8192, OPT_NONE,                                                      \
+        "Seed list as a URI with credentials and TLS options: "                                    \
+        "mongodb://user:password@host:port/?…")                                                    \
+    OPT(seeds, TEXT, "", 0, 8192, OPT_NONE, "Seed list without a URI: host:port,host:port")        \
+    OPT(member, LIST, "", 0, 300, OPT_NONE,                                                        \
+        "Serve this member, host:port as the set calls it; otherwise those on this host whose "    \
+        "files can be read")                                                                       \
+    OPT(user, TEXT, "", 0, 1024, OPT_NONE, "User of the database; wins over the URI's")            \
+    OPT(password_file, PATH, "", 0, 0, OPT_NONE,                                                   \
+        "File with that user's password on its first line")                                        \
+    OPT(restore_root, PATH, "", 0, 4096, OPT_NONE,                                                 \
+        "Restore below this directory when the server asks; not given: never")                     \
+    OPT(ca_file, PATH, "", 0, 0, OPT_NONE,                                                         \
+        "Certificates (PEM) that the server's is checked with; the system's otherwise")            \
+    OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE,                                                 \
+        "Threads of a capture or restore; auto is one a core")                                     \
+    OPT(rate_limit, SIZE, "0", 0, 0, OPT_NONE,                                                     \
+        "Read at most so many bytes a second; 0 is no limit")                                      \
+    OPT(watch_interval, SECONDS, "5s", 1, 60, OPT_NONE, "How often the members are asked")         \
+    LOG_OPTIONS(OPT)
+
+struct agent_values {
+    HF_OPTION_MEMBERS(AGENT_OPTIONS)
+};
+#define AGENT_ROW(...) HF_OPTION_ROW(struct agent_values, __VA_ARGS__)
+static const struct hf_option agent_rows[] = {AGENT_OPTIONS(AGENT_ROW)};
+static const struct hf_option_table agent_table = {
+    .command = "holdfast agent",
+    .arguments = "",
+    .summary = "Copies the files of the members on this host when the server asks, and restores.",
+    .options = agent_rows,
+    .count = HF_ARRAY_LEN(agent_rows),
+    .values_bytes = sizeof(struct agent_values),
+    .config_file = true,
+};
+
+static enum hf_err run_agent(const struct agent_values *values, struct hf_error *err)
+{
+    HF_CLEANUP(hf_log_destroy) struct hf_log *log = NULL;
+    const char *seeds = or_null(values->mongodb) != NULL ? values->mongodb : values->seeds;
+
+    if (or_null(seeds) == NULL) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "say where the set is: --mongodb mongodb://host:port or --seeds host:port");
+    }
+    if (or_null(values->mongodb) != NULL && or_null(values->seeds) != NULL) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "--mongodb and --seeds say the same thing twice; give one");
+    }
+    if (make_log(values->log_level, values->log_json, &log, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_agent_options options = {
+        .server_url = values->server,
+        .key_file = values->key_file,
+        .ca_file = or_null(values->ca_file),
+        .state_dir = values->state_dir,
+        .seeds = seeds,
+        .members = (const char *const *)values->member.values,
+        .member_count = values->member.count,
+        .user = or_null(values->user),
+        .password_file = or_null(values->password_file),
+        .restore_root = or_null(values->restore_root),
+        .workers = (unsigned)values->workers,
+        .rate_bytes_s = values->rate_limit,
+        .watch_ms = values->watch_interval * 1000,
+        .log = log,
+        .ready = say_ready,
+    };
+    return hf_agent_run(&options, stop_token(), err);
+}
+
+enum hf_err hf_main_agent(int argc, char *const *argv, struct hf_error *err)
+{
+    const struct hf_option_input input = {
+        .argc = argc, .argv = argv, .environment = (const char *const *)environ};
+    HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};
+    struct agent_values values = {0};
+
+    if (hf_option_parse(&agent_table, &input, &values, &rest, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = rest.help ? print_help(&agent_table, err) : run_agent(&values, err);
+    hf_option_fini(&agent_table, &values);
+    return code;
+}
