@@ -859,30 +859,30 @@ static enum hf_err server_status(const struct server_status_values *values,
 #define STATUS_ROW(...) ROW(server_status, __VA_ARGS__)
 
 HF_CLI_COMMAND(job_start, SET_OPTIONS(JOB_START_ROW), "holdfast job start", "[SET]",
-               "Starts the backup job of a replica set that an agent has reported.", 1)
+               "Starts the backup job of a replica set that an agent has reported.", 0, 1)
 HF_CLI_COMMAND(job_list, PLAIN_OPTIONS(JOB_LIST_ROW), "holdfast job list", "",
-               "Lists the backup jobs.", 0)
+               "Lists the backup jobs.", 0, 0)
 HF_CLI_COMMAND(job_show, SET_OPTIONS(JOB_SHOW_ROW), "holdfast job show", "[SET]", "Shows one job.",
-               1)
+               0, 1)
 HF_CLI_COMMAND(snapshot_take, TAKE_OPTIONS(TAKE_ROW), "holdfast snapshot take", "[SET]",
-               "Takes a snapshot now and waits for its end, showing how far it is.", 1)
+               "Takes a snapshot now and waits for its end, showing how far it is.", 0, 1)
 HF_CLI_COMMAND(snapshot_list, LIST_OPTIONS(LIST_ROW), "holdfast snapshot list", "",
-               "Lists snapshots, newest first.", 0)
+               "Lists snapshots, newest first.", 0, 0)
 HF_CLI_COMMAND(snapshot_show, ONE_OPTIONS(SHOW_ROW), "holdfast snapshot show", "[SNAPSHOT]",
-               "Shows one snapshot.", 1)
+               "Shows one snapshot.", 0, 1)
 HF_CLI_COMMAND(snapshot_delete, ONE_OPTIONS(DELETE_ROW), "holdfast snapshot delete", "[SNAPSHOT]",
-               "Deletes a snapshot. Others that share its data stay whole.", 1)
+               "Deletes a snapshot. Others that share its data stay whole.", 0, 1)
 HF_CLI_COMMAND(snapshot_verify, VERIFY_OPTIONS(VERIFY_ROW), "holdfast snapshot verify",
                "[SNAPSHOT]",
-               "Reads a snapshot's data in the store and says what is damaged, by name.", 1)
+               "Reads a snapshot's data in the store and says what is damaged, by name.", 0, 1)
 HF_CLI_COMMAND(restore_start, RESTORE_OPTIONS(RESTORE_ROW), "holdfast restore start", "[SNAPSHOT]",
-               "Restores a snapshot: into a directory through an agent, or as a tar archive.", 1)
+               "Restores a snapshot: into a directory through an agent, or as a tar archive.", 0, 1)
 HF_CLI_COMMAND(restore_list, PLAIN_OPTIONS(RESTORES_ROW), "holdfast restore list", "",
-               "Lists restores, newest first.", 0)
+               "Lists restores, newest first.", 0, 0)
 HF_CLI_COMMAND(agent_list, PLAIN_OPTIONS(AGENTS_ROW), "holdfast agent list", "",
-               "Lists the agents and the members that they serve.", 0)
+               "Lists the agents and the members that they serve.", 0, 0)
 HF_CLI_COMMAND(server_status, PLAIN_OPTIONS(STATUS_ROW), "holdfast server status", "",
-               "Shows the server's state.", 0)
+               "Shows the server's state.", 0, 0)
 
 const struct hf_command hf_cli_api_commands[] = {
     {"server", "status", "Show the server's state", server_status_command},

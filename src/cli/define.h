@@ -19,7 +19,7 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
                                       const char *what, const char **out, struct hf_error *err);
 
 /*
- * HF_CLI_COMMAND(take, TAKE_OPTIONS, "holdfast snapshot take", "", "Takes …", 0) needs before it
+ * HF_CLI_COMMAND(take, TAKE_OPTIONS, "holdfast snapshot take", "", "Takes …", 0, 1) needs before it
  *     static enum hf_err take(const struct take_values *values, const struct hf_option_rest *rest, struct hf_error *err)
  * and makes `take_command` for the table of commands. HF_CLI_VALUES comes before that function.
  */
@@ -27,7 +27,7 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
     struct name##_values {                                                                         \
         HF_OPTION_MEMBERS(options)                                                                 \
     };
-#define HF_CLI_COMMAND(name, row, command_name, argument_text, text, most)                         \
+#define HF_CLI_COMMAND(name, row, command_name, argument_text, text, least, most)                  \
     static const struct hf_option name##_rows[] = {row};                                           \
     static const struct hf_option_table name##_table = {                                           \
         .command = (command_name),                                                                 \
@@ -35,6 +35,7 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
         .summary = (text),                                                                         \
         .options = name##_rows,                                                                    \
         .count = HF_ARRAY_LEN(name##_rows),                                                        \
+        .min_arguments = (least),                                                                  \
         .max_arguments = (most),                                                                   \
         .values_bytes = sizeof(struct name##_values),                                              \
     };                                                                                             \
