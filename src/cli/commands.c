@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "cli/api.h"
 #include "cli/define.h"
 #include "cli/output.h"
 #include "net/url.h"
@@ -14,85 +15,14 @@
 #include "os/fs.h"
 #include "os/process.h"
 
-#define PRIVATE "/api/private/v1.0"
+#define PRIVATE HF_CLI_PRIVATE
 #define WATCH_EVERY_MS 250
 
 /* ---- Pieces ---- */
 
-static bool id_is_plain(const char *id)
-{
-    return strlen(id) == 24 && strspn(id, "0123456789abcdefABCDEF") == 24;
-}
-
-/* format with the id in it, checked so that nothing else gets into a path. */
-static enum hf_err id_target(char *out, size_t out_len, const char *noun, const char *id,
-                             const char *tail, struct hf_error *err)
-{
-    if (!id_is_plain(id)) {
-        return hf_fail(err, HF_ERR_INVALID, "'%s' is not an id: 24 hexadecimal digits are", id);
-    }
-    (void)snprintf(out, out_len, PRIVATE "/%s/%s%s", noun, id, tail);
-    return HF_ERR_OK;
-}
-
-static enum hf_err project_of(struct hf_cli_session *session, struct hf_error *err)
-{
-    HF_CLEANUP(hf_json_drop) struct hf_json *status = NULL;
-
-    if (hf_cli_call(session, "GET", PRIVATE "/status", NULL, &status, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    const char *project = hf_json_get_text(status, "projectId");
-    if (project == NULL || strlen(project) >= sizeof session->project) {
-        return hf_fail(err, HF_ERR_INTERNAL, "%s did not say its project", session->url);
-    }
-    (void)snprintf(session->project, sizeof session->project, "%s", project);
-    return HF_ERR_OK;
-}
-
-/* All pages of a list into one document. */
-static enum hf_err all_pages(struct hf_cli_session *session, const char *target,
-                             struct hf_json **out, struct hf_error *err)
-{
-    HF_CLEANUP(hf_json_drop) struct hf_json *all = NULL;
-    char paged[1024];
-
-    for (unsigned page = 1;; page++) {
-        HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
-        (void)snprintf(paged, sizeof paged, "%s%citemsPerPage=500&pageNum=%u", target,
-                       strchr(target, '?') == NULL ? '?' : '&', page);
-        if (hf_cli_call(session, "GET", paged, NULL, &list, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        struct hf_json *results = hf_json_get_array(list, "results");
-        size_t count = hf_json_count(results);
-        if (all == NULL) {
-            all = hf_json_hold(list);
-        } else {
-            struct hf_json *into = hf_json_get_array(all, "results");
-            for (size_t i = 0; i < count; i++) {
-                hf_json_append_take(into, hf_json_hold(hf_json_at(results, i)));
-            }
-        }
-        if (count < 500 || hf_json_count(hf_json_get_array(all, "results")) >=
-                               hf_json_get_u64(all, "totalCount", 0)) {
-            hf_json_remove(all, "links");
-            *out = HF_TAKE(all);
-            return HF_ERR_OK;
-        }
-    }
-}
-
 static void bytes_text(const struct hf_json *json, const char *key, char *out, size_t out_len)
 {
     hf_format_bytes(hf_json_get_u64(json, key, 0), out, out_len);
-}
-
-static const char *text_or(const struct hf_json *json, const char *key, const char *fallback)
-{
-    const char *text = hf_json_get_text(json, key);
-
-    return text == NULL ? fallback : text;
 }
 
 /* ---- job ---- */
@@ -110,18 +40,18 @@ static enum hf_err find_cluster(struct hf_cli_session *session, const char *set,
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
     char target[256];
 
-    if (project_of(session, err) != HF_ERR_OK) {
+    if (hf_cli_find_project(session, err) != HF_ERR_OK) {
         return err->code;
     }
     (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/clusters", session->project);
-    if (all_pages(session, target, &list, err) != HF_ERR_OK) {
+    if (hf_cli_all_pages(session, target, &list, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_json *results = hf_json_get_array(list, "results");
     for (size_t i = 0; i < hf_json_count(results); i++) {
         const struct hf_json *one = hf_json_at(results, i);
-        if (strcmp(text_or(one, "replicaSetName", ""), set) == 0) {
-            (void)snprintf(out, out_len, "%s", text_or(one, "id", ""));
+        if (strcmp(hf_cli_text(one, "replicaSetName", ""), set) == 0) {
+            (void)snprintf(out, out_len, "%s", hf_cli_text(one, "id", ""));
             return HF_ERR_OK;
         }
     }
@@ -156,7 +86,7 @@ static enum hf_err job_start(const struct job_start_values *values,
     if (values->json) {
         return hf_cli_print_json(answer, err);
     }
-    (void)printf("job of set %s: %s\n", set, text_or(answer, "statusName", "?"));
+    (void)printf("job of set %s: %s\n", set, hf_cli_text(answer, "statusName", "?"));
     return HF_ERR_OK;
 }
 
@@ -173,7 +103,7 @@ static enum hf_err job_list(const struct job_list_values *values, const struct h
     (void)rest;
     session.client = NULL;
     if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
+        hf_cli_all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
         return err->code;
     }
     if (values->json) {
@@ -185,9 +115,9 @@ static enum hf_err job_list(const struct job_list_values *values, const struct h
         const struct hf_json *one = hf_json_at(results, i);
         char created[32];
         hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-        const char *cells[] = {text_or(one, "setName", ""), text_or(one, "state", ""),
-                               text_or(one, "id", ""), created,
-                               text_or(one, "runningSnapshotId", "-")};
+        const char *cells[] = {hf_cli_text(one, "setName", ""), hf_cli_text(one, "state", ""),
+                               hf_cli_text(one, "id", ""), created,
+                               hf_cli_text(one, "runningSnapshotId", "-")};
         hf_cli_table_row(table, cells);
     }
     hf_cli_table_print(table);
@@ -206,13 +136,13 @@ static enum hf_err job_show(const struct job_show_values *values, const struct h
     session.client = NULL;
     if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
+        hf_cli_all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_json *results = hf_json_get_array(list, "results");
     for (size_t i = 0; i < hf_json_count(results); i++) {
         const struct hf_json *one = hf_json_at(results, i);
-        if (strcmp(text_or(one, "setName", ""), set) == 0) {
+        if (strcmp(hf_cli_text(one, "setName", ""), set) == 0) {
             return hf_cli_print_json(one, err);
         }
     }
@@ -231,13 +161,13 @@ static void print_snapshot(const struct hf_json *snapshot)
     bytes_text(snapshot, "newBytes", fresh, sizeof fresh);
     bytes_text(snapshot, "storedBytes", stored, sizeof stored);
     hf_cli_time(seconds, created);
-    (void)printf("snapshot %s of set %s: %s\n", text_or(snapshot, "id", "?"),
-                 text_or(snapshot, "setName", "?"), text_or(snapshot, "state", "?"));
+    (void)printf("snapshot %s of set %s: %s\n", hf_cli_text(snapshot, "id", "?"),
+                 hf_cli_text(snapshot, "setName", "?"), hf_cli_text(snapshot, "state", "?"));
     (void)printf("  as of        %s UTC\n", created);
     (void)printf("  member       %s\n",
-                 text_or(snapshot, "reason", text_or(snapshot, "member", "?")));
-    (void)printf("  server       MongoDB %s, FCV %s\n", text_or(snapshot, "serverVersion", "?"),
-                 text_or(snapshot, "fcv", "?"));
+                 hf_cli_text(snapshot, "reason", hf_cli_text(snapshot, "member", "?")));
+    (void)printf("  server       MongoDB %s, FCV %s\n", hf_cli_text(snapshot, "serverVersion", "?"),
+                 hf_cli_text(snapshot, "fcv", "?"));
     (void)printf("  files        %llu, %s\n",
                  (unsigned long long)hf_json_get_u64(snapshot, "files", 0), bytes);
     (void)printf("  new          %s in %llu blocks, stored as %s; %llu blocks reused, %llu zero, "
@@ -252,41 +182,10 @@ static void print_snapshot(const struct hf_json *snapshot)
     if (hf_json_get_u64(snapshot, "verifiedS", 0) != 0) {
         (void)printf("  verified     %s (%s)\n",
                      hf_json_get_bool(snapshot, "verifiedOk", false) ? "whole" : "DAMAGED",
-                     text_or(snapshot, "verifiedLevel", "?"));
+                     hf_cli_text(snapshot, "verifiedLevel", "?"));
     }
     if (hf_json_get_text(snapshot, "error") != NULL) {
-        (void)printf("  error        %s\n", text_or(snapshot, "error", ""));
-    }
-}
-
-/* Waits while the record at target is IN_PROGRESS, showing its progress. */
-static enum hf_err watch(struct hf_cli_session *session, const char *target, const char *what,
-                         struct hf_json **out, struct hf_error *err)
-{
-    struct hf_cli_progress shown = {.said_ms = 0};
-
-    for (;;) {
-        HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
-        if (hf_cli_call(session, "GET", target, NULL, &record, err) != HF_ERR_OK) {
-            hf_cli_progress_end(&shown);
-            return err->code;
-        }
-        if (strcmp(text_or(record, "state", ""), "IN_PROGRESS") != 0) {
-            hf_cli_progress_end(&shown);
-            *out = HF_TAKE(record);
-            return HF_ERR_OK;
-        }
-        const struct hf_json *progress = hf_json_get_object(record, "progress");
-        if (progress != NULL) {
-            struct hf_progress_view view;
-            hf_cli_progress_from_json(progress, &view);
-            hf_cli_progress_show(&shown, what, &view);
-        }
-        hf_cancel_sleep(session->cancel, WATCH_EVERY_MS);
-        if (hf_cancel_requested(session->cancel)) {
-            hf_cli_progress_end(&shown);
-            return hf_fail(err, HF_ERR_CANCELLED, "no longer watching; it goes on (%s)", target);
-        }
+        (void)printf("  error        %s\n", hf_cli_text(snapshot, "error", ""));
     }
 }
 
@@ -320,25 +219,26 @@ static enum hf_err snapshot_take(const struct snapshot_take_values *values,
     if (hf_cli_call(&session, "POST", PRIVATE "/snapshots", body, &begun, err) != HF_ERR_OK) {
         return err->code;
     }
-    const char *id = text_or(begun, "id", "");
+    const char *id = hf_cli_text(begun, "id", "");
     if (values->no_wait) {
         if (values->json) {
             return hf_cli_print_json(begun, err);
         }
-        (void)printf("snapshot %s has begun on %s\n", id, text_or(begun, "member", "?"));
+        (void)printf("snapshot %s has begun on %s\n", id, hf_cli_text(begun, "member", "?"));
         return HF_ERR_OK;
     }
-    if (id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
-        watch(&session, target, "snapshot", &ended, err) != HF_ERR_OK) {
+    if (hf_cli_id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        hf_cli_watch(&session, target, "snapshot", &ended, err) != HF_ERR_OK) {
         return err->code;
     }
     if (values->json && hf_cli_print_json(ended, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (strcmp(text_or(ended, "state", ""), "COMPLETE") != 0) {
-        enum hf_err code = hf_err_from_name(text_or(ended, "errorClass", "INTERNAL"));
+    if (strcmp(hf_cli_text(ended, "state", ""), "COMPLETE") != 0) {
+        enum hf_err code = hf_err_from_name(hf_cli_text(ended, "errorClass", "INTERNAL"));
         return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "snapshot %s: %s: %s", id,
-                       text_or(ended, "state", "?"), text_or(ended, "error", "no reason given"));
+                       hf_cli_text(ended, "state", "?"),
+                       hf_cli_text(ended, "error", "no reason given"));
     }
     if (!values->json) {
         print_snapshot(ended);
@@ -364,15 +264,15 @@ static void list_row(struct hf_cli_table *table, const struct hf_json *one)
     bytes_text(one, "bytes", bytes, sizeof bytes);
     bytes_text(one, "newBytes", fresh, sizeof fresh);
     bytes_text(one, "storedBytes", stored, sizeof stored);
-    const char *cells[] = {text_or(one, "id", ""),
-                           text_or(one, "setName", ""),
-                           text_or(one, "state", ""),
+    const char *cells[] = {hf_cli_text(one, "id", ""),
+                           hf_cli_text(one, "setName", ""),
+                           hf_cli_text(one, "state", ""),
                            when,
                            bytes,
                            fresh,
                            stored,
                            verified,
-                           text_or(one, "member", "")};
+                           hf_cli_text(one, "member", "")};
     hf_cli_table_row(table, cells);
 }
 
@@ -392,13 +292,13 @@ static enum hf_err snapshot_list(const struct snapshot_list_values *values,
         (values->set[0] != '\0' &&
          hf_url_add_parameter(&target, &first, "set", hf_str_of(values->set), err) != HF_ERR_OK) ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        all_pages(&session, hf_buf_text(&target), &list, err) != HF_ERR_OK) {
+        hf_cli_all_pages(&session, hf_buf_text(&target), &list, err) != HF_ERR_OK) {
         return err->code;
     }
     struct hf_json *results = hf_json_get_array(list, "results"), *shown = hf_json_array();
     for (size_t i = 0; i < hf_json_count(results); i++) {
         struct hf_json *one = hf_json_at(results, i);
-        const char *state = text_or(one, "state", "");
+        const char *state = hf_cli_text(one, "state", "");
         if (values->all || strcmp(state, "COMPLETE") == 0 || strcmp(state, "IN_PROGRESS") == 0) {
             hf_json_append_take(shown, hf_json_hold(one));
         }
@@ -431,7 +331,7 @@ static enum hf_err snapshot_show(const struct snapshot_show_values *values,
 
     session.client = NULL;
     if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
-        id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        hf_cli_id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
         hf_cli_call(&session, "GET", target, NULL, &snapshot, err) != HF_ERR_OK) {
         return err->code;
@@ -455,7 +355,7 @@ static enum hf_err snapshot_delete(const struct snapshot_delete_values *values,
 
     session.client = NULL;
     if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
-        id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        hf_cli_id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
         hf_cli_call(&session, "DELETE", target, NULL, &answer, err) != HF_ERR_OK) {
         return err->code;
@@ -522,8 +422,9 @@ static enum hf_err verify_call(const struct snapshot_verify_values *values, cons
 
     session.client = NULL;
     hf_json_set_text(body, "level", values->level);
-    if (id_target(target, sizeof target, "snapshots", id, "/verify", err) != HF_ERR_OK ||
-        id_target(snapshot_target, sizeof snapshot_target, "snapshots", id, "", err) != HF_ERR_OK ||
+    if (hf_cli_id_target(target, sizeof target, "snapshots", id, "/verify", err) != HF_ERR_OK ||
+        hf_cli_id_target(snapshot_target, sizeof snapshot_target, "snapshots", id, "", err) !=
+            HF_ERR_OK ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -559,15 +460,16 @@ static enum hf_err snapshot_verify(const struct snapshot_verify_values *values,
             (void)printf("snapshot %s is whole: %llu files, %llu blocks, %s (%s)\n", id,
                          (unsigned long long)hf_json_get_u64(report, "files", 0),
                          (unsigned long long)hf_json_get_u64(report, "blocks", 0), bytes,
-                         text_or(report, "level", "?"));
+                         hf_cli_text(report, "level", "?"));
         }
         return HF_ERR_OK;
     }
     for (size_t i = 0; !values->json && i < hf_json_count(damages); i++) {
         const struct hf_json *one = hf_json_at(damages, i);
-        (void)printf("damaged: %s at %llu: %s\n", text_or(one, "path", text_or(one, "object", "?")),
+        (void)printf("damaged: %s at %llu: %s\n",
+                     hf_cli_text(one, "path", hf_cli_text(one, "object", "?")),
                      (unsigned long long)hf_json_get_u64(one, "offset", 0),
-                     text_or(one, "message", "?"));
+                     hf_cli_text(one, "message", "?"));
     }
     return hf_fail(err, HF_ERR_CORRUPT, "snapshot %s has %llu damaged blocks", id,
                    (unsigned long long)hf_json_get_u64(report, "damageCount", 0));
@@ -633,8 +535,8 @@ static enum hf_err restore_tar(const struct restore_start_values *values, const 
     struct hf_error ignored;
 
     session.client = NULL;
-    if (id_target(target, sizeof target, "snapshots", id, "/tar", err) != HF_ERR_OK ||
-        id_target(about, sizeof about, "snapshots", id, "", err) != HF_ERR_OK ||
+    if (hf_cli_id_target(target, sizeof target, "snapshots", id, "/tar", err) != HF_ERR_OK ||
+        hf_cli_id_target(about, sizeof about, "snapshots", id, "", err) != HF_ERR_OK ||
         HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
         hf_cli_call(&session, "GET", about, NULL, &snapshot, err) != HF_ERR_OK) {
         return err->code;
@@ -680,7 +582,7 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
         hf_cli_call(&session, "POST", PRIVATE "/restores", body, &begun, err) != HF_ERR_OK) {
         return err->code;
     }
-    const char *restore = text_or(begun, "id", "");
+    const char *restore = hf_cli_text(begun, "id", "");
     if (values->no_wait) {
         if (values->json) {
             return hf_cli_print_json(begun, err);
@@ -688,16 +590,16 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
         (void)printf("restore %s has begun\n", restore);
         return HF_ERR_OK;
     }
-    if (id_target(target, sizeof target, "restores", restore, "", err) != HF_ERR_OK ||
-        watch(&session, target, "restore", &ended, err) != HF_ERR_OK ||
+    if (hf_cli_id_target(target, sizeof target, "restores", restore, "", err) != HF_ERR_OK ||
+        hf_cli_watch(&session, target, "restore", &ended, err) != HF_ERR_OK ||
         (values->json && hf_cli_print_json(ended, err) != HF_ERR_OK)) {
         return err->code;
     }
-    if (strcmp(text_or(ended, "state", ""), "FINISHED") != 0) {
-        enum hf_err code = hf_err_from_name(text_or(ended, "errorClass", "INTERNAL"));
+    if (strcmp(hf_cli_text(ended, "state", ""), "FINISHED") != 0) {
+        enum hf_err code = hf_err_from_name(hf_cli_text(ended, "errorClass", "INTERNAL"));
         return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "restore %s: %s: %s",
-                       restore, text_or(ended, "state", "?"),
-                       text_or(ended, "error", "no reason given"));
+                       restore, hf_cli_text(ended, "state", "?"),
+                       hf_cli_text(ended, "error", "no reason given"));
     }
     if (!values->json) {
         bytes_text(ended, "bytes", bytes, sizeof bytes);
@@ -739,7 +641,7 @@ static enum hf_err restore_list(const struct restore_list_values *values,
     (void)rest;
     session.client = NULL;
     if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        all_pages(&session, PRIVATE "/restores", &list, err) != HF_ERR_OK) {
+        hf_cli_all_pages(&session, PRIVATE "/restores", &list, err) != HF_ERR_OK) {
         return err->code;
     }
     if (values->json) {
@@ -751,9 +653,9 @@ static enum hf_err restore_list(const struct restore_list_values *values,
         const struct hf_json *one = hf_json_at(results, i);
         char created[32];
         hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-        const char *cells[] = {text_or(one, "id", ""),         text_or(one, "state", ""),
-                               text_or(one, "snapshotId", ""), created,
-                               text_or(one, "directory", ""),  text_or(one, "error", "")};
+        const char *cells[] = {hf_cli_text(one, "id", ""),         hf_cli_text(one, "state", ""),
+                               hf_cli_text(one, "snapshotId", ""), created,
+                               hf_cli_text(one, "directory", ""),  hf_cli_text(one, "error", "")};
         hf_cli_table_row(table, cells);
     }
     hf_cli_table_print(table);
@@ -788,14 +690,14 @@ static enum hf_err agent_list(const struct agent_list_values *values,
                              *members = hf_json_get_array(one, "members");
         for (size_t k = 0; k < hf_json_count(members) || k == 0; k++) {
             const struct hf_json *member = hf_json_at(members, k);
-            const char *cells[] = {text_or(one, "id", ""),
-                                   text_or(one, "host", ""),
+            const char *cells[] = {hf_cli_text(one, "id", ""),
+                                   hf_cli_text(one, "host", ""),
                                    hf_json_get_bool(one, "connected", false) ? "yes" : "no",
-                                   text_or(member, "host", "-"),
-                                   text_or(member, "setName", ""),
-                                   text_or(member, "state", ""),
-                                   text_or(member, "fcv", ""),
-                                   text_or(member, "refusal", "")};
+                                   hf_cli_text(member, "host", "-"),
+                                   hf_cli_text(member, "setName", ""),
+                                   hf_cli_text(member, "state", ""),
+                                   hf_cli_text(member, "fcv", ""),
+                                   hf_cli_text(member, "refusal", "")};
             hf_cli_table_row(table, cells);
         }
     }
@@ -821,9 +723,9 @@ static enum hf_err server_status(const struct server_status_values *values,
         return hf_cli_print_json(status, err);
     }
     (void)printf("%s  release %s, up %llu s, project %s\n", session.url,
-                 text_or(status, "release", "?"),
+                 hf_cli_text(status, "release", "?"),
                  (unsigned long long)hf_json_get_u64(status, "uptimeS", 0),
-                 text_or(status, "projectName", "?"));
+                 hf_cli_text(status, "projectName", "?"));
     (void)printf("agents %llu, jobs %llu, snapshots %llu (%llu in progress)\n",
                  (unsigned long long)hf_json_get_u64(status, "agents", 0),
                  (unsigned long long)hf_json_get_u64(status, "jobs", 0),
@@ -835,7 +737,7 @@ static enum hf_err server_status(const struct server_status_values *values,
         char free_text[24], total_text[24];
         bytes_text(store, "freeBytes", free_text, sizeof free_text);
         bytes_text(store, "totalBytes", total_text, sizeof total_text);
-        (void)printf("store %s  %s, %s free of %s\n", text_or(store, "url", "?"),
+        (void)printf("store %s  %s, %s free of %s\n", hf_cli_text(store, "url", "?"),
                      hf_json_get_bool(store, "encrypted", false) ? "encrypted" : "not encrypted",
                      free_text, total_text);
     }
