@@ -27,8 +27,10 @@
 #define THREADS_MAX 8
 #define BACKLOG 1024
 #define FAREWELL_MS 5000 /* for answers under way when the server stops */
-/* One connection's memory: headers, then the body as it arrives, half of it at a time. */
-#define POOL_MIN_BYTES ((size_t)128 * 1024)
+/* One connection's memory beside the headers: the body as it arrives goes through it. All of it stays
+ * resident once a connection has been used twice, so that 1,000 agents hold 64 MiB; more makes bodies
+ * hardly cheaper (docs/decisions/0003). */
+#define POOL_BODY_BYTES ((size_t)32 * 1024)
 
 static uint64_t or_default(uint64_t given, uint64_t fallback)
 {
@@ -190,7 +192,7 @@ static enum hf_err start_loops(struct hf_http_server *server,
     unsigned cpus = hf_thread_cpu_count();
     unsigned threads =
         (unsigned)or_default(options->thread_count, cpus < THREADS_MAX ? cpus : THREADS_MAX);
-    size_t pool = server->header_max_bytes * 3;
+    size_t pool = server->header_max_bytes + POOL_BODY_BYTES;
     unsigned flags =
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET;
     struct MHD_OptionItem items[5];
@@ -223,7 +225,7 @@ static enum hf_err start_loops(struct hf_http_server *server,
         MHD_OPTION_NOTIFY_CONNECTION, hf_http_watch_on_connection, server,
         MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)or_default(options->idle_timeout_s, DEFAULT_IDLE_S),
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool > POOL_MIN_BYTES ? pool : POOL_MIN_BYTES,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, pool,
         /* The watch thread keeps the limit; the library's only must not come first in one loop. */
         MHD_OPTION_CONNECTION_LIMIT, server->connection_limit * 2 + threads,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_ARRAY, items, MHD_OPTION_END);
