@@ -18,12 +18,16 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "contract/store/object_server.h"
 #include "os/fs.h"
+#include "store/remote.h"
 #include "store/store.h"
 
 struct fixture {
     struct hf_store *store;
-    char *dir; /* of driver fs */
+    struct hf_store *behind; /* the store that deletes: the same, or the one behind the server */
+    char *dir;               /* of driver fs */
+    struct object_server server;
 };
 
 struct driver {
@@ -49,7 +53,27 @@ static inline void open_mem(struct fixture *f)
     assert_int_equal(hf_store_mem_create(&f->store, &err), HF_ERR_OK);
 }
 
-static const struct driver drivers[] = {{"fs", open_fs}, {"mem", open_mem}};
+/* Over a real connection to a server with a store in memory. */
+static inline void open_remote(struct fixture *f)
+{
+    struct hf_error err = {.message = ""};
+    struct hf_secret bearer;
+    assert_int_equal(hf_store_mem_create(&f->behind, &err), HF_ERR_OK);
+    object_server_start(&f->server, f->behind);
+    assert_true(hf_secret_set(&bearer, hf_bytes_of(OBJECT_SERVER_KEY, strlen(OBJECT_SERVER_KEY))));
+    HF_CLEANUP(hf_free) char *url = object_server_url(&f->server);
+    const struct hf_store_remote_options options = {.base_url = url,
+                                                    .bearer = &bearer,
+                                                    .task = OBJECT_SERVER_TASK,
+                                                    .attempt = OBJECT_SERVER_ATTEMPT,
+                                                    .retry_ms = 1};
+    if (hf_store_remote_open(&options, &f->store, &err) != HF_ERR_OK) {
+        fail_msg("%s", err.message);
+    }
+}
+
+static const struct driver drivers[] = {
+    {"fs", open_fs}, {"mem", open_mem}, {"remote", open_remote}};
 static const struct driver *current_driver;
 
 static inline int set_up(void **state)
@@ -57,6 +81,7 @@ static inline int set_up(void **state)
     struct fixture *f = hf_alloc_zero(sizeof *f);
     assert_non_null(f);
     current_driver->open(f);
+    f->behind = f->behind == NULL ? f->store : f->behind;
     *state = f;
     return 0;
 }
@@ -67,6 +92,10 @@ static inline int tear_down(void **state)
     struct hf_error err;
     hf_fault_disarm_all();
     hf_store_close(f->store);
+    if (f->behind != f->store) {
+        object_server_stop(&f->server);
+        hf_store_close(f->behind);
+    }
     if (f->dir != NULL) {
         assert_int_equal(hf_fs_remove_tree(f->dir, &err), HF_ERR_OK);
     }
@@ -87,6 +116,12 @@ static inline int tear_down(void **state)
         }                                                                                          \
         failed_;                                                                                   \
     })
+
+/* An agent deletes nothing; the wire lists names of at most 191 bytes, and carries 32 components with the path. */
+static inline bool is_remote(void)
+{
+    return strcmp(current_driver->kind, "remote") == 0;
+}
 
 /* ---- Shorthand: what must work, works ---- */
 

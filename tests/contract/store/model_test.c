@@ -59,7 +59,7 @@ static void step_put(struct fixture *f, struct model *model, size_t at)
 static void step_delete(struct fixture *f, struct model *model, size_t at)
 {
     struct hf_error err;
-    assert_int_equal(hf_store_delete(f->store, hf_str_of(names[at]), &err),
+    assert_int_equal(hf_store_delete(f->behind, hf_str_of(names[at]), &err),
                      model->there[at] ? HF_ERR_OK : HF_ERR_NOT_FOUND);
     model->there[at] = false;
 }

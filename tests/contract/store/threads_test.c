@@ -10,7 +10,8 @@
 #define ROUNDS 60
 
 struct racer {
-    struct hf_store *store; /* borrowed */
+    struct hf_store *store;  /* borrowed */
+    struct hf_store *behind; /* borrowed: deletes */
     unsigned number;
     atomic_bool *begin; /* borrowed: set when all threads are there */
     enum hf_err codes[ROUNDS];
@@ -55,7 +56,8 @@ static void start(struct racer racers[THREADS], struct fixture *f, atomic_bool *
     struct hf_thread *threads[THREADS];
     struct hf_error err;
     for (unsigned i = 0; i < THREADS; i++) {
-        racers[i] = (struct racer){.store = f->store, .number = i, .begin = begin};
+        racers[i] =
+            (struct racer){.store = f->store, .behind = f->behind, .number = i, .begin = begin};
         assert_int_equal(hf_thread_start("racer", run, &racers[i], &threads[i], &err), HF_ERR_OK);
     }
     atomic_store(begin, true);
@@ -152,7 +154,7 @@ static void run_mixed(void *argument)
             racer->torn += list.entries[i].size_bytes < 3;
             racer->torn += i > 0 && strcmp(list.entries[i - 1].name, list.entries[i].name) >= 0;
         }
-        code = hf_store_delete(racer->store, hf_str_of(name), &err);
+        code = hf_store_delete(racer->behind, hf_str_of(name), &err);
         racer->torn += code != HF_ERR_OK && code != HF_ERR_NOT_FOUND;
     }
 }
