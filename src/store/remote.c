@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "codec/hash.h"
+#include "codec/json.h"
 #include "format/message.h"
 #include "net/http_client.h"
 #include "os/clock.h"
@@ -400,30 +401,56 @@ static enum hf_err remote_get_range(struct hf_store *store, struct hf_str name, 
 
 /* ---- List ---- */
 
-/* Takes one page over; what it says is checked against what was asked. */
-static enum hf_err add_page(struct hf_store_lister *lister, const struct hf_msg_objects *page,
+/* Takes one object of a page over; what it says is checked against what was asked. */
+static enum hf_err add_object(struct hf_store_lister *lister, const struct hf_json *item,
+                              struct hf_error *err)
+{
+    const char *text = NULL;
+    uint64_t size_bytes = 0;
+    size_t before = lister->list->count;
+    if (hf_json_need_text(item, "name", &text, err) != HF_ERR_OK ||
+        hf_json_need_u64(item, "size", 0, INT64_MAX, &size_bytes, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_str name = hf_str_of(text);
+    if (hf_store_name_check(name, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (before > 0) {
+        lister->after = hf_str_of(lister->list->entries[before - 1].name);
+    }
+    if (!hf_store_lister_wants(lister, name)) {
+        return hf_fail(err, HF_ERR_INVALID, "%s was not asked for, or comes out of order", text);
+    }
+    if (hf_store_lister_add(lister, name, size_bytes, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return lister->list->count > before
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_INVALID, "there are more names than were asked for");
+}
+
+/* Stricter than messages are elsewhere: a member that is missing must not pass for "nothing is there" (keeps I10). */
+static enum hf_err add_page(struct hf_store_lister *lister, struct hf_str body, bool *more,
                             struct hf_error *err)
 {
-    for (size_t i = 0; i < page->count; i++) {
-        struct hf_str name = hf_str_of(page->items[i].name);
-        size_t before = lister->list->count;
-        if (hf_store_name_check(name, err) != HF_ERR_OK) {
-            err->code = HF_ERR_CORRUPT;
-            return hf_wrap(err, "the answer");
-        }
-        if (before > 0) {
-            lister->after = hf_str_of(lister->list->entries[before - 1].name);
-        }
-        if (!hf_store_lister_wants(lister, name)) {
-            return hf_fail(err, HF_ERR_CORRUPT,
-                           "the answer has %.*s, which was not asked for or comes out of order",
-                           HF_STR_ARG(name));
-        }
-        if (hf_store_lister_add(lister, name, page->items[i].size_bytes, err) != HF_ERR_OK) {
+    HF_CLEANUP(hf_json_drop) struct hf_json *page = NULL;
+    struct hf_json *objects = NULL;
+    if (hf_json_decode(body, HF_MESSAGE_MAX_BYTES, &page, err) != HF_ERR_OK ||
+        hf_json_need_array(page, "objects", &objects, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_json *more_json = hf_json_get(page, "more");
+    if (more_json == NULL || hf_json_type(more_json) != HF_JSON_BOOL) {
+        return hf_fail(err, HF_ERR_INVALID, "member more: neither true nor false");
+    }
+    *more = hf_json_get_bool(page, "more", false);
+    if (*more && hf_json_count(objects) == 0) {
+        return hf_fail(err, HF_ERR_INVALID, "it has no names and says that there are more");
+    }
+    for (size_t i = 0; i < hf_json_count(objects); i++) {
+        if (add_object(lister, hf_json_at(objects, i), err) != HF_ERR_OK) {
             return err->code;
-        }
-        if (lister->list->count == before) {
-            return hf_fail(err, HF_ERR_CORRUPT, "the answer has more names than were asked for");
         }
     }
     return HF_ERR_OK;
@@ -433,7 +460,6 @@ static enum hf_err get_page(struct remote_store *remote, struct hf_store_lister 
                             struct hf_error *err)
 {
     char target[TARGET_BYTES];
-    HF_CLEANUP(hf_msg_objects_fini) struct hf_msg_objects page = {.items = NULL};
     HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
     hf_http_reply_init(&reply, HF_MESSAGE_MAX_BYTES);
     size_t left = lister->max_entries - lister->list->count;
@@ -448,15 +474,11 @@ static enum hf_err get_page(struct remote_store *remote, struct hf_store_lister 
         return err->code;
     }
     struct hf_str body = {.data = (const char *)reply.body.data, .len = reply.body.len};
-    if (hf_msg_objects_decode(body, &page, err) != HF_ERR_OK) {
-        err->code = err->code == HF_ERR_NO_MEMORY ? err->code : HF_ERR_CORRUPT;
+    if (add_page(lister, body, more, err) != HF_ERR_OK) {
+        err->code = err->code == HF_ERR_NO_MEMORY ? HF_ERR_NO_MEMORY : HF_ERR_CORRUPT;
         return hf_wrap(err, "the answer");
     }
-    if (page.more && page.count == 0) {
-        return hf_fail(err, HF_ERR_CORRUPT, "the answer has no names and says that there are more");
-    }
-    *more = page.more;
-    return add_page(lister, &page, err);
+    return HF_ERR_OK;
 }
 
 static enum hf_err remote_list(struct hf_store *store, struct hf_str prefix, struct hf_str after,

@@ -117,7 +117,7 @@ static inline int tear_down(void **state)
         failed_;                                                                                   \
     })
 
-/* An agent deletes nothing; the wire lists names of at most 191 bytes, and carries 32 components with the path. */
+/* An agent deletes nothing, and its server takes no more than 32 components with the path. */
 static inline bool is_remote(void)
 {
     return strcmp(current_driver->kind, "remote") == 0;

@@ -242,6 +242,9 @@ static void test_lists_are_not_believed(void **state)
         "",
         "[]",
         "{\"protocol\":1,\"more\":false}",
+        "{\"protocol\":1,\"objects\":[]}",
+        "{\"protocol\":1,\"objects\":[],\"more\":null}",
+        "{\"protocol\":1,\"objects\":[{\"name\":\"j/2\"}],\"more\":false}",
         "{\"protocol\":1,\"objects\":[{\"name\":\"j/../x\",\"size\":1}],\"more\":false}",
         "{\"protocol\":1,\"objects\":[{\"name\":\"k/1\",\"size\":1}],\"more\":false}",
         "{\"protocol\":1,\"objects\":[{\"name\":\"j/2\",\"size\":1},{\"name\":\"j/"
