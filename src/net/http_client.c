@@ -7,11 +7,13 @@
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "base/secret.h"
 #include "net/http_client_internal.h"
 #include "os/clock.h"
@@ -137,6 +139,14 @@ static enum hf_err copy_options(struct hf_http_client *client,
     return HF_ERR_OK;
 }
 
+/* A process that is started meanwhile must not inherit the connection. */
+static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
+{
+    (void)context;
+    (void)purpose;
+    return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
+}
+
 /* What stays the same for all calls. Every option is checked: one that is not understood must not go
  * unnoticed where it protects something. */
 static CURLcode set_up(struct hf_http_client *client, const struct hf_http_client_options *options)
@@ -151,6 +161,7 @@ static CURLcode set_up(struct hf_http_client *client, const struct hf_http_clien
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client->connect_timeout_ms);
@@ -519,7 +530,10 @@ enum hf_err hf_http_client_call(struct hf_http_client *client, const struct hf_h
         return hf_fail(err, HF_ERR_NO_MEMORY, "http client: no memory");
     }
     exchange.url = url;
-    enum hf_err code = exchange_run(&exchange, err);
+    /* What a caller cannot tell apart from here: the call never left, or its answer never came. */
+    enum hf_err code = HF_FAULT("net.client.send", err);
+    code = code != HF_ERR_OK ? code : exchange_run(&exchange, err);
+    code = code != HF_ERR_OK ? code : HF_FAULT("net.client.answer", err);
     curl_slist_free_all(exchange.headers);
     if (code != HF_ERR_OK) {
         return hf_wrap(err, "%s %s", filled.method, url);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "codec/hash.h"
 #include "net/digest.h"
 
@@ -502,6 +503,35 @@ static void test_a_realm_the_clients_cannot_read_is_refused(void **state)
     }
 }
 
+static void test_without_memory_nobody_gets_in_and_nothing_leaks(void **state)
+{
+    char nonce[NONCE_CHARS + 1], header[2048];
+    const struct hf_digest_options options = {.replay_slots = 4};
+    struct hf_digest *digest = NULL;
+    struct hf_error err;
+
+    challenge_nonce(*state, NOW_MS, nonce);
+    struct answer answer = good_answer(nonce);
+    build(&answer, header, sizeof header);
+    for (uint64_t nth = 1;; nth++) {
+        hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, nth, 1);
+        enum hf_digest_outcome outcome = check_at(*state, header, NOW_MS);
+        hf_fault_disarm_all();
+        if (outcome == HF_DIGEST_ACCEPTED) {
+            assert_true(nth > 1);
+            break;
+        }
+        assert_true(outcome == HF_DIGEST_MALFORMED || outcome == HF_DIGEST_REFUSED);
+    }
+    for (uint64_t nth = 1; digest == NULL; nth++) {
+        hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, nth, 1);
+        enum hf_err code = hf_digest_create(&options, &digest, &err);
+        hf_fault_disarm_all();
+        assert_true(code == (digest == NULL ? HF_ERR_NO_MEMORY : HF_ERR_OK));
+    }
+    hf_digest_destroy(digest);
+}
+
 #define DIGEST_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -528,6 +558,7 @@ int main(void)
         DIGEST_TEST(test_values_nobody_may_send_are_malformed),
         DIGEST_TEST(test_a_header_beyond_the_limit_is_malformed),
         DIGEST_TEST(test_a_stored_hash_serves_as_well_as_the_password),
+        DIGEST_TEST(test_without_memory_nobody_gets_in_and_nothing_leaks),
         DIGEST_TEST(test_a_realm_the_clients_cannot_read_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

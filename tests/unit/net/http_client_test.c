@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "net/digest.h"
 #include "net/http_client.h"
 #include "unit/net/app.h"
@@ -709,6 +710,65 @@ static void test_digest_credentials_open_the_door(void **state)
     hf_digest_destroy(guarded.digest);
 }
 
+static void test_a_call_can_be_made_to_fail_before_and_after(void **state)
+{
+    struct app *app = *state;
+    HF_CLEANUP(hf_http_client_destroy) struct hf_http_client *client = plain_client(app->port);
+    const struct hf_http_call call = {.target = "/hello"};
+
+    hf_fault_arm("net.client.send", HF_ERR_UNAVAILABLE);
+    call_fails(client, &call, HF_ERR_UNAVAILABLE, "/hello: injected fault at net.client.send");
+    assert_int_equal(app->handled, 0);
+    hf_fault_arm("net.client.answer", HF_ERR_TIMEOUT);
+    call_fails(client, &call, HF_ERR_TIMEOUT, "/hello: injected fault at net.client.answer");
+    assert_int_equal(app->handled, 1);
+    hf_fault_disarm_all();
+}
+
+/* Each allocation of a whole exchange fails in turn, on either side: a clear error, and both go on. */
+static void test_no_allocation_that_fails_leaves_a_trace(void **state)
+{
+    struct app *app = *state;
+    const struct hf_http_header header = {"X-Color", "red"};
+    const struct hf_http_call call = {.method = "PUT",
+                                      .target = "/echo",
+                                      .headers = &header,
+                                      .header_count = 1,
+                                      .body = hf_bytes_of("body", 4)};
+    char url[64];
+    unsigned failures = 0;
+
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", app->port);
+    for (uint64_t nth = 1; nth <= 40; nth++) {
+        HF_CLEANUP(hf_http_client_destroy) struct hf_http_client *client = NULL;
+        HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
+        const struct hf_http_client_options options = {.base_url = url, .bearer = TOKEN};
+        struct hf_error err = {0};
+        hf_http_reply_init(&reply, MIB);
+        hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, nth, 1);
+        enum hf_err code = hf_http_client_create(&options, &client, &err);
+        if (code == HF_ERR_OK) {
+            code = hf_http_client_call(client, &call, &reply, &err);
+        }
+        hf_fault_disarm_all();
+        if (code == HF_ERR_OK && reply.status == 200) {
+            assert_memory_equal(reply.body.data, "body", 4);
+        } else {
+            failures++;
+            /* Ours, or a connection that the server dropped, or its 429 and 500. */
+            assert_true(code == HF_ERR_OK || code == HF_ERR_NO_MEMORY ||
+                        code == HF_ERR_UNAVAILABLE);
+        }
+        assert_true(client == NULL || code != HF_ERR_NO_MEMORY || strlen(err.message) > 0);
+    }
+    assert_true(failures > 8);
+    app_wait_stats(app, app_is_empty);
+    HF_CLEANUP(hf_http_client_destroy) struct hf_http_client *client = plain_client(app->port);
+    HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
+    hf_http_reply_init(&reply, MIB);
+    call_ok(client, &call, &reply);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -731,6 +791,8 @@ int main(void)
         cmocka_unit_test(test_tls_trusts_a_named_authority_or_a_pinned_key_and_nothing_else),
         APP_TEST(test_tls_to_a_plain_port_gets_a_hint),
         cmocka_unit_test(test_digest_credentials_open_the_door),
+        APP_TEST(test_a_call_can_be_made_to_fail_before_and_after),
+        APP_TEST(test_no_allocation_that_fails_leaves_a_trace),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

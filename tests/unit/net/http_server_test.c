@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "unit/net/app.h"
 #include "unit/net/tls.h"
 
@@ -186,6 +187,28 @@ static void test_stopping_under_load_loses_nothing(void **state)
     }
 }
 
+static void test_a_start_without_memory_leaves_nothing(void **state)
+{
+    const struct hf_http_server_options options = {.handler = {.on_request = ignore_request}};
+    struct hf_http_server *server = NULL;
+    struct hf_error err;
+    uint64_t nth = 1;
+
+    (void)state;
+    for (;; nth++) {
+        hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, nth, 1);
+        enum hf_err code = hf_http_server_start(&options, &server, &err);
+        hf_fault_disarm_all();
+        if (code == HF_ERR_OK) {
+            break;
+        }
+        assert_int_equal(code, HF_ERR_NO_MEMORY);
+        assert_null(server);
+    }
+    assert_true(nth > 1);
+    hf_http_server_stop(server);
+}
+
 static void test_stopping_nothing_is_harmless(void **state)
 {
     (void)state;
@@ -201,6 +224,7 @@ int main(void)
         cmocka_unit_test(test_an_ipv6_address_serves_both_families_and_names_peers_plainly),
         cmocka_unit_test(test_stopping_answers_what_is_kept_and_closes_what_is_idle),
         cmocka_unit_test(test_stopping_under_load_loses_nothing),
+        cmocka_unit_test(test_a_start_without_memory_leaves_nothing),
         cmocka_unit_test(test_stopping_nothing_is_harmless),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
