@@ -276,7 +276,7 @@ static void bench_server(const char *cert, const char *key, uint64_t count)
         .tls_key_pem = key == NULL ? NULL : read_text(key),
     };
     struct hf_http_server *server;
-    struct hf_thread *producer;
+    struct hf_thread *producer = NULL;
     struct hf_error err;
     char url[64];
 
