@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The catalog as its callers see it: checks kinds, ids, queries and sizes before a driver is asked, and puts call, kind
- * and id in front of what a driver reports. Must not know how a driver keeps documents.
+ * The catalog as its callers see it: checks kinds, ids, queries and sizes before a driver is asked,
+ * and puts call, kind and id in front of what a driver reports. Must not know how a driver keeps
+ * documents.
  *
  * Fault points stand around every call: "catalog.sqlite.insert" fails before anything happens,
- * "catalog.sqlite.insert.done" after it happened, as when a process dies before it could use the answer.
+ * "catalog.sqlite.insert.done" after it happened, as when a process dies before it could use the
+ * answer.
  */
 #include "catalog/catalog.h"
 

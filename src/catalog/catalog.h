@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the server remembers: JSON documents by kind and id, each with a revision for compare-and-set and a few declared
- * index fields. Knows nothing of what a document means. Any thread may call.
+ * What the server remembers: JSON documents by kind and id, each with a revision for
+ * compare-and-set and a few declared index fields. Knows nothing of what a document means. Any
+ * thread may call.
  */
 #ifndef HF_CATALOG_CATALOG_H
 #define HF_CATALOG_CATALOG_H
@@ -17,8 +18,9 @@
 #define HF_CATALOG_ID_MAX_BYTES 200
 #define HF_CATALOG_DOCUMENT_MAX_BYTES ((size_t)16 << 20)
 
-/* Declared once when the catalog is opened; index fields are top-level members of text or integer type (integers
- * order as numbers, text by bytes; a document without the member is not in that index). */
+/* Declared once when the catalog is opened; index fields are top-level members of text or integer
+ * type (integers order as numbers, text by bytes; a document without the member is not in that
+ * index). */
 struct hf_catalog_kind {
     const char *name;                          /* [a-z_]+ */
     const char *indexes[HF_CATALOG_INDEX_MAX]; /* NULL at the end, unless all four are used */
@@ -61,7 +63,8 @@ HF_MUST_CHECK enum hf_err hf_catalog_insert(struct hf_catalog *catalog, const ch
                                             const char *id, const struct hf_json *json,
                                             enum hf_catalog_durability durability,
                                             struct hf_error *err);
-/* Compare-and-set: CONFLICT when the revision is no longer `expected`, NOT_FOUND when the document is gone. */
+/* Compare-and-set: CONFLICT when the revision is no longer `expected`, NOT_FOUND when the document
+ * is gone. */
 HF_MUST_CHECK enum hf_err hf_catalog_replace(struct hf_catalog *catalog, const char *kind,
                                              const char *id, uint64_t expected,
                                              const struct hf_json *json,

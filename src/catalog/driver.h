@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a catalog driver is: a table of functions over its own object. For drivers only; everyone else uses catalog.h,
- * which checks kinds, ids and sizes before a driver is called and wraps its errors with call, kind and id.
+ * What a catalog driver is: a table of functions over its own object. For drivers only; everyone
+ * else uses catalog.h, which checks kinds, ids and sizes before a driver is called and wraps its
+ * errors with call, kind and id.
  */
 #ifndef HF_CATALOG_DRIVER_H
 #define HF_CATALOG_DRIVER_H
@@ -62,7 +63,9 @@ struct hf_catalog_value {
 struct hf_catalog_value hf_catalog_value_of(const struct hf_json *json, const char *field);
 bool hf_catalog_value_equal(const struct hf_catalog_value *a, const struct hf_catalog_value *b);
 
-/* One more document, zeroed; NULL on no memory. The caller fills it; hf_catalog_list_fini frees it. */
+/*
+ * One more document, zeroed; NULL on no memory. The caller fills it; hf_catalog_list_fini frees it.
+ */
 struct hf_catalog_document *hf_catalog_list_add(struct hf_catalog_list *list, size_t *capacity);
 /* Puts id, revision and decoded text into a document; CORRUPT when the text is no document. */
 HF_MUST_CHECK enum hf_err hf_catalog_document_set(struct hf_catalog_document *document,

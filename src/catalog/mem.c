@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "mem": documents in memory, lost with the process. It is the model that the other drivers are held against, so
- * a query looks at every document of its kind. Must not know about files.
+ * Driver "mem": documents in memory, lost with the process. It is the model that the other drivers
+ * are held against, so a query looks at every document of its kind. Must not know about files.
  */
 #include <stdlib.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "sqlite": documents in one file that several processes of a host share. WAL, so that readers never wait for the
- * writer; one writer thread a process, so that many writes share one sync. SQLite's own lock orders the processes.
- * Opening, and what all files of the driver say to SQLite.
+ * Driver "sqlite": documents in one file that several processes of a host share. WAL, so that
+ * readers never wait for the writer; one writer thread a process, so that many writes share one
+ * sync. SQLite's own lock orders the processes. Opening, and what all files of the driver say to
+ * SQLite.
  */
 #include "base/alloc.h"
 #include "catalog/sqlite_internal.h"
@@ -81,7 +82,8 @@ void hf_catalog_sqlite_reset(sqlite3_stmt *statement)
 
 void hf_catalog_sqlite_bind_text(sqlite3_stmt *statement, int at, const char *text)
 {
-    /* The text outlives the statement's use. A failure (no memory) shows as a missing row or constraint. */
+    /* The text outlives the statement's use. A failure (no memory) shows as a missing row or
+     * constraint. */
     (void)sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
 }
 
@@ -118,7 +120,8 @@ enum hf_err hf_catalog_sqlite_connect(const char *path, sqlite3 **out, struct hf
     return HF_ERR_OK;
 }
 
-/* A file that is not there is made here, so that nobody else can read it, and is in its directory for good. */
+/* A file that is not there is made here, so that nobody else can read it, and is in its directory
+ * for good. */
 static enum hf_err make_file(const char *path, struct hf_error *err)
 {
     if (hf_fs_exists(path)) {
@@ -139,12 +142,13 @@ static enum hf_err make_file(const char *path, struct hf_error *err)
                        : hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a path");
 }
 
-/* Changing to WAL needs the file alone for a moment, and SQLite does not wait for that by itself. */
+/*
+ * Changing to WAL needs the file alone for a moment, and SQLite does not wait for that by itself.
+ */
 static enum hf_err use_wal(sqlite3 *db, struct hf_error *err)
 {
     uint64_t deadline = hf_clock_mono_ms() + BUSY_TIMEOUT_MS;
     for (;;) {
-        HF_CLEANUP(hf_free) char *mode = NULL;
         sqlite3_stmt *statement = NULL;
         bool row = false;
         enum hf_err code =

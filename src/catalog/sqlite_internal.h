@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "sqlite", shared by its files: sqlite.c (open, pool, errors), sqlite_schema.c (the file's tables),
- * sqlite_write.c (the writer thread), sqlite_read.c (queries).
+ * Driver "sqlite", shared by its files: sqlite.c (open, pool, errors), sqlite_schema.c (the file's
+ * tables), sqlite_write.c (the writer thread), sqlite_read.c (queries).
  *
- * Kinds and index fields have numbers in the file, which never change: documents and entries refer to these.
+ * Kinds and index fields have numbers in the file, which never change: documents and entries refer
+ * to these.
  *   names      number <-> kind and field; the empty field stands for the kind itself
  *   documents  kind, id -> revision, json
  *   entries    the indexes: field, value, id -> document, in the order of queries
@@ -84,8 +85,8 @@ struct hf_str hf_catalog_sqlite_text(sqlite3_stmt *statement, int column);
 
 /* ---- sqlite_schema.c ---- */
 
-/* Makes the tables in a new file, refuses what is not ours or newer, gives all declared kinds and fields numbers and
- * builds indexes that are new. */
+/* Makes the tables in a new file, refuses what is not ours or newer, gives all declared kinds and
+ * fields numbers and builds indexes that are new. */
 HF_MUST_CHECK enum hf_err hf_catalog_sqlite_schema(sqlite3 *db,
                                                    const struct hf_catalog_options *options,
                                                    struct hf_catalog_numbers *numbers,

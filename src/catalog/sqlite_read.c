@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "sqlite": queries, each on a connection of its own from a small pool, in a transaction where it takes more than
- * one statement, so that it sees one moment. Must not write.
+ * Driver "sqlite": queries, each on a connection of its own from a small pool, in a transaction
+ * where it takes more than one statement, so that it sees one moment. Must not write.
  */
 #include "base/alloc.h"
 #include "catalog/sqlite_internal.h"
 
-/* ?1 kind or field, ?2 limit, ?3 skip, ?4 and ?5 values. Ordering by what the key of the table holds, SQLite reads in
- * that order and sorts nothing. */
+/* ?1 kind or field, ?2 limit, ?3 skip, ?4 and ?5 values. Ordering by what the key of the table
+ * holds, SQLite reads in that order and sorts nothing. */
 static const char *const read_sql[HF_CATALOG_READ_COUNT] = {
     [HF_CATALOG_READ_GET] = "SELECT id, revision, json FROM documents WHERE kind=?1 AND id=?4",
     [HF_CATALOG_READ_NUMBER] = "SELECT id, revision, json FROM documents WHERE number=?1",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "sqlite": the tables of the file and their version. Must not read or write single documents.
+ * Driver "sqlite": the tables of the file and their version. Must not read or write single
+ * documents.
  */
 #include "base/alloc.h"
 #include "catalog/sqlite_internal.h"
@@ -111,7 +112,9 @@ static enum hf_err build_index(sqlite3 *db, int64_t field_number, const char *fi
                field_number, NULL, 0, err);
 }
 
-/* The number of a kind (empty field) or of one of its fields; *is_new when it was given just now. */
+/*
+ * The number of a kind (empty field) or of one of its fields; *is_new when it was given just now.
+ */
 static enum hf_err number_of(sqlite3 *db, const char *kind, const char *field, int64_t *number,
                              bool *is_new, struct hf_error *err)
 {

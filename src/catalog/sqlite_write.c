@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "sqlite": the writer thread. Callers queue their write and wait; the thread takes all that is queued, writes it in
- * one transaction and syncs once for all (two, when some need no sync: these do not wait for it).
+ * Driver "sqlite": the writer thread. Callers queue their write and wait; the thread takes all that
+ * is queued, writes it in one transaction and syncs once for all (two, when some need no sync:
+ * these do not wait for it).
  *
  *   caller: queue, wait ........................................ answer
  *   thread: take all -> BEGIN -> each in a savepoint -> COMMIT -> wake
  *
- * A write that is refused leaves the others of its transaction alone. When the commit fails, all of it failed.
+ * A write that is refused leaves the others of its transaction alone. When the commit fails, all of
+ * it failed.
  */
 #include "base/alloc.h"
 #include "base/fault.h"
@@ -58,8 +60,8 @@ static const char *const write_sql[WRITE_COUNT] = {
                      " WHERE f.field<>''",
 };
 
-/* An index of the file. Another release's processes may have made ones that this program does not declare: they are
- * kept up all the same, or they would be wrong when those look again. */
+/* An index of the file. Another release's processes may have made ones that this program does not
+ * declare: they are kept up all the same, or they would be wrong when those look again. */
 struct field {
     int64_t number;
     int64_t kind;
@@ -182,7 +184,9 @@ static void bind_document(sqlite3_stmt *statement, int at, struct hf_bytes text)
                               SQLITE_UTF8);
 }
 
-/* The document that is there, and its number; NOT_FOUND without one. *json is the caller's to drop. */
+/*
+ * The document that is there, and its number; NOT_FOUND without one. *json is the caller's to drop.
+ */
 static enum hf_err find_stored(struct hf_catalog_writer *writer,
                                const struct hf_catalog_request *request, int64_t *number,
                                uint64_t *revision, struct hf_json **json, struct hf_error *err)
@@ -323,7 +327,8 @@ static enum hf_err refresh_fields(struct hf_catalog_writer *writer, struct hf_er
 
 static enum hf_err begin(struct hf_catalog_writer *writer, bool synced, struct hf_error *err)
 {
-    /* FULL syncs the log with each commit, NORMAL only before a checkpoint. A sync covers what earlier commits wrote. */
+    /* FULL syncs the log with each commit, NORMAL only before a checkpoint. A sync covers what
+     * earlier commits wrote. */
     if (writer->synced != synced) {
         const char *sql = synced ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
         if (hf_catalog_sqlite_exec(writer->db, sql, err) != HF_ERR_OK) {
@@ -359,7 +364,9 @@ static enum hf_err apply_one(struct hf_catalog_writer *writer,
     return code;
 }
 
-/* How a transaction, begun or not, ended for those of its writes that had not failed by themselves. */
+/*
+ * How a transaction, begun or not, ended for those of its writes that had not failed by themselves.
+ */
 static void fail_rest(struct hf_catalog_request *first, const struct hf_error *cause)
 {
     for (struct hf_catalog_request *request = first; request != NULL; request = request->next) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Options: one line in one table each. Struct, parser, --help, environment, schema and manual derive from the table. Must
- * not know what any option does.
+ * Options: one line in one table each. Struct, parser, --help, environment, schema and manual
+ * derive from the table. Must not know what any option does.
  *
  *     #define SERVER_OPTIONS(OPT)                                                                       \
  *         OPT(data_dir, PATH, "", 0, 0, OPT_REQUIRED, "Directory of the catalog and the keys")            \
@@ -12,8 +12,8 @@
  *     #define ROW(...) HF_OPTION_ROW(struct hf_server_options, __VA_ARGS__)
  *     static const struct hf_option rows[] = {SERVER_OPTIONS(ROW)};
  *
- * data_dir is `--data-dir` on the command line, `HOLDFAST_DATA_DIR` in the environment, `data_dir` in the file. A later
- * source wins: default, configuration file, environment, command line.
+ * data_dir is `--data-dir` on the command line, `HOLDFAST_DATA_DIR` in the environment, `data_dir`
+ * in the file. A later source wins: default, configuration file, environment, command line.
  */
 #ifndef HF_CONFIG_OPTION_H
 #define HF_CONFIG_OPTION_H
@@ -37,8 +37,8 @@ struct hf_option_secret {
     struct hf_secret secret; /* the file's content, without white space around it */
 };
 
-/* What a type is in the struct, and how its value is called in help. min and max bound the number; the length of TEXT,
- * PATH and each value of LIST; both 0: no bounds. */
+/* What a type is in the struct, and how its value is called in help. min and max bound the number;
+ * the length of TEXT, PATH and each value of LIST; both 0: no bounds. */
 /*    type         member                    value      */
 #define HF_OPTION_TYPES(X)                                                                         \
     X(TEXT, char *, "TEXT")                                                                        \
@@ -125,20 +125,24 @@ void hf_option_rest_fini(struct hf_option_rest *rest);
 HF_CLEANUP_DEFINE_VALUE(hf_option_rest_fini, struct hf_option_rest)
 
 /*
- * Fills the struct at values (as large as table->values_bytes) from all sources; on failure it is left empty. INVALID
- * names option, source, value and what is allowed; NOT_FOUND and the like name the file.
+ * Fills the struct at values (as large as table->values_bytes) from all sources; on failure it is
+ * left empty. INVALID names option, source, value and what is allowed; NOT_FOUND and the like name
+ * the file.
  */
 HF_MUST_CHECK enum hf_err hf_option_parse(const struct hf_option_table *table,
                                           const struct hf_option_input *input, void *values,
                                           struct hf_option_rest *rest, struct hf_error *err);
-/* Frees what the struct owns and wipes secrets. A zeroed struct, and one finished before, is fine. */
+/*
+ * Frees what the struct owns and wipes secrets. A zeroed struct, and one finished before, is fine.
+ */
 void hf_option_fini(const struct hf_option_table *table, void *values);
 
 /* NULL when there is none of that name ('-' and '_' are the same). */
 const struct hf_option *hf_option_find(const struct hf_option_table *table, struct hf_str name);
 /*
- * Sets one option, as a reload or a REST call does. A LIST is replaced by one value, or by those between commas when
- * `split`. source: "--data-dir", "data_dir in holdfast.conf line 3": what the message begins with.
+ * Sets one option, as a reload or a REST call does. A LIST is replaced by one value, or by those
+ * between commas when `split`. source: "--data-dir", "data_dir in holdfast.conf line 3": what the
+ * message begins with.
  */
 HF_MUST_CHECK enum hf_err hf_option_set(const struct hf_option *option, const char *text,
                                         bool split, const char *source, void *values,
@@ -155,7 +159,8 @@ HF_MUST_CHECK enum hf_err hf_option_markdown(const struct hf_option_table *table
                                              struct hf_buf *out, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_option_man(const struct hf_option_table *table, struct hf_buf *out,
                                         struct hf_error *err);
-/* An array of {"name","type","default","minimum","maximum","required","newOnly","reload","help"}; NULL on no memory. */
+/* An array of {"name","type","default","minimum","maximum","required","newOnly","reload","help"};
+ * NULL on no memory. */
 HF_MUST_CHECK struct hf_json *hf_option_schema(const struct hf_option_table *table);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The sources of options, from the weakest to the strongest: defaults, configuration file, environment, command line. A
- * stronger source replaces what a weaker one gave, lists as a whole; within one source nothing but a list may be given
- * twice, because one of the two would be ignored in silence.
+ * The sources of options, from the weakest to the strongest: defaults, configuration file,
+ * environment, command line. A stronger source replaces what a weaker one gave, lists as a whole;
+ * within one source nothing but a list may be given twice, because one of the two would be ignored
+ * in silence.
  */
 #include <stdio.h>
 
@@ -353,7 +354,8 @@ static enum hf_err read_command_line(struct parser *parser, const struct hf_opti
     return HF_ERR_OK;
 }
 
-/* The file that the command line, or else the environment, names; NULL for none. It is read before both. */
+/* The file that the command line, or else the environment, names; NULL for none. It is read before
+ * both. */
 static enum hf_err find_config(const struct hf_option_table *table,
                                const struct hf_option_input *input, const char **path,
                                struct hf_error *err)

@@ -9,7 +9,9 @@
 #define HELP_COLUMNS 100
 #define HELP_INDENT 28 /* where the help texts begin */
 
-/* --config is no row of the table, because it decides where values come from; it is shown like one. */
+/*
+ * --config is no row of the table, because it decides where values come from; it is shown like one.
+ */
 static const struct hf_option config_option = {
     .name = "config",
     .type = HF_OPTION_PATH,
@@ -247,7 +249,9 @@ enum hf_err hf_option_markdown(const struct hf_option_table *table, struct hf_bu
 
 /* ---- Man page ---- */
 
-/* roff: a backslash is \e, a hyphen that is one is \-, a line must not begin with a dot or quote. */
+/*
+ * roff: a backslash is \e, a hyphen that is one is \-, a line must not begin with a dot or quote.
+ */
 static enum hf_err append_roff(const char *text, struct hf_buf *out, struct hf_error *err)
 {
     enum hf_err code =

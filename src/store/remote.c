@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Driver "remote": a store behind the server, through the rights of one task. The wire is in
- * docs/format/agent-objects.md. Must not know what the objects are, nor which store answers behind the server.
+ * docs/format/agent-objects.md. Must not know what the objects are, nor which store answers behind
+ * the server.
  *
- * Every call is tried again while what went wrong may pass; all of them may be repeated without harm, puts because
- * equal bytes count as done. Whatever comes back carries a checksum, which is compared before anything is believed.
+ * Every call is tried again while what went wrong may pass; all of them may be repeated without
+ * harm, puts because equal bytes count as done. Whatever comes back carries a checksum, which is
+ * compared before anything is believed.
  */
 #include "store/remote.h"
 
@@ -217,7 +219,8 @@ static bool may_pass(enum hf_err code)
     return code == HF_ERR_UNAVAILABLE || code == HF_ERR_BUSY || code == HF_ERR_TIMEOUT;
 }
 
-/* How long to wait: what the server says, or the doubled pause, less up to a quarter so that agents spread. */
+/* How long to wait: what the server says, or the doubled pause, less up to a quarter so that agents
+ * spread. */
 static uint64_t pause_of(const struct hf_http_reply *reply, uint64_t pause_ms)
 {
     const char *after = hf_http_reply_header(reply, "Retry-After");
@@ -430,7 +433,8 @@ static enum hf_err add_object(struct hf_store_lister *lister, const struct hf_js
                : hf_fail(err, HF_ERR_INVALID, "there are more names than were asked for");
 }
 
-/* Stricter than messages are elsewhere: a member that is missing must not pass for "nothing is there" (keeps I10). */
+/* Stricter than messages are elsewhere: a member that is missing must not pass for "nothing is
+ * there" (keeps I10). */
 static enum hf_err add_page(struct hf_store_lister *lister, struct hf_str body, bool *more,
                             struct hf_error *err)
 {
@@ -539,7 +543,8 @@ enum hf_err hf_store_remote_open(const struct hf_store_remote_options *options,
     }
     hf_mutex_init(&remote->mutex);
     remote->base.driver = &remote_driver;
-    /* The protocol promises both: the server refuses other bytes under a taken name, and lists what it acknowledged. */
+    /* The protocol promises both: the server refuses other bytes under a taken name, and lists what
+     * it acknowledged. */
     remote->base.abilities =
         (struct hf_store_abilities){.put_if_absent = true, .consistent_list = true};
     remote->task = hf_id_text(&options->task);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver "remote": an agent's view of a store behind the server, for one task (docs/format/agent-objects.md).
+ * Driver "remote": an agent's view of a store behind the server, for one task
+ * (docs/format/agent-objects.md).
  *
- * Reads and puts what the task's rights allow; every deletion is DENIED without asking. What may pass (the server away,
- * overloaded or slow, a broken connection) is tried again with growing pauses until retry_ms have passed: puts are safe
- * to repeat.
+ * Reads and puts what the task's rights allow; every deletion is DENIED without asking. What may
+ * pass (the server away, overloaded or slow, a broken connection) is tried again with growing
+ * pauses until retry_ms have passed: puts are safe to repeat.
  */
 #ifndef HF_STORE_REMOTE_H
 #define HF_STORE_REMOTE_H
@@ -27,7 +28,8 @@ struct hf_store_remote_options {
     uint32_t idle_timeout_ms;       /* no byte moved either way; default 60 s */
 };
 
-/* Opens without asking the server. INVALID for an unusable URL, DENIED for a key over plain HTTP to another host. */
+/* Opens without asking the server. INVALID for an unusable URL, DENIED for a key over plain HTTP to
+ * another host. */
 HF_MUST_CHECK enum hf_err hf_store_remote_open(const struct hf_store_remote_options *options,
                                                struct hf_store **out, struct hf_error *err);
 

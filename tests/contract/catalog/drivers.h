@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Runs a list of tests on every driver of a catalog, each test on a fresh, empty one. A driver that passes all programs of
- * this folder is one.
+ * Runs a list of tests on every driver of a catalog, each test on a fresh, empty one. A driver that
+ * passes all programs of this folder is one.
  */
 #ifndef HF_TESTS_CONTRACT_CATALOG_DRIVERS_H
 #define HF_TESTS_CONTRACT_CATALOG_DRIVERS_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every driver: queries and counts; then generated calls against a simple model. HOLDFAST_TEST_SEED repeats a run.
+ * Every driver: queries and counts; then generated calls against a simple model. HOLDFAST_TEST_SEED
+ * repeats a run.
  */
 #include "contract/catalog/drivers.h"
 #include "os/clock.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every driver: any thread may call, and compare-and-set decides. Threads assert nothing; they note what they saw.
+ * Every driver: any thread may call, and compare-and-set decides. Threads assert nothing; they note
+ * what they saw.
  */
 #include "base/thread.h"
 #include "contract/catalog/drivers.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every driver against a simple model: generated sequences of calls on few names, so that they meet. What the model says,
- * the store says. HOLDFAST_TEST_SEED repeats a run.
+ * Every driver against a simple model: generated sequences of calls on few names, so that they
+ * meet. What the model says, the store says. HOLDFAST_TEST_SEED repeats a run.
  */
 #include "contract/store/drivers.h"
 #include "os/clock.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A server of objects for tests: docs/format/agent-objects.md over any store, without rights. A test may put a mishap in
- * front of the next answers.
+ * A server of objects for tests: docs/format/agent-objects.md over any store, without rights. A
+ * test may put a mishap in front of the next answers.
  */
 #ifndef HF_TESTS_CONTRACT_STORE_OBJECT_SERVER_H
 #define HF_TESTS_CONTRACT_STORE_OBJECT_SERVER_H

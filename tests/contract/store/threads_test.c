@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every driver: any thread may call any function. Threads assert nothing (cmocka's checks are the main thread's); they
- * note what they saw.
+ * Every driver: any thread may call any function. Threads assert nothing (cmocka's checks are the
+ * main thread's); they note what they saw.
  */
 #include "base/thread.h"
 #include "contract/store/drivers.h"

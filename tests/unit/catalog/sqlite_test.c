@@ -441,7 +441,8 @@ static void test_what_was_acknowledged_is_there_after_kill_9(void **state)
             }
             total += last[i] + 1;
         }
-        /* Of each child, one more may have been stored when it was killed; counts and index agree with the documents. */
+        /* Of each child, one more may have been stored when it was killed; counts and index agree
+         * with the documents. */
         uint64_t count = count_of(catalog, NULL, NULL);
         assert_in_range(count, total, total + 2);
         assert_int_equal(count_of(catalog, "job", "j"), count);

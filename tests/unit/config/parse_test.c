@@ -145,7 +145,9 @@ static void test_a_stronger_source_wins(void **state)
     assert_int_equal(f->values.lag_warn, 300);
     assert_int_equal(f->values.member.count, 2);
     assert_string_equal(f->values.member.values[1], "e:2");
-    /* The command line's file wins over the environment's, and a list of the command line over all. */
+    /*
+     * The command line's file wins over the environment's, and a list of the command line over all.
+     */
     assert_good(f, parse(f, ARGS("--member", "c:1", "--config", f->file), environment));
     assert_int_equal(f->values.member.count, 1);
     assert_string_equal(f->values.member.values[0], "c:1");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Driver remote against a server on loopback that misbehaves: what is tried again, what is not, what is believed.
+ * Driver remote against a server on loopback that misbehaves: what is tried again, what is not,
+ * what is believed.
  */
 #include "contract/store/object_server.h"
 #include "os/process.h"
