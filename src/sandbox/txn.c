@@ -505,5 +505,5 @@ enum hf_err hf_sandbox_txn_list(struct hf_sandbox_txn *txn, const char *db,
 
 const struct hf_sandbox_duplicate *hf_sandbox_txn_duplicate(const struct hf_sandbox_txn *txn)
 {
-    return &txn->duplicate;
+    return txn->duplicate_pattern == NULL ? NULL : &txn->duplicate;
 }
