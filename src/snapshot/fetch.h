@@ -20,7 +20,8 @@ struct hf_fetch_item {
     struct hf_ref ref;
     uint32_t plain_bytes; /* as the tree says */
     uint32_t file;        /* the caller's */
-    uint64_t block;       /* the caller's */
+    uint64_t offset;      /* the caller's */
+    uint8_t *into;        /* the caller's; borrowed */
 };
 
 /* A window of items: so many are sorted and read at once. */

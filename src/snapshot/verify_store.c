@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Verification of a whole store: every object for itself, without a key, then every snapshot of every job.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "format/pack.h"
+#include "snapshot/keys.h"
+#include "snapshot/list.h"
+#include "snapshot/pool.h"
+#include "snapshot/verify_internal.h"
+
+#define PAGE_NAMES 256
+
+/* ---- objects ---- */
+
+struct object_check {
+    const struct hf_verify_options *options; /* borrowed */
+    struct hf_verify_report *report;         /* borrowed */
+    const struct hf_store_list *page;        /* borrowed */
+    struct hf_mutex mutex;                   /* guards: report */
+};
+
+/* Everything that can be known of an object without a key. */
+static enum hf_err check_object(struct hf_bytes object, const struct hf_object_name *name,
+                                struct hf_error *err)
+{
+    HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
+    uint64_t need = 0;
+    if (hf_object_check_header(object, &name->job, err) != HF_ERR_OK ||
+        hf_footer_decode(object, object.len, &need, &footer, err) != HF_ERR_OK ||
+        hf_footer_check_name(&footer, name, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (need != 0) {
+        return hf_fail(err, HF_ERR_CORRUPT, "the object is shorter than its footer");
+    }
+    for (uint32_t i = 0; i < footer.block_count; i++) {
+        const struct hf_footer_block *block = &footer.blocks[i];
+        uint64_t position = hf_address_position(&block->address);
+        if (hf_xxh3(hf_bytes_of(object.data + block->place, block->stored_bytes)) !=
+            block->checksum) {
+            return hf_fail(err, HF_ERR_CORRUPT,
+                           "block %s at %" PRIu32 ": stored bytes do not match their checksum",
+                           hf_address_text(&block->address).text, block->place);
+        }
+        if (position < name->first || position > name->last) {
+            return hf_fail(err, HF_ERR_CORRUPT, "block %s lies outside the name's range",
+                           hf_address_text(&block->address).text);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err run_object(void *context, unsigned worker, size_t item, struct hf_error *err)
+{
+    struct object_check *check = context;
+    const struct hf_store_entry *entry = &check->page->entries[item];
+    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
+    struct hf_object_name name;
+    (void)worker;
+    if (hf_object_name_parse(hf_str_of(entry->name), &name, err) != HF_ERR_OK) {
+        return HF_ERR_OK; /* not ours: nothing is promised of it */
+    }
+    enum hf_err code = hf_store_get(check->options->store, hf_str_of(entry->name),
+                                    HF_STORE_OBJECT_MAX_BYTES, &bytes, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return HF_ERR_OK; /* groomed since the list was made */
+    }
+    if (code == HF_ERR_OK) {
+        code = check_object(hf_buf_bytes(&bytes), &name, err);
+    }
+    HF_LOCKED(&check->mutex);
+    check->report->objects++;
+    if (code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_IO ||
+        code == HF_ERR_LIMIT) {
+        struct hf_damage what = {.job = name.job, .object = entry->name};
+        struct hf_error damage = *err;
+        return hf_verify_note(check->report, &what, &damage, err);
+    }
+    return code;
+}
+
+static enum hf_err verify_objects(const struct hf_verify_options *options, const struct hf_id *job,
+                                  enum hf_object_kind kind, struct hf_verify_report *report,
+                                  struct hf_error *err)
+{
+    struct hf_object_text prefix = hf_object_prefix(kind, job);
+    struct hf_object_text after = {.text = ""};
+    struct object_check check = {.options = options, .report = report};
+    enum hf_err code = HF_ERR_OK;
+    bool more = true;
+    hf_mutex_init(&check.mutex);
+    while (more && code == HF_ERR_OK) {
+        HF_CLEANUP(hf_store_list_fini) struct hf_store_list page = {.entries = NULL};
+        code = hf_store_list(options->store, hf_str_of(prefix.text), hf_str_of(after.text),
+                             PAGE_NAMES, &page, err);
+        if (code == HF_ERR_OK) {
+            struct hf_pool_work work = {
+                .count = page.count,
+                .workers = hf_pool_workers(options->workers),
+                .cancel = options->cancel,
+                .run = run_object,
+                .context = &check,
+            };
+            check.page = &page;
+            code = hf_pool_run(&work, err);
+        }
+        more = page.more && page.count > 0;
+        if (more) {
+            (void)snprintf(after.text, sizeof after.text, "%s", page.entries[page.count - 1].name);
+        }
+    }
+    hf_mutex_fini(&check.mutex);
+    return code;
+}
+
+/* ---- snapshots ---- */
+
+static enum hf_err note_job(struct hf_verify_report *report, const struct hf_id *job,
+                            uint64_t capture, struct hf_error *err)
+{
+    struct hf_damage what = {.job = *job, .capture = capture};
+    struct hf_error damage = *err;
+    return hf_verify_note(report, &what, &damage, err);
+}
+
+static bool is_damage(enum hf_err code)
+{
+    return code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_DENIED ||
+           code == HF_ERR_LIMIT;
+}
+
+static enum hf_err verify_captures(const struct hf_verify_options *options,
+                                   const struct hf_keyring *keyring,
+                                   const struct hf_capture_list *captures,
+                                   struct hf_verify_report *report, struct hf_error *err)
+{
+    HF_CLEANUP(hf_tree_verifier_destroy) struct hf_tree_verifier *verifier = NULL;
+    if (hf_tree_verifier_create(options, keyring, report, &verifier, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < captures->count; i++) {
+        HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {.capture = 0};
+        struct hf_manifest_read read;
+        enum hf_err code = hf_list_read_manifest(
+            options->store, &keyring->job, captures->captures[i], keyring, &manifest, &read, err);
+        if (code == HF_ERR_NOT_FOUND) {
+            continue; /* deleted since the list was made */
+        }
+        if (is_damage(code)) {
+            code = note_job(report, &keyring->job, captures->captures[i], err);
+        } else if (code == HF_ERR_OK && read.kind == HF_MANIFEST_SNAPSHOT) {
+            code = hf_tree_verifier_run(verifier, &manifest, err);
+        }
+        if (code != HF_ERR_OK) {
+            return code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err verify_job(const struct hf_verify_options *options,
+                              const struct hf_store_key *store_key, const struct hf_id *job,
+                              struct hf_verify_report *report, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {.encrypted = false};
+    HF_CLEANUP(hf_capture_list_fini) struct hf_capture_list captures = {.captures = NULL};
+    if (options->level >= HF_VERIFY_STORED &&
+        (verify_objects(options, job, HF_OBJECT_DATA, report, err) != HF_ERR_OK ||
+         verify_objects(options, job, HF_OBJECT_TREE, report, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    if (hf_list_captures(options->store, job, &captures, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (captures.count == 0) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_job_keys_load(options->store, store_key, job, &keyring, err);
+    if (code == HF_ERR_DENIED && store_key == NULL) {
+        return HF_ERR_OK; /* without the key only the objects could be looked at */
+    }
+    if (code == HF_ERR_NOT_FOUND || is_damage(code)) {
+        return note_job(report, job, 0, err);
+    }
+    return code == HF_ERR_OK ? verify_captures(options, &keyring, &captures, report, err) : code;
+}
+
+enum hf_err hf_verify_store(const struct hf_verify_options *options,
+                            const struct hf_store_key *store_key, struct hf_verify_report *out,
+                            struct hf_error *err)
+{
+    HF_CLEANUP(hf_verify_report_fini) struct hf_verify_report report = {.damages = NULL};
+    HF_CLEANUP(hf_job_list_fini) struct hf_job_list jobs = {.jobs = NULL};
+    hf_progress_phase(options->progress, "verify");
+    if (hf_list_jobs(options->store, &jobs, err) != HF_ERR_OK) {
+        return hf_wrap(err, "verify %s", hf_store_url(options->store));
+    }
+    for (size_t i = 0; i < jobs.count; i++) {
+        if (verify_job(options, store_key, &jobs.jobs[i], &report, err) != HF_ERR_OK) {
+            return hf_wrap(err, "verify %s", hf_store_url(options->store));
+        }
+    }
+    *out = report;
+    report = (struct hf_verify_report){.damages = NULL};
+    return HF_ERR_OK;
+}
