@@ -68,7 +68,7 @@ static bool read_doc(struct hf_reader *reader, bson_t *out)
     }
     len = hf_load_le32(reader->data + reader->at);
     bytes = hf_reader_bytes(reader, len);
-    return !reader->failed && bson_init_static(out, bytes.data, bytes.len) &&
+    return len >= 5 && !reader->failed && bson_init_static(out, bytes.data, bytes.len) &&
            hf_sandbox_doc_valid(out);
 }
 
