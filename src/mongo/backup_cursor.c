@@ -32,9 +32,9 @@
 enum phase { PREPARED, OPEN, CLOSED };
 
 struct hf_mongo_backup {
-    struct hf_mongo_client *client;   /* owned; the keeper's while it runs, else the caller's */
-    mongoc_client_session_t *session; /* owned; goes with client */
-    struct hf_log *log;               /* borrowed: outlives us */
+    struct hf_mongo_client *client;  /* owned; the keeper's while it runs, else the caller's */
+    struct hf_mongo_session session; /* goes with client */
+    struct hf_log *log;              /* borrowed: outlives us */
     char lsid[HF_MONGO_LSID_BYTES];
     uint32_t tries, patience_ms;
     uint64_t interval_ms, cursor_timeout_ms;
@@ -51,8 +51,6 @@ struct hf_mongo_backup {
     struct hf_error lost;     /* OK while alive */
 };
 
-HF_CLEANUP_DEFINE(mongoc_session_opts_destroy, mongoc_session_opt_t *)
-
 uint64_t hf_mongo_keep_alive_ms(uint64_t cursor_timeout_ms)
 {
     if (cursor_timeout_ms == 0) {
@@ -66,22 +64,10 @@ uint64_t hf_mongo_keep_alive_ms(uint64_t cursor_timeout_ms)
 
 static enum hf_err start_session(struct hf_mongo_backup *backup, struct hf_error *err)
 {
-    HF_CLEANUP(mongoc_session_opts_destroy)
-    mongoc_session_opt_t *opts = mongoc_session_opts_new();
-    bson_error_t error = {0};
-    uint8_t id[16];
-
-    /* No read waits for a write here; without this the driver adds clauses that no status command knows. */
-    mongoc_session_opts_set_causal_consistency(opts, false);
-    backup->session = mongoc_client_start_session(backup->client->driver, opts, &error);
-    if (backup->session == NULL) {
-        return hf_mongo_fail_driver(err, backup->client->host, "start session", &error);
+    if (hf_mongo_session_start(backup->client, &backup->session, err) != HF_ERR_OK) {
+        return err->code;
     }
-    const bson_t *lsid = mongoc_client_session_get_lsid(backup->session);
-    if (!hf_mongo_get_uuid(lsid, "id", id)) {
-        return hf_fail(err, HF_ERR_INTERNAL, "%s: a session without id", backup->client->host);
-    }
-    hf_hex_encode(hf_bytes_of(id, sizeof id), backup->lsid);
+    hf_hex_encode(hf_bytes_of(backup->session.id, sizeof backup->session.id), backup->lsid);
     return HF_ERR_OK;
 }
 
@@ -140,7 +126,7 @@ static enum hf_err get_more(struct hf_mongo_backup *backup, bson_t *reply, struc
     (void)BSON_APPEND_UTF8(&command, "collection", "$cmd.aggregate");
     (void)BSON_APPEND_INT32(&command, "batchSize", BATCH_DOCUMENTS);
     bson_destroy(reply);
-    if (hf_mongo_command(backup->client, "admin", &command, backup->session, reply, err) !=
+    if (hf_mongo_command(backup->client, "admin", &command, &backup->session, reply, err) !=
         HF_ERR_OK) {
         return err->code;
     }
@@ -327,7 +313,7 @@ static enum hf_err open_once(struct hf_mongo_backup *backup, int64_t *code, stru
         return err->code;
     }
     bson_destroy(&reply);
-    if (hf_mongo_command(backup->client, "admin", &command, backup->session, &reply, err) !=
+    if (hf_mongo_command(backup->client, "admin", &command, &backup->session, &reply, err) !=
         HF_ERR_OK) {
         *code = hf_mongo_reply_code(&reply);
         return err->code;
@@ -555,7 +541,7 @@ enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup, struct hf_erro
         }
         result = HF_FAULT("mongo.backup.close", err);
         if (result == HF_ERR_OK) {
-            result = hf_mongo_kill_cursor(backup->client, backup->session, backup->cursor_id, err);
+            result = hf_mongo_kill_cursor(backup->client, &backup->session, backup->cursor_id, err);
         }
         if (!hf_err_retry(result)) {
             break;
@@ -580,9 +566,7 @@ void hf_mongo_backup_destroy(struct hf_mongo_backup *backup)
     }
     /* Logged by close; the session id that the caller noted finds the cursor again. */
     (void)!hf_mongo_backup_close(backup, &ignored);
-    if (backup->session != NULL) {
-        mongoc_client_session_destroy(backup->session);
-    }
+    hf_mongo_session_fini(&backup->session);
     hf_mongo_client_close(backup->client);
     hf_mongo_listing_fini(&backup->listing);
     hf_cond_fini(&backup->changed);

@@ -66,8 +66,9 @@ enum hf_err hf_mongo_find_backup_cursor(struct hf_mongo_client *client, const ui
     return result;
 }
 
-enum hf_err hf_mongo_kill_cursor(struct hf_mongo_client *client, mongoc_client_session_t *session,
-                                 int64_t id, struct hf_error *err)
+enum hf_err hf_mongo_kill_cursor(struct hf_mongo_client *client,
+                                 const struct hf_mongo_session *session, int64_t id,
+                                 struct hf_error *err)
 {
     HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
     HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;

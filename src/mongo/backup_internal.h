@@ -64,7 +64,7 @@ HF_MUST_CHECK enum hf_err hf_mongo_find_backup_cursor(struct hf_mongo_client *cl
 void hf_mongo_describe_cursor(const struct hf_mongo_cursor_seen *seen, char *out, size_t out_len);
 
 HF_MUST_CHECK enum hf_err hf_mongo_kill_cursor(struct hf_mongo_client *client,
-                                               mongoc_client_session_t *session, int64_t id,
+                                               const struct hf_mongo_session *session, int64_t id,
                                                struct hf_error *err);
 
 #endif

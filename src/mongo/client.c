@@ -17,7 +17,6 @@
 #define PASSWORD_FILE_MAX 4096
 
 HF_CLEANUP_DEFINE(mongoc_uri_destroy, mongoc_uri_t *)
-HF_CLEANUP_DEFINE(mongoc_client_session_destroy, mongoc_client_session_t *)
 HF_CLEANUP_DEFINE(bson_free, void *)
 
 /* The driver's own log would go to standard error; what matters comes back as an error. */
@@ -192,17 +191,22 @@ void hf_mongo_client_close(struct hf_mongo_client *client)
 }
 
 enum hf_err hf_mongo_command(struct hf_mongo_client *client, const char *database,
-                             const bson_t *command, mongoc_client_session_t *session, bson_t *reply,
-                             struct hf_error *err)
+                             const bson_t *command, const struct hf_mongo_session *session,
+                             bson_t *reply, struct hf_error *err)
 {
     HF_BSON_CLEANUP bson_t opts = BSON_INITIALIZER;
+    HF_BSON_CLEANUP bson_t in_session = BSON_INITIALIZER;
     bson_error_t error = {0};
     bson_iter_t iter;
     const char *what = hf_mongo_command_name(command);
 
-    if (session != NULL && !mongoc_client_session_append(session, &opts, &error)) {
-        bson_init(reply);
-        return hf_mongo_fail_driver(err, client->host, what, &error);
+    if (session != NULL) {
+        (void)bson_concat(&in_session, command);
+        if (!hf_mongo_session_append(session, &in_session, &opts, &error)) {
+            bson_init(reply);
+            return hf_mongo_fail_driver(err, client->host, what, &error);
+        }
+        command = &in_session;
     }
     bool ok = mongoc_client_command_with_opts(client->driver, database, command, NULL, &opts, reply,
                                               &error);
@@ -287,7 +291,7 @@ enum hf_err hf_mongo_run(struct hf_mongo_client *client, const char *database, c
 /* A cursor being walked. */
 struct walk {
     struct hf_mongo_client *client;
-    mongoc_client_session_t *session; /* owned; NULL where the server has no sessions */
+    const struct hf_mongo_session *session; /* borrowed; NULL where the server has none */
     const char *what;
     int64_t id; /* 0: exhausted */
     char database[HF_MONGO_NAME_BYTES];
@@ -362,13 +366,14 @@ enum hf_err hf_mongo_walk(struct hf_mongo_client *client, const char *database,
 {
     HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
     struct walk walk = {.client = client, .what = hf_mongo_command_name(command)};
-    bson_error_t ignored;
+    struct hf_error ignored;
     const char *batch = "cursor.firstBatch";
 
     /* A getMore has to come from the session of its cursor (50738). A member that is not initiated has none. */
-    HF_CLEANUP(mongoc_client_session_destroy)
-    mongoc_client_session_t *session = mongoc_client_start_session(client->driver, NULL, &ignored);
-    walk.session = session;
+    HF_CLEANUP(hf_mongo_session_fini) struct hf_mongo_session session = {.driver = NULL};
+    if (hf_mongo_session_start(client, &session, &ignored) == HF_ERR_OK) {
+        walk.session = &session;
+    }
     if (hf_mongo_command(client, database, command, walk.session, &reply, err) != HF_ERR_OK ||
         read_namespace(&walk, &reply, err) != HF_ERR_OK) {
         return err->code;

@@ -14,13 +14,29 @@ struct hf_mongo_client {
     char host[HF_MONGO_HOST_BYTES];
 };
 
+/* A session by its id. Goes with its client: ended before that is closed. */
+struct hf_mongo_session {
+    mongoc_client_session_t
+        *driver; /* owned; NULL: the driver gives none for this member, the id is ours */
+    uint8_t id[16];
+};
+HF_MUST_CHECK enum hf_err hf_mongo_session_start(struct hf_mongo_client *client,
+                                                 struct hf_mongo_session *out,
+                                                 struct hf_error *err);
+void hf_mongo_session_fini(struct hf_mongo_session *session);
+HF_CLEANUP_DEFINE_VALUE(hf_mongo_session_fini, struct hf_mongo_session)
+/* Into the driver's options, or into the command itself. */
+bool hf_mongo_session_append(const struct hf_mongo_session *session, bson_t *command, bson_t *opts,
+                             bson_error_t *error);
+
 /*
  * Runs one command, once. session may be NULL. reply is always initialised and must be destroyed by the caller; it
  * has the server's answer also when that is a refusal.
  */
 HF_MUST_CHECK enum hf_err hf_mongo_command(struct hf_mongo_client *client, const char *database,
-                                           const bson_t *command, mongoc_client_session_t *session,
-                                           bson_t *reply, struct hf_error *err);
+                                           const bson_t *command,
+                                           const struct hf_mongo_session *session, bson_t *reply,
+                                           struct hf_error *err);
 
 /* Gets each document of a cursor; anything but OK ends the walk and is its result. */
 typedef enum hf_err (*hf_mongo_visit_bson)(void *argument, const bson_t *document,

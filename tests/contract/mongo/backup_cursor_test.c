@@ -201,6 +201,49 @@ static void test_the_session_is_known_before_the_cursor_and_serves_all_its_life(
     assert_int_equal(script_count(server, "killCursors"), 1);
 }
 
+/* The driver gives a hidden member no session; backups are best taken there. */
+static void test_a_hidden_member_gets_a_session_too(void **state)
+{
+    (void)state;
+    struct script script = {.conflicts = 0};
+    SCRIPTED *server = script_start("hello-hidden", play, &script);
+    BACKUP *backup = prepare(server, 600000);
+    struct hf_error err;
+    static const char *const names[] = {"$backupCursor", "getMore", "killCursors"};
+
+    open_well(backup);
+    assert_int_equal(hf_mongo_backup_ping(backup, &err), HF_ERR_OK);
+    assert_int_equal(hf_mongo_backup_close(backup, &err), HF_ERR_OK);
+    for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
+        HF_REPLY bson_t *sent = script_nth(server, names[i], 0);
+        uint8_t lsid[16];
+        char hex[33];
+
+        assert_non_null(sent);
+        assert_true(hf_mongo_get_uuid(sent, "lsid.id", lsid));
+        hf_hex_encode(hf_bytes_of(lsid, 16), hex);
+        assert_string_equal(hex, hf_mongo_backup_lsid(backup));
+    }
+}
+
+static void test_a_member_without_sessions_is_refused(void **state)
+{
+    (void)state;
+    struct script script = {.conflicts = 0};
+    SCRIPTED *server = script_start("hello-hidden", play, &script);
+    struct hf_mongo_options client = {.host = server->host};
+    struct hf_mongo_backup_options options = {.client = &client};
+    BACKUP *backup = NULL;
+    struct hf_error err;
+    bson_t *old = bson_new();
+
+    bson_copy_to_excluding_noinit(server->hello, old, "logicalSessionTimeoutMinutes", NULL);
+    bson_destroy(server->hello);
+    server->hello = old;
+    assert_int_equal(hf_mongo_backup_prepare(&options, &backup, &err), HF_ERR_UNSUPPORTED);
+    expect_words(&err, "start session: the server has no sessions");
+}
+
 static void test_a_checkpoint_in_the_way_is_tried_again(void **state)
 {
     (void)state;
@@ -450,6 +493,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_session_is_known_before_the_cursor_and_serves_all_its_life),
+        cmocka_unit_test(test_a_hidden_member_gets_a_session_too),
+        cmocka_unit_test(test_a_member_without_sessions_is_refused),
         cmocka_unit_test(test_a_checkpoint_in_the_way_is_tried_again),
         cmocka_unit_test(test_checkpoints_without_end_are_given_up_after_the_tries),
         cmocka_unit_test(test_anothers_cursor_is_waited_for_and_then_named),
