@@ -51,7 +51,7 @@ enum hf_err hf_sandbox_local_create(struct hf_sandbox_engine *engine, const char
     }
     if (hf_sandbox_coll_create(txn, ns, options == NULL ? &none : options, uuid, NULL, err) !=
         HF_ERR_OK) {
-        return err->code;
+        return err->code == HF_ERR_EXISTS ? HF_ERR_OK : err->code; /* somebody was faster */
     }
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }

@@ -130,6 +130,21 @@ static enum hf_err stop(struct member *member, struct hf_error *err)
     return hf_sandbox_engine_close(member->engine, err);
 }
 
+/* A primary that goes lets a successor catch up while others can still fetch from it. */
+static void hand_over(struct member *member)
+{
+    bson_t *command = BCON_NEW("replSetStepDown", BCON_INT32(10), "secondaryCatchUpPeriodSecs",
+                               BCON_INT32(2), "force", BCON_BOOL(true));
+    struct hf_sandbox_refusal no;
+    bson_t reply = BSON_INITIALIZER;
+
+    if (hf_sandbox_repl_state(member->repl) == HF_SANDBOX_PRIMARY) {
+        (void)hf_sandbox_repl_step_down(member->repl, command, &reply, &no);
+    }
+    bson_destroy(&reply);
+    bson_destroy(command);
+}
+
 static int report(const char *what, const struct hf_error *err, int exit_code)
 {
     (void)fprintf(stderr, "%s: %s\n", what, err->message);
@@ -190,6 +205,7 @@ int main(int argc, char **argv)
         hf_cancel_sleep(&shutdown, 1000);
     }
     again = hf_sandbox_repl_wants_restart(member.repl);
+    hand_over(&member);
     hf_log_info(member.log, "sandbox.stopping", HF_U64("restart", again ? 1 : 0));
     if (stop(&member, &err) != HF_ERR_OK) {
         return report("holdfast-sandbox", &err, EXIT_ABRUPT);

@@ -64,7 +64,7 @@ struct hf_sandbox_view {
 struct hf_sandbox_election { /* for replSetGetStatus */
     bool candidate, participant;
     const char *reason;
-    uint64_t at_wall_ms, new_term_wall_ms, available_wall_ms;
+    uint64_t at_wall_ms, new_term_wall_ms, new_term_applied_ms, available_wall_ms;
     int64_t term;
     int32_t candidate_id;
     struct hf_sandbox_optime committed, seen, applied;

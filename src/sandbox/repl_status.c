@@ -300,6 +300,12 @@ static void append_participant(const struct hf_sandbox_repl *repl, bson_t *reply
     hf_sandbox_append_optime(&metrics, "lastAppliedOpTimeAtElection", election->applied);
     hf_sandbox_append_optime(&metrics, "maxAppliedOpTimeInSet", election->seen);
     (void)BSON_APPEND_DOUBLE(&metrics, "priorityAtElection", election->priority);
+    if (election->new_term_applied_ms != 0) {
+        (void)BSON_APPEND_DATE_TIME(&metrics, "newTermStartDate",
+                                    (int64_t)election->new_term_wall_ms);
+        (void)BSON_APPEND_DATE_TIME(&metrics, "newTermAppliedDate",
+                                    (int64_t)election->new_term_applied_ms);
+    }
     (void)bson_append_document_end(reply, &metrics);
 }
 

@@ -114,6 +114,30 @@ static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, 
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }
 
+/* For replSetGetStatus: when a new primary's first entry got here. */
+static void note_new_term(struct hf_sandbox_repl *repl, const bson_t *entries)
+{
+    bson_iter_t iter;
+
+    if (!bson_iter_init(&iter, entries)) {
+        return;
+    }
+    while (bson_iter_next(&iter)) {
+        const bson_value_t value = *bson_iter_value(&iter);
+        bson_t entry;
+        bson_t o;
+        bson_value_t wall;
+
+        if (hf_sandbox_value_doc(&value, &entry) && hf_sandbox_get_doc(&entry, "o", &o) &&
+            strcmp(hf_sandbox_get_utf8(&o, "msg", ""), "new primary") == 0 &&
+            hf_sandbox_get(&entry, "wall", &wall)) {
+            HF_LOCKED(&repl->state);
+            repl->election.new_term_wall_ms = (uint64_t)wall.value.v_datetime;
+            repl->election.new_term_applied_ms = hf_clock_wall_ms();
+        }
+    }
+}
+
 /* What cannot be applied ends the process, as mongod does: going on would make another history. */
 static void apply_all(struct hf_sandbox_repl *repl, const bson_t *entries)
 {
@@ -332,6 +356,7 @@ static void follow(struct hf_sandbox_repl *repl, const char *host)
         if (hf_sandbox_get_doc(reply, "entries", &entries)) {
             apply_all(repl, &entries);
             commit_point(repl, reply);
+            note_new_term(repl, &entries);
         }
         bson_destroy(reply);
     }

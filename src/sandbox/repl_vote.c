@@ -12,6 +12,7 @@
 
 #define ELECTION_NS "local.replset.election"
 #define VOTE_TIMEOUT_MS 2000
+#define FIRST_RETRY_MS 500
 
 /* ---- The last vote ---- */
 
@@ -115,6 +116,7 @@ int32_t hf_sandbox_vote_answer(struct hf_sandbox_repl *repl, const bson_t *comma
 
 struct ballot {
     char hosts[HF_SANDBOX_MEMBERS_MAX][HF_SANDBOX_HOST_BYTES];
+    bool up[HF_SANDBOX_MEMBERS_MAX];
     size_t count;
     int32_t needed;
     bson_t *question; /* owned */
@@ -131,6 +133,7 @@ static void prepare(struct hf_sandbox_repl *repl, int64_t term, bool dry_run, st
     out->term = term;
     for (size_t i = 0; i < config->count; i++) {
         if (!config->members[i].self && config->members[i].votes != 0) {
+            out->up[out->count] = repl->views[i].up;
             memcpy(out->hosts[out->count++], config->members[i].host, HF_SANDBOX_HOST_BYTES);
         }
     }
@@ -171,13 +174,17 @@ static bool ask(struct hf_sandbox_repl *repl, const struct ballot *ballot, const
     return granted;
 }
 
-/* Asks one after the other until there are enough. */
+/* Asks one after the other; those who do not answer heartbeats only as long as there are not enough. */
 static bool collect(struct hf_sandbox_repl *repl, struct ballot *ballot)
 {
     int32_t got = 0;
 
-    for (size_t i = 0; i < ballot->count && got < ballot->needed; i++) {
-        got += ask(repl, ballot, ballot->hosts[i]) ? 1 : 0;
+    for (int down = 0; down < 2; down++) {
+        for (size_t i = 0; i < ballot->count; i++) {
+            if (ballot->up[i] == (down == 0) && (down == 0 || got < ballot->needed)) {
+                got += ask(repl, ballot, ballot->hosts[i]) ? 1 : 0;
+            }
+        }
     }
     bson_destroy(ballot->question);
     return got >= ballot->needed;
@@ -297,6 +304,11 @@ void hf_sandbox_vote_campaign(struct hf_sandbox_repl *repl, const char *reason)
     hf_mutex_unlock(&repl->state);
     if (!collect(repl, &ballot)) {
         hf_log_info(repl->log, "repl.election_lost", HF_STR("phase", "dry run"));
+        if (term == 0) { /* a new set, whose members do not all know of it yet */
+            hf_mutex_lock(&repl->state);
+            repl->election_due_ms = hf_clock_mono_ms() + FIRST_RETRY_MS;
+            hf_mutex_unlock(&repl->state);
+        }
         return;
     }
     hf_mutex_lock(&repl->state);
@@ -381,7 +393,8 @@ static int await_successor(struct hf_sandbox_repl *repl, uint64_t deadline_ms)
     HF_LOCKED(&repl->state);
     for (;;) {
         place = successor(repl, hf_sandbox_engine_applied(repl->engine));
-        if (place >= 0 || hf_clock_mono_ms() >= deadline_ms || hf_sandbox_repl_stopping(repl)) {
+        if (place >= 0 || repl->config->data_members < 2 || hf_clock_mono_ms() >= deadline_ms ||
+            hf_sandbox_repl_stopping(repl)) {
             return place;
         }
         (void)hf_cond_wait_for(&repl->changed, &repl->state, 20);
