@@ -65,7 +65,8 @@ HF_MUST_CHECK enum hf_err hf_fs_space(const char *path, uint64_t *free_bytes, ui
 
 /*
  * Writes content under a temporary name in the directory of path, syncs it, links it to path (a new name, never over
- * an old one), syncs the directory. EXISTS when path is taken (nothing changed). On any failure no trace stays.
+ * an old one), syncs the directory. EXISTS when path is taken (nothing changed). A failure before the link leaves no
+ * trace; one after it leaves the whole file, whose name may not outlive a crash.
  * Temporary names begin with ".hf-tmp-"; hf_fs_sweep_temporaries removes those a crash left, and leaves alone those that
  * a living process is writing.
  */

@@ -117,10 +117,7 @@ static enum hf_err publish(const char *path, struct hf_bytes content, uint32_t m
         goto unlink_temporary;
     }
     if (sync_name(path, err) != HF_ERR_OK) {
-        /* What replaced another cannot be undone; a new name can. */
-        if (!replace) {
-            (void)unlink(path);
-        }
+        /* The name stays: whoever put the same bytes meanwhile may have been told that they are there (I1). */
         (void)close(fd);
         return err->code;
     }

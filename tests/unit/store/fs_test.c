@@ -352,7 +352,8 @@ static void test_a_put_that_fails_on_its_way_leaves_no_trace(void **state)
         hf_fault_arm(points[i], HF_ERR_IO);
         assert_int_equal(put(f, "j/1", "bytes", &err), HF_ERR_IO);
         assert_non_null(strstr(err.message, points[i]));
-        assert_int_equal(entry_count(f, "j"), 0);
+        /* Once it has its name it stays, whole: another putter of the same bytes may count on it (I1). */
+        assert_int_equal(entry_count(f, "j"), i + 1 == HF_ARRAY_LEN(points));
         hf_fault_disarm_all();
         assert_int_equal(put(f, "j/1", "bytes", &err), HF_ERR_OK);
         assert_int_equal(hf_store_delete(f->store, hf_str_of("j/1"), &err), HF_ERR_OK);
