@@ -53,7 +53,7 @@ static void capture_fini(struct capture *capture)
         /* The note goes only when the cursor is closed: until then a restart must find it. */
         if (hf_mongo_backup_close(capture->backup, &ignored) == HF_ERR_OK ||
             ignored.code == HF_ERR_LOST) {
-            (void)hf_agent_state_forget_cursor(context->state, &capture->work->task->id, &ignored);
+            (void)!hf_agent_state_forget_cursor(context->state, &capture->work->task->id, &ignored);
         }
         hf_mongo_backup_destroy(capture->backup);
     }

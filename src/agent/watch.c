@@ -24,7 +24,7 @@ struct hf_agent_watch {
 /* Copies text that is at most as long as what both sides allow; longer text is cut. */
 static void put_text(char *to, size_t to_len, const char *from)
 {
-    (void)snprintf(to, to_len, "%s", from == NULL ? "" : from);
+    (void)snprintf(to, to_len, "%.*s", (int)to_len - 1, from == NULL ? "" : from);
 }
 
 static bool host_is_listed(const struct hf_agent_watch *watch, const char *host)

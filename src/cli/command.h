@@ -6,6 +6,7 @@
 #define HF_CLI_COMMAND_H
 
 #include "base/error.h"
+#include "config/option.h"
 
 struct hf_command {
     const char *noun;
@@ -13,6 +14,7 @@ struct hf_command {
     const char *summary;
     /* argv: what follows noun and verb. An error is printed by the caller and decides the exit code. */
     enum hf_err (*run)(int argc, char *const *argv, struct hf_error *err);
+    const struct hf_option_table *options; /* for the manual; NULL: another program parses them */
 };
 
 /* The commands of this room, by their files; each table ends with noun NULL. */

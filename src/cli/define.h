@@ -38,6 +38,7 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
         .min_arguments = (least),                                                                  \
         .max_arguments = (most),                                                                   \
         .values_bytes = sizeof(struct name##_values),                                              \
+        .no_environment = true,                                                                    \
     };                                                                                             \
     static enum hf_err name##_command(int argc, char *const *argv, struct hf_error *err)           \
     {                                                                                              \

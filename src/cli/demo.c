@@ -23,6 +23,7 @@
 
 #define SNAPSHOTS 2
 #define TAKE_TRIES 5
+#define HF_DEMO_PATH_BYTES 4400
 
 #define DEMO_OPTIONS(OPT)                                                                          \
     OPT(once, FLAG, "false", 0, 0, OPT_NONE, "Exit when it is done, also on a terminal")           \
@@ -44,7 +45,7 @@ struct evidence {
     bool verified;
     struct hf_demo_verdict verdict;
     char member[HF_MONGO_HOST_BYTES];
-    char directory[4400];
+    char directory[HF_DEMO_PATH_BYTES];
 };
 
 struct show {
@@ -423,7 +424,8 @@ HF_CLI_COMMAND(
 
 const struct hf_command hf_cli_demo_commands[] = {
     {"demo", NULL, "See it work: two snapshots of a changing set, restored and compared",
-     demo_command},
-    {"sandbox", NULL, "Run a member of a small MongoDB-like set to try things on", sandbox_command},
-    {NULL, NULL, NULL, NULL},
+     demo_command, &demo_table},
+    {"sandbox", NULL, "Run a member of a small MongoDB-like set to try things on", sandbox_command,
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
 };

@@ -485,9 +485,13 @@ HF_CLI_COMMAND(store_groom, STORE_GROOM_OPTIONS(GROOM_ROW), "holdfast store groo
                1)
 
 const struct hf_command hf_cli_store_commands[] = {
-    {"store", "list", "List the snapshots of a store, with no server", store_list_command},
-    {"store", "verify", "Check a whole store, with no server", store_verify_command},
-    {"store", "restore", "Restore from a store, with no server", store_restore_command},
-    {"store", "groom", "Give back the space of deleted snapshots", store_groom_command},
-    {NULL, NULL, NULL, NULL},
+    {"store", "list", "List the snapshots of a store, with no server", store_list_command,
+     &store_list_table},
+    {"store", "verify", "Check a whole store, with no server", store_verify_command,
+     &store_verify_table},
+    {"store", "restore", "Restore from a store, with no server", store_restore_command,
+     &store_restore_table},
+    {"store", "groom", "Give back the space of deleted snapshots", store_groom_command,
+     &store_groom_table},
+    {NULL, NULL, NULL, NULL, NULL},
 };
