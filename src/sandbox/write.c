@@ -11,7 +11,7 @@
 #include "sandbox/server_internal.h"
 #include "sandbox/update.h"
 
-#define CHUNK_RECORDS 64
+#define CHUNK_RECORDS 256
 #define CHUNK_BYTES (4U << 20)
 #define ATTEMPTS 16
 
