@@ -34,8 +34,9 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_RESTORE "restore"
 #define HF_KIND_TASK "task"
 #define HF_KIND_PROGRESS "progress"
-#define HF_KIND_MEMBERS "members" /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
-#define HF_KIND_FINISH "finish"   /* by task: the agent's finish message, as it came */
+#define HF_KIND_MEMBERS                                                                            \
+    "members"                   /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
+#define HF_KIND_FINISH "finish" /* by task: the agent's finish message, as it came */
 
 #define HF_RECORD_ERROR_BYTES 1024
 #define HF_RECORD_PATH_BYTES 4096
