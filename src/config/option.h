@@ -108,6 +108,7 @@ struct hf_option_table {
     size_t min_arguments, max_arguments;
     size_t values_bytes; /* sizeof of the struct */
     bool config_file;    /* has --config FILE and HOLDFAST_CONFIG */
+    bool no_environment; /* its options are not read from HOLDFAST_…, and help does not say so */
 };
 
 struct hf_option_input {

@@ -401,8 +401,10 @@ static enum hf_err check_complete(const struct parser *parser, struct hf_error *
         char environment[HF_OPTION_NAME_BYTES];
         hf_option_dashed(option->name, dashed);
         hf_option_environment_name(option->name, environment);
-        return hf_fail(err, HF_ERR_INVALID, "--%s is missing; hint: give --%s %s, or set %s%s%s",
-                       dashed, dashed, hf_option_value_name(option->type), environment,
+        return hf_fail(err, HF_ERR_INVALID, "--%s is missing; hint: give --%s %s%s%s%s%s", dashed,
+                       dashed, hf_option_value_name(option->type),
+                       table->no_environment ? "" : ", or set ",
+                       table->no_environment ? "" : environment,
                        table->config_file ? ", or in the configuration file " : "",
                        table->config_file ? option->name : "");
     }

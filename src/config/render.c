@@ -176,7 +176,7 @@ enum hf_err hf_option_help(const struct hf_option_table *table, struct hf_buf *o
     }
     static const struct hf_option help_row = {
         .name = "help", .type = HF_OPTION_FLAG, .default_text = "", .help = "Print this"};
-    if (help_option(&help_row, out, err) != HF_ERR_OK) {
+    if (help_option(&help_row, out, err) != HF_ERR_OK || table->no_environment) {
         return err->code;
     }
     column = 0;
@@ -205,7 +205,8 @@ static enum hf_err append_cell(const char *text, struct hf_buf *out, struct hf_e
     return HF_ERR_OK;
 }
 
-static enum hf_err markdown_option(const struct hf_option *option, struct hf_buf *out,
+static enum hf_err markdown_option(const struct hf_option_table *table,
+                                   const struct hf_option *option, struct hf_buf *out,
                                    struct hf_error *err)
 {
     char head[128];
@@ -214,7 +215,8 @@ static enum hf_err markdown_option(const struct hf_option *option, struct hf_buf
     option_head(option, head, sizeof head);
     hf_option_environment_name(option->name, environment);
     hf_option_range(option, range, sizeof range);
-    if (hf_buf_appendf(out, err, "| `%s` | `%s` | ", head, environment) != HF_ERR_OK ||
+    if (hf_buf_appendf(out, err, "| `%s` | ", head) != HF_ERR_OK ||
+        (!table->no_environment && hf_buf_appendf(out, err, "`%s` | ", environment) != HF_ERR_OK) ||
         append_cell(option->default_text, out, err) != HF_ERR_OK ||
         hf_buf_appendf(out, err, " | %s | ", range) != HF_ERR_OK ||
         append_cell(option->help, out, err) != HF_ERR_OK) {
@@ -230,21 +232,22 @@ static enum hf_err markdown_option(const struct hf_option *option, struct hf_buf
 enum hf_err hf_option_markdown(const struct hf_option_table *table, struct hf_buf *out,
                                struct hf_error *err)
 {
-    if (hf_buf_appendf(
-            out, err,
-            "## %s\n\n    %s [options]%s%s\n\n%s\n\n"
-            "| option | environment | default | allowed | meaning |\n|---|---|---|---|---|\n",
-            table->command, table->command, table->arguments[0] == '\0' ? "" : " ",
-            table->arguments, table->summary) != HF_ERR_OK) {
+    if (hf_buf_appendf(out, err,
+                       "## %s\n\n    %s [options]%s%s\n\n%s\n\n"
+                       "| option |%s default | allowed | meaning |\n|---|%s---|---|---|\n",
+                       table->command, table->command, table->arguments[0] == '\0' ? "" : " ",
+                       table->arguments, table->summary,
+                       table->no_environment ? "" : " environment |",
+                       table->no_environment ? "" : "---|") != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < table->count; i++) {
         if ((table->options[i].flags & OPT_HIDDEN) == 0 &&
-            markdown_option(&table->options[i], out, err) != HF_ERR_OK) {
+            markdown_option(table, &table->options[i], out, err) != HF_ERR_OK) {
             return err->code;
         }
     }
-    return table->config_file ? markdown_option(&config_option, out, err) : HF_ERR_OK;
+    return table->config_file ? markdown_option(table, &config_option, out, err) : HF_ERR_OK;
 }
 
 /* ---- Man page ---- */
@@ -268,8 +271,8 @@ static enum hf_err append_roff(const char *text, struct hf_buf *out, struct hf_e
     return code;
 }
 
-static enum hf_err man_option(const struct hf_option *option, struct hf_buf *out,
-                              struct hf_error *err)
+static enum hf_err man_option(const struct hf_option_table *table, const struct hf_option *option,
+                              struct hf_buf *out, struct hf_error *err)
 {
     char head[128];
     char facts[512];
@@ -284,7 +287,8 @@ static enum hf_err man_option(const struct hf_option *option, struct hf_buf *out
         append_roff(facts, out, err) != HF_ERR_OK) {
         return err->code;
     }
-    return hf_buf_appendf(out, err, ".\nEnvironment: %s.\n", environment);
+    return table->no_environment ? hf_buf_append_text(out, ".\n", err)
+                                 : hf_buf_appendf(out, err, ".\nEnvironment: %s.\n", environment);
 }
 
 enum hf_err hf_option_man(const struct hf_option_table *table, struct hf_buf *out,
@@ -312,11 +316,11 @@ enum hf_err hf_option_man(const struct hf_option_table *table, struct hf_buf *ou
     }
     for (i = 0; i < table->count; i++) {
         if ((table->options[i].flags & OPT_HIDDEN) == 0 &&
-            man_option(&table->options[i], out, err) != HF_ERR_OK) {
+            man_option(table, &table->options[i], out, err) != HF_ERR_OK) {
             return err->code;
         }
     }
-    return table->config_file ? man_option(&config_option, out, err) : HF_ERR_OK;
+    return table->config_file ? man_option(table, &config_option, out, err) : HF_ERR_OK;
 }
 
 /* ---- Schema ---- */

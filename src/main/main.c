@@ -11,9 +11,11 @@
 #include "main/services.h"
 
 static const struct hf_command services[] = {
-    {"server", NULL, "Run the server: API, ingest, catalog", hf_main_server},
-    {"agent", NULL, "Run the agent beside the members of a set", hf_main_agent},
-    {NULL, NULL, NULL, NULL},
+    {"server", NULL, "Run the server: API, ingest, catalog", hf_main_server,
+     &hf_main_server_options},
+    {"agent", NULL, "Run the agent beside the members of a set", hf_main_agent,
+     &hf_main_agent_options},
+    {NULL, NULL, NULL, NULL, NULL},
 };
 static const struct hf_command *const tables[] = {services, hf_cli_api_commands,
                                                   hf_cli_store_commands, hf_cli_demo_commands};
@@ -31,6 +33,24 @@ static void print_commands(FILE *to)
             (void)fprintf(to, "  %-18s %s\n", name, command->summary);
         }
     }
+}
+
+/* Every command's options, in Markdown: docs/user/options.md is this text. */
+static enum hf_err print_manual(struct hf_error *err)
+{
+    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
+        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+            HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT((size_t)1 << 20);
+            if (command->options == NULL) {
+                continue;
+            }
+            if (hf_option_markdown(command->options, &text, err) != HF_ERR_OK) {
+                return err->code;
+            }
+            (void)printf("%.*s\n", (int)text.len, (const char *)text.data);
+        }
+    }
+    return HF_ERR_OK;
 }
 
 /* The entry for noun and verb; *used counts the words that it took. */
@@ -102,6 +122,13 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "version") == 0 || strcmp(argv[1], "--version") == 0) {
         (void)printf("holdfast %s\n", HF_VERSION);
+        return 0;
+    }
+    if (strcmp(argv[1], "manual") == 0 && argc == 2) {
+        if (print_manual(&err) != HF_ERR_OK) {
+            (void)fprintf(stderr, "holdfast: %s\n", err.message);
+            return hf_err_exit(err.code);
+        }
         return 0;
     }
     const struct hf_command *command = find(argc - 1, argv + 1, &used);

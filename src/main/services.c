@@ -96,7 +96,7 @@ struct server_values {
 };
 #define SERVER_ROW(...) HF_OPTION_ROW(struct server_values, __VA_ARGS__)
 static const struct hf_option server_rows[] = {SERVER_OPTIONS(SERVER_ROW)};
-static const struct hf_option_table server_table = {
+const struct hf_option_table hf_main_server_options = {
     .command = "holdfast server",
     .arguments = "",
     .summary = "Serves the API and the agents, keeps the catalog, writes the store. The first "
@@ -149,11 +149,12 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
     HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};
     struct server_values values = {0};
 
-    if (hf_option_parse(&server_table, &input, &values, &rest, err) != HF_ERR_OK) {
+    if (hf_option_parse(&hf_main_server_options, &input, &values, &rest, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = rest.help ? print_help(&server_table, err) : run_server(&values, err);
-    hf_option_fini(&server_table, &values);
+    enum hf_err code =
+        rest.help ? print_help(&hf_main_server_options, err) : run_server(&values, err);
+    hf_option_fini(&hf_main_server_options, &values);
     return code;
 }
 
@@ -192,7 +193,7 @@ struct agent_values {
 };
 #define AGENT_ROW(...) HF_OPTION_ROW(struct agent_values, __VA_ARGS__)
 static const struct hf_option agent_rows[] = {AGENT_OPTIONS(AGENT_ROW)};
-static const struct hf_option_table agent_table = {
+const struct hf_option_table hf_main_agent_options = {
     .command = "holdfast agent",
     .arguments = "",
     .summary = "Copies the files of the members on this host when the server asks, and restores.",
@@ -245,10 +246,11 @@ enum hf_err hf_main_agent(int argc, char *const *argv, struct hf_error *err)
     HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};
     struct agent_values values = {0};
 
-    if (hf_option_parse(&agent_table, &input, &values, &rest, err) != HF_ERR_OK) {
+    if (hf_option_parse(&hf_main_agent_options, &input, &values, &rest, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = rest.help ? print_help(&agent_table, err) : run_agent(&values, err);
-    hf_option_fini(&agent_table, &values);
+    enum hf_err code =
+        rest.help ? print_help(&hf_main_agent_options, err) : run_agent(&values, err);
+    hf_option_fini(&hf_main_agent_options, &values);
     return code;
 }

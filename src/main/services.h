@@ -6,8 +6,12 @@
 #define HF_MAIN_SERVICES_H
 
 #include "base/error.h"
+#include "config/option.h"
 
 enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err);
 enum hf_err hf_main_agent(int argc, char *const *argv, struct hf_error *err);
+
+extern const struct hf_option_table hf_main_server_options;
+extern const struct hf_option_table hf_main_agent_options;
 
 #endif

@@ -100,6 +100,25 @@ static void test_the_schema_says_the_same_to_programs(void **state)
     assert_null(hf_json_get(row, "maximum"));
 }
 
+static void test_a_command_without_environment_does_not_speak_of_it(void **state)
+{
+    (void)state;
+    struct hf_error err;
+    struct hf_option_table plain = table;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(65536);
+    plain.no_environment = true;
+    plain.config_file = false;
+
+    assert_int_equal(hf_option_help(&plain, &out, &err), HF_ERR_OK);
+    assert_int_equal(hf_option_markdown(&plain, &out, &err), HF_ERR_OK);
+    assert_int_equal(hf_option_man(&plain, &out, &err), HF_ERR_OK);
+    const char *text = hf_buf_text(&out);
+    assert_null(strstr(text, "HOLDFAST_"));
+    assert_null(strstr(text, "nvironment"));
+    assert_non_null(strstr(text, "| option | default | allowed | meaning |\n|---|---|---|---|\n"
+                                 "| `--data-dir PATH` |  |  | Directory of the catalog"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -107,6 +126,7 @@ int main(void)
         cmocka_unit_test(test_markdown_is_a_table),
         cmocka_unit_test(test_the_man_page_escapes_what_roff_would_read),
         cmocka_unit_test(test_the_schema_says_the_same_to_programs),
+        cmocka_unit_test(test_a_command_without_environment_does_not_speak_of_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
