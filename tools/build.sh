@@ -6,9 +6,10 @@
 #   tsan     build/tsan    gcc, thread sanitizer
 #   clang    build/clang   clang, only to see that it compiles
 #   fuzz     build/fuzz    clang with libFuzzer
+#   bench    build/bench/programs    the programs that measure, flags as the product
 set -eu
 cd "$(dirname "$0")/.."
-flavour=${1:?usage: build.sh product|test|tsan|clang|fuzz}
+flavour=${1:?usage: build.sh product|test|tsan|clang|fuzz|bench}
 dir=build/$flavour
 case "$flavour" in
 product) set -- --buildtype=release -Dfaults=false -Dtests=false ;;
@@ -16,10 +17,11 @@ test) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=address,undefined ;
 tsan) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=thread ;;
 clang) export CC=clang; set -- --buildtype=debugoptimized -Db_lundef=false ;;
 fuzz) export CC=clang; set -- --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dtests=false ;;
+bench) dir=build/bench/programs; set -- --buildtype=release -Dfaults=false -Dtests=false -Dsandbox=false -Dbench=true ;;
 *) echo "build.sh: no flavour named $flavour" >&2; exit 2 ;;
 esac
 [ -z "${CI:-}" ] || set -- "$@" -Dwerror=true
-mkdir -p build
+mkdir -p build "$(dirname "$dir")"
 log=build/$flavour.log
 if [ -f "$dir/build.ninja" ]; then
     meson setup --reconfigure "$dir" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
