@@ -410,8 +410,8 @@ int32_t hf_sandbox_cmd_validate(struct hf_sandbox_call *call)
     char ns[HF_SANDBOX_NS_BYTES];
     int32_t code = hf_sandbox_call_ns(call, ns);
 
-    /* It sets the fast counts right, but writes nothing that others would see. */
-    return code != 0 ? code : hf_sandbox_work_run(&work, WORK_WRITE_LOCAL, validate, ns);
+    /* It sets the fast counts right, but writes nothing: a read-only node can do it. */
+    return code != 0 ? code : hf_sandbox_work_run(&work, WORK_READ, validate, ns);
 }
 
 /* ---- collStats, dbStats ---- */
