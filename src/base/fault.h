@@ -14,7 +14,7 @@
 #ifdef HF_FAULTS
 #define HF_FAULT(point, err) hf_fault_hit(point, err)
 #else
-#define HF_FAULT(point, err) ((void)(err), HF_ERR_OK)
+#define HF_FAULT(point, err) ((void)(err), (enum hf_err)HF_ERR_OK)
 #endif
 
 /* Counts the pass; when armed sets *err ("injected fault at <point>") and returns its code, or dies (SIGKILL). */

@@ -143,7 +143,7 @@ static enum hf_err number_of(sqlite3 *db, const char *kind, const char *field, i
 static enum hf_err number_kind(sqlite3 *db, const struct hf_catalog_kind *kind,
                                struct hf_catalog_numbers *numbers, struct hf_error *err)
 {
-    bool is_new;
+    bool is_new = false;
     if (number_of(db, kind->name, "", &numbers->kind, &is_new, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -161,7 +161,7 @@ static enum hf_err number_kind(sqlite3 *db, const struct hf_catalog_kind *kind,
 static enum hf_err make_schema(sqlite3 *db, const struct hf_catalog_options *options,
                                struct hf_catalog_numbers *numbers, struct hf_error *err)
 {
-    bool is_new;
+    bool is_new = false;
     if (check_file(db, &is_new, err) != HF_ERR_OK ||
         (is_new && hf_catalog_sqlite_exec(db, create_sql, err) != HF_ERR_OK)) {
         return err->code;

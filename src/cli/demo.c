@@ -155,8 +155,8 @@ static enum hf_err restore(struct hf_demo *demo, struct evidence *evidence, stru
     uint64_t started_ms = hf_clock_mono_ms();
     char target[128];
 
-    (void)snprintf(evidence->directory, sizeof evidence->directory, "%s/%s", demo->restore_root,
-                   evidence->id);
+    (void)snprintf(evidence->directory, sizeof evidence->directory, "%.4000s/%.30s",
+                   demo->restore_root, evidence->id);
     hf_json_set_text(body, "snapshotId", evidence->id);
     hf_json_set_text(body, "directory", evidence->directory);
     if (hf_cli_call(&demo->session, "POST", HF_CLI_PRIVATE "/restores", body, &begun, err) !=

@@ -50,7 +50,7 @@ enum hf_err hf_mongo_find_backup_cursor(struct hf_mongo_client *client, const ui
 
     for (size_t i = 0; i < HF_ARRAY_LEN(pipelines); i++) {
         HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
-        char json[160];
+        char json[256];
 
         (void)snprintf(json, sizeof json, "%s}}], \"cursor\": {}}", pipelines[i]);
         *found = false;

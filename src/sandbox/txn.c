@@ -404,7 +404,7 @@ static bool is_match(const struct hf_sandbox_coll *coll, const char *ns, const u
         return false;
     }
     return ns != NULL ? strcmp(coll->ns, ns) == 0
-                      : memcmp(coll->uuid, uuid, HF_SANDBOX_UUID_BYTES) == 0;
+                      : uuid != NULL && memcmp(coll->uuid, uuid, HF_SANDBOX_UUID_BYTES) == 0;
 }
 
 /* What the transaction itself changed comes first, the newest change before older ones. True when it decides. */
