@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A tour with Debian's pymongo: what an application does to a replica set, on one member and on three."""
-import sys
+import socket
+import struct
 import threading
 import time
 import uuid
-import warnings
 
 import bson
 import pymongo
@@ -13,7 +13,8 @@ from bson.son import SON
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from members import Member, initiate, wait_for
+from harness import ReplicaSet, TestCase, main, wait_for
+from raw_client import Raw
 
 
 def refused(call, code):
@@ -112,7 +113,7 @@ def oplog(client, db):
 
 def retries(member):
     """The same retryable write twice, as a driver sends it again when it lost the answer."""
-    raw, lsid = member.raw(), {"id": uuid.uuid4()}
+    raw, lsid = Raw(member.port), {"id": uuid.uuid4()}
 
     def ask(number, command):
         command.update([("lsid", lsid), ("txnNumber", bson.Int64(number))])
@@ -142,47 +143,6 @@ def concerns(db):
     with db.client.start_session(causal_consistency=True) as session:
         db.tour.insert_one({"_id": "causal"}, session=session)
         assert db.tour.find_one({"_id": "causal"}, session=session)
-
-
-def one_member():
-    with Member("--replSet", "rs0") as member:
-        initiate([member])
-        client = pymongo.MongoClient("127.0.0.1", member.port, replicaSet="rs0", serverSelectionTimeoutMS=20000)
-        db = client.app
-        writes(db)
-        reads(db)
-        definitions(client, db)
-        oplog(client, db)
-        retries(member)
-        concerns(db)
-        before = db.command("dbHash")["md5"]
-        client.close()
-        member.stop()
-        member.start()
-        client = pymongo.MongoClient("127.0.0.1", member.port, replicaSet="rs0", serverSelectionTimeoutMS=20000)
-        assert client.app.command("dbHash")["md5"] == before
-        client.close()
-
-
-def three_members():
-    with Member("--replSet", "rs0") as a, Member("--replSet", "rs0") as b, Member("--replSet", "rs0") as c:
-        members = [a, b, c]
-        initiate(members, config={0: {"priority": 2}, 2: {"priority": 0, "hidden": True}})
-        client = pymongo.MongoClient(["127.0.0.1:%d" % a.port, "127.0.0.1:%d" % b.port], replicaSet="rs0", serverSelectionTimeoutMS=30000)
-        everywhere = client.get_database("app", write_concern=WriteConcern(w=3, wtimeout=30000))
-        for chunk in range(10):
-            everywhere.c.insert_many([{"a": i, "p": "x" * 100} for i in range(200)])
-        everywhere.c.create_index("a")
-        everywhere.c.update_many({"a": {"$lt": 10}}, {"$set": {"b": 1}})
-        hashes = set()
-        for member in members:
-            direct = pymongo.MongoClient("127.0.0.1", member.port)
-            hashes.add(direct.get_database("app", read_preference=ReadPreference.SECONDARY_PREFERRED).command("dbHash")["md5"])
-            direct.close()
-        assert len(hashes) == 1
-        assert b.raw().command(SON([("insert", "c"), ("documents", [{}])]), "app")["code"] == 10107
-        failover(client)
-        client.close()
 
 
 def failover(client):
@@ -216,12 +176,50 @@ def failover(client):
     assert found.issuperset(written)
 
 
-def main():
-    warnings.simplefilter("ignore", DeprecationWarning)
-    one_member()
-    three_members()
-    print("tour with pymongo %s: good" % pymongo.version)
+class Tour(TestCase):
+    def test_one_member(self):
+        member = ReplicaSet(self.scratch, 1, "one").members[0]
+        client = self.scratch.client(member.host, replicaSet="one")
+        db = client.app
+        writes(db)
+        reads(db)
+        definitions(client, db)
+        oplog(client, db)
+        retries(member)
+        concerns(db)
+        before = db.command("dbHash")["md5"]
+        client.close()
+        self.assertEqual(0, member.stop())
+        member.start()
+        wait_for(member.is_primary, "the member to be primary again")
+        self.assertEqual(before, member.client.app.command("dbHash")["md5"])
+
+    def test_three_members(self):
+        members = ReplicaSet(self.scratch, 3, "three", {0: {"priority": 2}, 2: {"priority": 0, "hidden": True}}).members
+        client = self.scratch.client([member.host for member in members[:2]], replicaSet="three", serverSelectionTimeoutMS=30000)
+        everywhere = client.get_database("app", write_concern=WriteConcern(w=3, wtimeout=30000))
+        for _ in range(10):
+            everywhere.c.insert_many([{"a": i, "p": "x" * 100} for i in range(200)])
+        everywhere.c.create_index("a")
+        everywhere.c.update_many({"a": {"$lt": 10}}, {"$set": {"b": 1}})
+        hashes = {member.client.get_database("app", read_preference=ReadPreference.SECONDARY_PREFERRED).command("dbHash")["md5"]
+                  for member in members}
+        self.assertEqual(1, len(hashes))
+        self.assertEqual(10107, Raw(members[1].port).command(SON([("insert", "c"), ("documents", [{}])]), "app")["code"])
+        failover(client)
+
+    def test_hostile_bytes_close_only_their_own_connection(self):
+        member = ReplicaSet(self.scratch, 1, "hostile").members[0]
+        good = Raw(member.port)
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\0" * 64, b"\xff" * 64, struct.pack("<iiii", 16, 1, 0, 2013),
+                     struct.pack("<iiiiI", 48000000, 1, 0, 2013, 0), struct.pack("<iiiiIBi", 25, 1, 0, 2013, 0, 0, 5)):
+            raw = Raw(member.port, timeout=5)
+            raw.socket.sendall(data)
+            raw.socket.shutdown(socket.SHUT_WR)
+            self.assertRaises(ConnectionError, raw.receive)
+            raw.close()
+            self.assertEqual(1, good.command({"ping": 1})["ok"])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

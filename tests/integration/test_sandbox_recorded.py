@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the sandbox what a real server was asked, and compares the answers.
+"""Asks members what a real server was asked, and compares the answers.
 
 Every file in tests/fixtures/recorded is either answered here with the same fields, types, codes and messages, or named
 in NOT_HERE with the reason. oplog-*.json: the requests run in their order on one set, and each must leave the same
@@ -9,7 +9,7 @@ entries, value by value but for times, ids and terms.
 import json
 import os
 import re
-import sys
+import unittest
 import uuid
 
 import bson
@@ -17,7 +17,8 @@ from bson import json_util
 from bson.json_util import JSONMode, JSONOptions
 from bson.son import SON
 
-from members import Member, initiate, wait_for
+from harness import Member, ReplicaSet, TestCase, main, wait_for
+from raw_client import Raw
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "recorded")
 JSON = JSONOptions(json_mode=JSONMode.CANONICAL, document_class=SON, tz_aware=False,
@@ -238,54 +239,48 @@ def oplog_files(replay, primary):
                     ("lsid", {"id": bson.Binary(uuid.uuid4().bytes, 4)})]), "app")
 
 
-def replica_set(replay):
-    with Member("--replSet", "rs0") as a, Member("--replSet", "rs0") as b, Member("--replSet", "rs0") as c:
-        initiate([a, b, c], config={0: {"priority": 2}, 1: {"priority": 0.5, "tags": {"dc": "east", "use": "backup"}},
-                                    2: {"priority": 0, "hidden": True}})
-        primary, secondary, hidden = a.raw(), b.raw(), c.raw()
-        fill(primary)
-        # Until every member has a checkpoint of it, and knows what is majority committed.
-        wait_for(lambda: all(raw.command({"hello": 1})["lastWrite"].get("majorityOpTime", {}).get("t", -1) >= 1
-                             for raw in (primary, secondary, hidden)), "a majority point")
-        status_files(replay, primary, secondary, hidden)
-        backup_files(replay, secondary)
-        oplog_files(replay, primary)
-        opened = replay.ask("backupCursor-open-primary", primary)["cursor"]["id"]
-        replay.ask("replSetStepDown", primary)
-        replay.ask("serverStatus-after-stepdown", primary)
-        replay.ask("killCursors-backupCursor-after-stepdown", primary, set_id(opened))
-        timed = b.raw()
-        timed.ok(SON([("setParameter", 1), ("cursorTimeoutMillis", 1000)]))
-        opened = timed.ok(SON([("aggregate", 1), ("pipeline", [{"$backupCursor": {}}]), ("cursor", {}),
+def replica_set(replay, scratch):
+    config = {0: {"priority": 2}, 1: {"priority": 0.5, "tags": {"dc": "east", "use": "backup"}}, 2: {"priority": 0, "hidden": True}}
+    members = ReplicaSet(scratch, 3, "rs0", config).members
+    primary, secondary, hidden = [Raw(member.port) for member in members]
+    fill(primary)
+    wait_for(lambda: all(raw.command({"hello": 1})["lastWrite"].get("majorityOpTime", {}).get("t", -1) >= 1
+                         for raw in (primary, secondary, hidden)), "a majority point")
+    status_files(replay, primary, secondary, hidden)
+    backup_files(replay, secondary)
+    oplog_files(replay, primary)
+    opened = replay.ask("backupCursor-open-primary", primary)["cursor"]["id"]
+    replay.ask("replSetStepDown", primary)
+    replay.ask("serverStatus-after-stepdown", primary)
+    replay.ask("killCursors-backupCursor-after-stepdown", primary, set_id(opened))
+    secondary.ok(SON([("setParameter", 1), ("cursorTimeoutMillis", 1000)]))
+    opened = secondary.ok(SON([("aggregate", 1), ("pipeline", [{"$backupCursor": {}}]), ("cursor", {}),
                                ("lsid", load("err-getMore-after-idle-timeout-43")["request"]["lsid"]),
                                ("$readPreference", {"mode": "primaryPreferred"})]))["cursor"]["id"]
-        wait_for(lambda: not timed.ok({"serverStatus": 1})["storageEngine"]["backupCursorOpen"], "the cursor's end", 15)
-        replay.ask("err-getMore-after-idle-timeout-43", timed, set_id(opened))
+    wait_for(lambda: not secondary.ok({"serverStatus": 1})["storageEngine"]["backupCursorOpen"], "the cursor's end", 15)
+    replay.ask("err-getMore-after-idle-timeout-43", secondary, set_id(opened))
 
 
-def with_arbiter(replay):
-    with Member("--replSet", "rs1") as d, Member("--replSet", "rs1") as e, Member("--replSet", "rs1") as f:
-        initiate([d, e, f], "rs1", {0: {"priority": 2}, 2: {"arbiterOnly": True}})
-        arbiter = f.raw()
-        d.raw().ok(SON([("insert", "c"), ("documents", [{"_id": 1}]), ("writeConcern", {"w": "majority"})]), "app")
-        wait_for(lambda: arbiter.command({"hello": 1}).get("lastWrite", {}).get("majorityOpTime", {}).get("t", -1) >= 1, "the arbiter")
-        for name in ("hello-arbiter", "isMaster-arbiter", "replSetGetStatus-arbiter", "err-backupCursor-arbiter-13436"):
-            replay.ask(name, arbiter)
-        for name in ("replSetGetStatus-with-arbiter", "replSetGetConfig-with-arbiter"):
-            replay.ask(name, d.raw())
+def with_arbiter(replay, scratch):
+    members = ReplicaSet(scratch, 3, "rs1", {0: {"priority": 2}, 2: {"arbiterOnly": True}}).members
+    primary, _, arbiter = [Raw(member.port) for member in members]
+    primary.ok(SON([("insert", "c"), ("documents", [{"_id": 1}]), ("writeConcern", {"w": "majority"})]), "app")
+    wait_for(lambda: arbiter.command({"hello": 1}).get("lastWrite", {}).get("majorityOpTime", {}).get("t", -1) >= 1, "the arbiter")
+    for name in ("hello-arbiter", "isMaster-arbiter", "replSetGetStatus-arbiter", "err-backupCursor-arbiter-13436"):
+        replay.ask(name, arbiter)
+    for name in ("replSetGetStatus-with-arbiter", "replSetGetConfig-with-arbiter"):
+        replay.ask(name, primary)
 
 
-def alone(replay):
-    with Member() as member:
-        raw = member.raw()
-        for name in ("hello-standalone", "isMaster-standalone", "serverStatus-standalone", "err-replSetGetStatus-standalone",
-                     "backupCursor-open-standalone"):
-            replay.ask(name, raw)
-        replay.compare("getCmdLineOpts-standalone", raw.command(SON([("getCmdLineOpts", 1)])), drop=("parsed",))
-    with Member("--replSet", "rs9") as member:
-        raw = member.raw()
-        for name in ("hello-not-initiated", "err-replSetGetStatus-not-initiated", "err-backupCursor-not-initiated-13436"):
-            replay.ask(name, raw)
+def alone(replay, scratch):
+    raw = Raw(Member(scratch, "alone").start().port)
+    for name in ("hello-standalone", "isMaster-standalone", "serverStatus-standalone", "err-replSetGetStatus-standalone",
+                 "backupCursor-open-standalone"):
+        replay.ask(name, raw)
+    replay.compare("getCmdLineOpts-standalone", raw.command(SON([("getCmdLineOpts", 1)])), drop=("parsed",))
+    raw = Raw(Member(scratch, "new", "rs9").start().port)
+    for name in ("hello-not-initiated", "err-replSetGetStatus-not-initiated", "err-backupCursor-not-initiated-13436"):
+        replay.ask(name, raw)
 
 
 ROLES = {"capture": ["capture"], "backup": ["backup"], "finder": ["finder"], "reader": ["readAnyDatabase"], "host": ["hostManager"],
@@ -306,36 +301,31 @@ def make_users(raw):
         raw.ok(SON([("createUser", user), ("pwd", "secret"), ("roles", roles)]))
 
 
-def access_control(replay):
-    key = os.path.join(os.path.dirname(os.path.abspath(__file__)), "keyfile.tmp")
-    with open(key, "w") as file:
-        file.write("c2FuZGJveA==\n")
-    os.chmod(key, 0o600)
-    try:
-        with Member("--replSet", "rs2", "--auth", "--keyFile", key) as member:
-            initiate([member], "rs2")
-            root = member.raw()
-            make_users(root)
-            root.ok(SON([("insert", "c"), ("documents", [{"_id": 1}]), ("writeConcern", {"w": "majority"})]), "app")
-            nobody = member.raw()
-            for name in ("hello-unauthenticated", "hello-saslSupportedMechs", "buildInfo-unauthenticated", "err-unauthenticated-13",
-                         "err-unauthenticated-backupCursor-13"):
-                replay.ask(name, nobody)
-            replay.compare("err-authentication-failed-18", nobody.login("capture", "wrong"))
-            rights(replay, member)
-            capture = member.raw()
-            capture.login("capture", "secret")
-            replay.ask("connectionStatus-capture", capture)
-            replay.ask("usersInfo", root)
-            replay.compare("getCmdLineOpts-auth", capture.command(SON([("getCmdLineOpts", 1)])), drop=("parsed",))
-            replay.ask("err-unauthorized-dbHash-capture-13", capture)
-    finally:
-        os.remove(key)
+def access_control(replay, scratch):
+    key = scratch.dir / "keyfile"
+    key.write_text("c2FuZGJveA==\n")
+    key.chmod(0o600)
+    member = ReplicaSet(scratch, 1, "rs2", arguments=["--auth", "--keyFile", key]).members[0]
+    root = Raw(member.port)
+    make_users(root)
+    root.ok(SON([("insert", "c"), ("documents", [{"_id": 1}]), ("writeConcern", {"w": "majority"})]), "app")
+    nobody = Raw(member.port)
+    for name in ("hello-unauthenticated", "hello-saslSupportedMechs", "buildInfo-unauthenticated", "err-unauthenticated-13",
+                 "err-unauthenticated-backupCursor-13"):
+        replay.ask(name, nobody)
+    replay.compare("err-authentication-failed-18", nobody.login("capture", "wrong"))
+    rights(replay, member)
+    capture = Raw(member.port)
+    capture.login("capture", "secret")
+    replay.ask("connectionStatus-capture", capture)
+    replay.ask("usersInfo", root)
+    replay.compare("getCmdLineOpts-auth", capture.command(SON([("getCmdLineOpts", 1)])), drop=("parsed",))
+    replay.ask("err-unauthorized-dbHash-capture-13", capture)
 
 
 def rights(replay, member):
     for user in ROLES:
-        raw = member.raw()
+        raw = Raw(member.port)
         assert raw.login(user, "secret")["ok"] == 1
         refused = "err-unauthorized-backupCursor-%s-13" % user
         if os.path.exists(os.path.join(FIXTURES, refused + ".json")):
@@ -346,7 +336,7 @@ def rights(replay, member):
         replay.ask("auth-backupCursor-getMore-" + user, raw, set_id(opened["id"]))
         replay.ask("auth-backupCursorExtend-" + user, raw, extend_with(metadata["backupId"], metadata["checkpointTimestamp"]))
         replay.ask("auth-killCursors-own-" + user, raw, set_id(opened["id"]))
-        foreign = member.raw()
+        foreign = Raw(member.port)
         foreign.login("root", "secret")
         opened = foreign.ok(SON([("aggregate", 1), ("pipeline", [{"$backupCursor": {}}]), ("cursor", {})]))["cursor"]["id"]
         name = "auth-killCursors-foreign-capture" if user == "capture" else "err-unauthorized-killCursors-foreign-%s-13" % user
@@ -354,7 +344,7 @@ def rights(replay, member):
             name = name[:-3]
         replay.ask(name, raw, set_id(opened))
         foreign.command(SON([("killCursors", "$cmd.aggregate"), ("cursors", [bson.Int64(opened)])]))
-    raw = member.raw()
+    raw = Raw(member.port)
     raw.login("reader", "secret")
     for name in ("appendOplogNote", "fcv", "find-oplog", "getCmdLineOpts", "replSetGetConfig", "serverStatus"):
         replay.ask("err-unauthorized-%s-reader-13" % name, raw)
@@ -388,7 +378,7 @@ def plain(value, key=""):
     return (type(value).__name__, value)
 
 
-def oplog(replay):
+def oplog(replay, scratch):
     before = {
         "oplog-drop": lambda raw: raw.ok(SON([("insert", "outed"), ("documents", [{"_id": i} for i in range(7)])]), "app"),
         "oplog-collMod-index-ttl": lambda raw: raw.ok(SON([("createIndexes", "c"), ("indexes", [
@@ -408,45 +398,43 @@ def oplog(replay):
             entries = load(name)["response"]["entries"]
             first = entries[0]["ts"] if entries else load(name)["request"]["$clusterTime"]["clusterTime"]
             files.append((first.time, first.inc, 1 - len(entries), name))
-    with Member("--replSet", "rs3") as member:
-        initiate([member], "rs3")
-        raw = member.raw()
-        wait_for(lambda: raw.ok(SON([("find", "oplog.rs"), ("filter", {"o.create": "system.indexBuilds"})]),
-                                "local")["cursor"]["firstBatch"], "what a new primary makes")
-        for _, _, _, name in sorted(files):
-            recorded = load(name)
-            requests = given.get(name) or (recorded["request"] if isinstance(recorded["request"], list) else [recorded["request"]])
-            before.get(name, lambda raw: None)(raw)
-            if name == "oplog-updateUser":
-                raw.command(SON([("createUser", "u"), ("pwd", "x"), ("roles", ["read"])]))
-            ts = newest(raw)
-            for request in requests:
-                request.pop("$clusterTime", None)
-                answer = raw.command(request)
-                if answer.get("ok") != 1 and name != "oplog-drop-missing":
-                    replay.fail(name, "answer", answer)
-            if name == "oplog-noop-new-primary":
-                wait_for(lambda: raw.command({"hello": 1}).get("isWritablePrimary") and entries_after(raw, ts), "the new term")
-            entries = entries_after(raw, ts)
-            replay.answered.add(name)
-            wanted, got = [plain(entry) for entry in recorded["response"]["entries"]], [plain(entry) for entry in entries]
-            if wanted != got:
-                replay.fail(name, "entries", "\n   got    %s\n   wanted %s" % (json.dumps(got, default=str), json.dumps(wanted, default=str)))
-        replay.ask("find-config-transactions", raw, drop=("cursor", "documents", "ok", "$clusterTime", "operationTime"))
-        first = raw.ok(SON([("find", "oplog.rs"), ("sort", {"$natural": 1}), ("limit", 4)]), "local")["cursor"]["firstBatch"]
-        replay.answered.add("oplog-first-entries")
-        if [plain(e) for e in first[:2]] != [plain(e) for e in load("oplog-first-entries")["response"]["entries"][:2]]:
-            replay.fail("oplog-first-entries", "entries", json.dumps([plain(e) for e in first], default=str))
-        config = raw.ok({"replSetGetConfig": 1})["config"]
-        config["version"] += 1
+    raw = Raw(ReplicaSet(scratch, 1, "rs3").members[0].port)
+    wait_for(lambda: raw.ok(SON([("find", "oplog.rs"), ("filter", {"o.create": "system.indexBuilds"})]),
+                            "local")["cursor"]["firstBatch"], "what a new primary makes")
+    for _, _, _, name in sorted(files):
+        recorded = load(name)
+        requests = given.get(name) or (recorded["request"] if isinstance(recorded["request"], list) else [recorded["request"]])
+        before.get(name, lambda raw: None)(raw)
+        if name == "oplog-updateUser":
+            raw.command(SON([("createUser", "u"), ("pwd", "x"), ("roles", ["read"])]))
         ts = newest(raw)
-        raw.ok(SON([("replSetReconfig", config)]))
-        wait_for(lambda: entries_after(raw, ts), "the entry of the reconfiguration", 10)
-        replay.answered.add("oplog-noop-reconfig")
-        wanted = [plain(entry) for entry in load("oplog-noop-reconfig")["response"]["entries"]]
-        got = [plain(entry) for entry in entries_after(raw, ts)]
-        if [names(e) for e in wanted] != [names(e) for e in got]:
-            replay.fail("oplog-noop-reconfig", "entries", json.dumps(got, default=str))
+        for request in requests:
+            request.pop("$clusterTime", None)
+            answer = raw.command(request)
+            if answer.get("ok") != 1 and name != "oplog-drop-missing":
+                replay.fail(name, "answer", answer)
+        if name == "oplog-noop-new-primary":
+            wait_for(lambda: raw.command({"hello": 1}).get("isWritablePrimary") and entries_after(raw, ts), "the new term")
+        entries = entries_after(raw, ts)
+        replay.answered.add(name)
+        wanted, got = [plain(entry) for entry in recorded["response"]["entries"]], [plain(entry) for entry in entries]
+        if wanted != got:
+            replay.fail(name, "entries", "\n   got    %s\n   wanted %s" % (json.dumps(got, default=str), json.dumps(wanted, default=str)))
+    replay.ask("find-config-transactions", raw, drop=("cursor", "documents", "ok", "$clusterTime", "operationTime"))
+    first = raw.ok(SON([("find", "oplog.rs"), ("sort", {"$natural": 1}), ("limit", 4)]), "local")["cursor"]["firstBatch"]
+    replay.answered.add("oplog-first-entries")
+    if [plain(e) for e in first[:2]] != [plain(e) for e in load("oplog-first-entries")["response"]["entries"][:2]]:
+        replay.fail("oplog-first-entries", "entries", json.dumps([plain(e) for e in first], default=str))
+    config = raw.ok({"replSetGetConfig": 1})["config"]
+    config["version"] += 1
+    ts = newest(raw)
+    raw.ok(SON([("replSetReconfig", config)]))
+    wait_for(lambda: entries_after(raw, ts), "the entry of the reconfiguration", 10)
+    replay.answered.add("oplog-noop-reconfig")
+    wanted = [plain(entry) for entry in load("oplog-noop-reconfig")["response"]["entries"]]
+    got = [plain(entry) for entry in entries_after(raw, ts)]
+    if [names(e) for e in wanted] != [names(e) for e in got]:
+        replay.fail("oplog-noop-reconfig", "entries", json.dumps(got, default=str))
 
 
 def names(entry):
@@ -458,21 +446,36 @@ def reason(name):
     return found[0] if found else None
 
 
-def main():
+class Recorded(TestCase):
+    """Each part starts its own members; the last test looks whether a file was left out."""
+
     replay = Replay()
-    wanted = sys.argv[1:] or ["alone", "oplog", "access_control", "with_arbiter", "replica_set"]
-    for part in wanted:
-        globals()[part](replay)
-    if not sys.argv[1:]:
-        for file in sorted(os.listdir(FIXTURES)):
-            name = file[:-len(".json")]
-            if name not in replay.answered and not reason(name):
-                replay.fail(name, "", "neither answered nor named as not here")
-    for failure in replay.failures:
-        print("FAILED", failure)
-    print("%d answered, %d differences" % (len(replay.answered), len(replay.failures)))
-    return 1 if replay.failures else 0
+
+    def part(self, run):
+        before = len(self.replay.failures)
+        run(self.replay, self.scratch)
+        self.assertEqual([], self.replay.failures[before:])
+
+    def test_1_alone_and_not_yet_initiated(self):
+        self.part(alone)
+
+    def test_2_what_each_command_leaves_in_the_oplog(self):
+        self.part(oplog)
+
+    def test_3_access_control(self):
+        self.part(access_control)
+
+    def test_4_a_set_with_an_arbiter(self):
+        self.part(with_arbiter)
+
+    def test_5_a_set_of_three(self):
+        self.part(replica_set)
+
+    def test_6_every_file_is_answered_or_named(self):
+        left = [name for name in sorted(file[:-len(".json")] for file in os.listdir(FIXTURES))
+                if name not in self.replay.answered and not reason(name)]
+        self.assertEqual([], left)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
