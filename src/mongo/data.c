@@ -287,7 +287,7 @@ enum hf_err hf_mongo_data_read(struct hf_mongo_client *client,
         result = read_database(client, options, &data.databases[i], err);
     }
     if (result != HF_ERR_OK) {
-        return hf_wrap(err, "read the data of %s", client->host);
+        return hf_wrap(err, "read data");
     }
     if (data.database_count > 0) {
         qsort(data.databases, data.database_count, sizeof *data.databases, compare_databases);

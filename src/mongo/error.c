@@ -116,27 +116,27 @@ enum hf_err hf_mongo_error_class(int64_t code, const char *server_text)
 
 struct command_right {
     char command[24];
-    char right[80];
+    char right[88];
 };
 
 /* mongodb-mechanics.md 13, and observed 6 for the cursor. */
 static const struct command_right command_rights[] = {
-    {"$backupCursor", "backup (on other builds also the action fsync on the cluster)"},
-    {"$backupCursorExtend", "backup (on other builds also the action fsync on the cluster)"},
-    {"$currentOp", "clusterMonitor"},
+    {"$backupCursor", "the role backup (other builds: also the action fsync on the cluster)"},
+    {"$backupCursorExtend", "the role backup (other builds: also the action fsync on the cluster)"},
+    {"$currentOp", "the role clusterMonitor"},
     {"killCursors", "a role with the action killAnyCursor on the cluster"},
-    {"find", "backup"},
-    {"getMore", "backup"},
-    {"appendOplogNote", "backup"},
-    {"shutdown", "hostManager"},
-    {"dbHash", "readAnyDatabase"},
-    {"listDatabases", "clusterMonitor or readAnyDatabase"},
-    {"listCollections", "readAnyDatabase"},
-    {"getCmdLineOpts", "clusterMonitor"},
-    {"getParameter", "clusterMonitor"},
-    {"serverStatus", "clusterMonitor"},
-    {"replSetGetStatus", "clusterMonitor"},
-    {"replSetGetConfig", "clusterMonitor"},
+    {"find", "the role backup"},
+    {"getMore", "the role backup"},
+    {"appendOplogNote", "the role backup"},
+    {"shutdown", "the role hostManager"},
+    {"dbHash", "the role readAnyDatabase"},
+    {"listDatabases", "the role clusterMonitor or readAnyDatabase"},
+    {"listCollections", "the role readAnyDatabase"},
+    {"getCmdLineOpts", "the role clusterMonitor"},
+    {"getParameter", "the role clusterMonitor"},
+    {"serverStatus", "the role clusterMonitor"},
+    {"replSetGetStatus", "the role clusterMonitor"},
+    {"replSetGetConfig", "the role clusterMonitor"},
 };
 
 static const char *right_for(const char *what)
@@ -156,7 +156,7 @@ static void make_hint(enum hf_err class, int64_t code, const char *what, char *o
     if (class == HF_ERR_UNAUTHENTICATED) {
         (void)snprintf(out, out_len, "; hint: check user, password file and authSource");
     } else if (class == HF_ERR_DENIED && right_for(what) != NULL) {
-        (void)snprintf(out, out_len, "; hint: %s needs the role %s", what, right_for(what));
+        (void)snprintf(out, out_len, "; hint: %s needs %s", what, right_for(what));
     } else if (code == 40324 || code == 268) {
         (void)snprintf(out, out_len,
                        "; hint: a mongos, or a server without this stage (MongoDB Community): "

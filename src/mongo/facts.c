@@ -392,10 +392,10 @@ enum hf_err hf_mongo_facts_read(struct hf_mongo_client *client, struct hf_mongo_
     memcpy(facts.host, client->host, sizeof facts.host);
     facts.restore_options = hf_strdup("{}");
     if (facts.restore_options == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "facts about %s", client->host);
+        return hf_fail(err, HF_ERR_NO_MEMORY, "facts");
     }
     if (read_all(client, &facts, err) != HF_ERR_OK) {
-        return hf_wrap(err, "facts about %s", client->host);
+        return hf_wrap(err, "facts");
     }
     *out = facts;
     facts.dbpath = NULL;

@@ -276,7 +276,7 @@ static void test_rights_that_the_check_needs_are_named(void **state)
     struct hf_error err;
 
     assert_int_equal(hf_mongo_facts_read(one, &facts, &err), HF_ERR_DENIED);
-    expect_words(&err, "facts about 127.0.0.1:");
+    expect_words(&err, "facts: 127.0.0.1:");
     expect_words(&err, "hint: serverStatus needs the role clusterMonitor");
     assert_int_equal(hf_mongo_facts_read(two, &facts, &err), HF_ERR_DENIED);
     expect_words(&err, "hint: getParameter needs the role clusterMonitor");
