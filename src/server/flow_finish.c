@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a capture: steps 4 to 8 of store-format.md 5, giving up, and what a start finds half done.
+ * The end of a capture: steps 4 to 8 of store-format.md 5, and giving up.
  *
  * How an attempt ends:
  *   agent OK   -> check -> manifest -> look again -> COMPLETE -> claims dropped
@@ -15,6 +15,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "server/flow.h"
+#include "server/flow_internal.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -54,8 +55,8 @@ static enum hf_err end_task(struct hf_server_app *app, const struct hf_id *id,
     return hf_fail(err, HF_ERR_BUSY, "task %s changes too often", hf_id_text(id).text);
 }
 
-static enum hf_err end_job_lease(struct hf_server_app *app, const struct hf_id *job_id,
-                                 const struct hf_id *snapshot, struct hf_error *err)
+enum hf_err hf_flow_end_job_lease(struct hf_server_app *app, const struct hf_id *job_id,
+                                  const struct hf_id *snapshot, struct hf_error *err)
 {
     for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
         struct hf_job_record job;
@@ -75,10 +76,9 @@ static enum hf_err end_job_lease(struct hf_server_app *app, const struct hf_id *
     return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(job_id).text);
 }
 
-/* Moves an IN_PROGRESS snapshot; one that has ended already is left as it is, and *record shows how. */
-static enum hf_err end_snapshot(struct hf_server_app *app, struct hf_snapshot_record *record,
-                                enum hf_snapshot_state to, const struct hf_error *why,
-                                struct hf_error *err)
+enum hf_err hf_flow_end_snapshot(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 enum hf_snapshot_state to, const struct hf_error *why,
+                                 struct hf_error *err)
 {
     for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
         struct hf_snapshot_record now;
@@ -123,9 +123,8 @@ static void forget_finish(struct hf_server_app *app, const struct hf_id *task)
     }
 }
 
-/* The rest after a snapshot has its last state: claims, lease, task. Safe to repeat. */
-static enum hf_err wind_up(struct hf_server_app *app, const struct hf_snapshot_record *record,
-                           struct hf_error *err)
+enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                            struct hf_error *err)
 {
     struct hf_error outcome = {.code = HF_ERR_OK, .message = ""};
 
@@ -144,7 +143,7 @@ static enum hf_err wind_up(struct hf_server_app *app, const struct hf_snapshot_r
         return err->code;
     }
     if (HF_FAULT("server.finish.claims_dropped", err) != HF_ERR_OK ||
-        end_job_lease(app, &record->job, &record->id, err) != HF_ERR_OK ||
+        hf_flow_end_job_lease(app, &record->job, &record->id, err) != HF_ERR_OK ||
         end_task(app, &record->task, &outcome, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -365,7 +364,7 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
 static enum hf_err fail_snapshot(struct hf_server_app *app, struct hf_snapshot_record *record,
                                  const struct hf_error *why, struct hf_error *err)
 {
-    if (end_snapshot(app, record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
+    if (hf_flow_end_snapshot(app, record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record->state == HF_SNAPSHOT_FAILED &&
@@ -373,7 +372,7 @@ static enum hf_err fail_snapshot(struct hf_server_app *app, struct hf_snapshot_r
          hf_commit_delete_manifest(app->store, &record->job, record->capture, err) != HF_ERR_OK)) {
         return err->code;
     }
-    return wind_up(app, record, err);
+    return hf_flow_wind_up(app, record, err);
 }
 
 /* Steps 6 to 8, for a manifest that stands. */
@@ -387,11 +386,11 @@ static enum hf_err complete(struct hf_server_app *app, struct hf_snapshot_record
         return fail_snapshot(app, record, &why, err);
     }
     if (code != HF_ERR_OK || HF_FAULT("server.finish.looked_again", err) != HF_ERR_OK ||
-        end_snapshot(app, record, HF_SNAPSHOT_COMPLETE, NULL, err) != HF_ERR_OK ||
+        hf_flow_end_snapshot(app, record, HF_SNAPSHOT_COMPLETE, NULL, err) != HF_ERR_OK ||
         HF_FAULT("server.finish.completed", err) != HF_ERR_OK) {
         return err->code;
     }
-    return wind_up(app, record, err);
+    return hf_flow_wind_up(app, record, err);
 }
 
 /* For an attempt whose manifest is there already: after a death between 5 and 7, or when giving up came too late. */
@@ -430,7 +429,7 @@ enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task_
         return err->code;
     }
     if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
-        return wind_up(app, &record, err);
+        return hf_flow_wind_up(app, &record, err);
     }
     if (hf_commit_give_up(app->store, &record.job, record.capture, &outcome, err) != HF_ERR_OK ||
         HF_FAULT("server.give_up.void_put", err) != HF_ERR_OK) {
@@ -440,10 +439,10 @@ enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task_
         return complete_from_store(app, &record, err);
     }
     (void)hf_fail(&reason, HF_ERR_LOST, "%s", why);
-    if (end_snapshot(app, &record, HF_SNAPSHOT_ABANDONED, &reason, err) != HF_ERR_OK) {
+    if (hf_flow_end_snapshot(app, &record, HF_SNAPSHOT_ABANDONED, &reason, err) != HF_ERR_OK) {
         return err->code;
     }
-    return wind_up(app, &record, err);
+    return hf_flow_wind_up(app, &record, err);
 }
 
 /* Errors after which the same work may go well, so that its packs are kept for the next attempt to adopt. */
@@ -452,8 +451,8 @@ static bool worth_adopting(enum hf_err code)
     return hf_err_retry(code) || code == HF_ERR_LOST || code == HF_ERR_CANCELLED;
 }
 
-static enum hf_err agent_failed(struct hf_server_app *app, struct hf_snapshot_record *record,
-                                const struct hf_error *why, struct hf_error *err)
+enum hf_err hf_flow_agent_failed(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 const struct hf_error *why, struct hf_error *err)
 {
     enum hf_give_up_outcome outcome;
 
@@ -464,12 +463,12 @@ static enum hf_err agent_failed(struct hf_server_app *app, struct hf_snapshot_re
         return complete_from_store(app, record, err);
     }
     /* The void stays: with it, whatever this agent may still send can never become a snapshot. */
-    if (end_snapshot(app, record,
-                     worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED, why,
-                     err) != HF_ERR_OK) {
+    if (hf_flow_end_snapshot(app, record,
+                             worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED,
+                             why, err) != HF_ERR_OK) {
         return err->code;
     }
-    return wind_up(app, record, err);
+    return hf_flow_wind_up(app, record, err);
 }
 
 static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_task_record *task,
@@ -482,12 +481,12 @@ static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_tas
         return err->code;
     }
     if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
-        return wind_up(app, &record, err);
+        return hf_flow_wind_up(app, &record, err);
     }
     if (finish->code != HF_ERR_OK) {
         struct hf_error why = {.code = finish->code};
         (void)snprintf(why.message, sizeof why.message, "%s", finish->message);
-        return agent_failed(app, &record, &why, err);
+        return hf_flow_agent_failed(app, &record, &why, err);
     }
     enum hf_err code = check_and_put(app, &record, finish, &manifest, err);
     if (code == HF_ERR_EXISTS) {
@@ -503,13 +502,13 @@ static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_tas
             return code;
         }
         (void)hf_wrap(&why, "finish snapshot %s", hf_id_text(&record.id).text);
-        return agent_failed(app, &record, &why, err);
+        return hf_flow_agent_failed(app, &record, &why, err);
     }
     return complete(app, &record, &manifest, err);
 }
 
-static enum hf_err finish_restore(struct hf_server_app *app, const struct hf_task_record *task,
-                                  const struct hf_msg_finish *finish, struct hf_error *err)
+enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_task_record *task,
+                                   const struct hf_msg_finish *finish, struct hf_error *err)
 {
     struct hf_error outcome = {.code = finish->code};
     struct hf_restore_record restore;
@@ -547,8 +546,36 @@ static enum hf_err finish_restore(struct hf_server_app *app, const struct hf_tas
     return HF_ERR_OK;
 }
 
-enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_id,
-                           struct hf_error *err)
+/* Claims the end of a task for this thread; false when another one of this process has it, or too many are at it: a
+ * later resume comes back. */
+static bool begin_ending(struct hf_server_app *app, const struct hf_id *task)
+{
+    HF_LOCKED(&app->ending_mutex);
+    for (size_t i = 0; i < app->ending_count; i++) {
+        if (hf_id_equal(&app->ending[i], task)) {
+            return false;
+        }
+    }
+    if (app->ending_count == HF_SERVER_ENDING_MAX) {
+        return false;
+    }
+    app->ending[app->ending_count++] = *task;
+    return true;
+}
+
+static void finish_ending(struct hf_server_app *app, const struct hf_id *task)
+{
+    HF_LOCKED(&app->ending_mutex);
+    for (size_t i = 0; i < app->ending_count; i++) {
+        if (hf_id_equal(&app->ending[i], task)) {
+            app->ending[i] = app->ending[--app->ending_count];
+            return;
+        }
+    }
+}
+
+static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *task_id,
+                               struct hf_error *err)
 {
     HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
     struct hf_task_record task;
@@ -563,109 +590,16 @@ enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_i
         return hf_wrap(err, "finish of task %s", hf_id_text(task_id).text);
     }
     return task.kind == HF_TASK_CAPTURE ? finish_capture(app, &task, &finish, err)
-                                        : finish_restore(app, &task, &finish, err);
+                                        : hf_flow_finish_restore(app, &task, &finish, err);
 }
 
-/* ---- What an earlier life left ---- */
-
-/* An IN_PROGRESS snapshot whose task was never made, or a lease whose record was never written: a death between two
- * steps of hf_flow_take. Their age tells them from a take that is just going on. */
-static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_record *job,
-                              struct hf_error *err)
+enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_id,
+                           struct hf_error *err)
 {
-    struct hf_snapshot_record record;
-    struct hf_task_record task;
-    uint32_t made_s = 0;
-
-    if (hf_id_is_none(&job->running)) {
+    if (!begin_ending(app, task_id)) {
         return HF_ERR_OK;
     }
-    for (size_t i = 0; i < 4; i++) {
-        made_s = made_s << 8 | job->running.bytes[i];
-    }
-    if (made_s + app->task_silence_s > hf_flow_now_s()) {
-        return HF_ERR_OK;
-    }
-    enum hf_err code = hf_keep_snapshot_get(app->catalog, &job->running, &record, NULL, err);
-    if (code == HF_ERR_NOT_FOUND) {
-        return end_job_lease(app, &job->id, &job->running, err);
-    }
-    if (code != HF_ERR_OK) {
-        return code;
-    }
-    if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
-        return wind_up(app, &record, err);
-    }
-    code = hf_keep_task_get(app->catalog, &record.task, &task, NULL, err);
-    if (code == HF_ERR_NOT_FOUND) {
-        struct hf_error why;
-        (void)hf_fail(&why, HF_ERR_LOST, "the server stopped before an agent was asked");
-        return agent_failed(app, &record, &why, err);
-    }
+    enum hf_err code = finish_task(app, task_id, err);
+    finish_ending(app, task_id);
     return code;
-}
-
-static enum hf_err give_up_restore(struct hf_server_app *app, const struct hf_task_record *task,
-                                   struct hf_error *err)
-{
-    const struct hf_msg_finish silent = {
-        .code = HF_ERR_LOST,
-        .message =
-            "nothing was heard of the agent for too long; what it wrote may lie in the directory",
-    };
-
-    return finish_restore(app, task, &silent, err);
-}
-
-static void resume_task(struct hf_server_app *app, const struct hf_task_record *task)
-{
-    struct hf_error err;
-    enum hf_err code = HF_ERR_OK;
-
-    if (task->state == HF_TASK_FINISHING) {
-        code = hf_flow_finish(app, &task->id, &err);
-    } else if (hf_task_is_silent(task, app->task_silence_s, hf_flow_now_s())) {
-        code = task->kind == HF_TASK_CAPTURE
-                   ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
-                                     &err)
-                   : give_up_restore(app, task, &err);
-    }
-    if (code != HF_ERR_OK) {
-        hf_log_warn(app->log, "task.resume.failed", HF_STR("task", hf_id_text(&task->id).text),
-                    HF_STR("error", err.message));
-    }
-}
-
-enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
-{
-    static const enum hf_task_state open_states[] = {HF_TASK_WAITING, HF_TASK_RUNNING,
-                                                     HF_TASK_FINISHING};
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query jobs_query = {
-        .index = "projectId", .equals_text = project.text, .limit = 100000};
-    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
-
-    for (size_t i = 0; i < HF_ARRAY_LEN(open_states); i++) {
-        const struct hf_catalog_query query = {
-            .index = "state", .equals_text = hf_task_state_word(open_states[i]), .limit = 100000};
-        HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
-
-        if (hf_keep_task_find(app->catalog, &query, &tasks, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
-            resume_task(app, &tasks.items[k]);
-        }
-    }
-    if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
-        if (resume_job(app, &jobs.items[i], err) != HF_ERR_OK) {
-            hf_log_warn(app->log, "job.resume.failed",
-                        HF_STR("job", hf_id_text(&jobs.items[i].id).text),
-                        HF_STR("error", err->message));
-        }
-    }
-    return HF_ERR_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "os/clock.h"
 #include "server/flow.h"
+#include "server/flow_internal.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -191,6 +192,25 @@ static enum hf_err make_task(struct hf_server_app *app, struct hf_snapshot_recor
     return hf_keep_task_insert(app->catalog, &task, err);
 }
 
+/* Record, claim, task. A death here leaves a record, or a lease without a record: hf_flow_resume ends both. */
+static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 struct hf_error *err)
+{
+    const struct hf_claim claim = {.job = record->job,
+                                   .writer = record->writer,
+                                   .capture = record->capture,
+                                   .started_s = record->created_s};
+
+    if (HF_FAULT("server.take.reserved", err) != HF_ERR_OK ||
+        hf_keep_snapshot_insert(app->catalog, record, err) != HF_ERR_OK ||
+        HF_FAULT("server.take.recorded", err) != HF_ERR_OK ||
+        hf_commit_claim(app->store, &claim, err) != HF_ERR_OK ||
+        HF_FAULT("server.take.claimed", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return make_task(app, record, err);
+}
+
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                          struct hf_snapshot_record *out, struct hf_error *err)
 {
@@ -220,17 +240,10 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
         reserve(app, &job, revision, out, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }
-    /* From here on a death leaves a record, or a lease without a record: hf_flow_resume ends both. */
-    const struct hf_claim claim = {.job = out->job,
-                                   .writer = out->writer,
-                                   .capture = out->capture,
-                                   .started_s = out->created_s};
-    if (HF_FAULT("server.take.reserved", err) != HF_ERR_OK ||
-        hf_keep_snapshot_insert(app->catalog, out, err) != HF_ERR_OK ||
-        HF_FAULT("server.take.recorded", err) != HF_ERR_OK ||
-        hf_commit_claim(app->store, &claim, err) != HF_ERR_OK ||
-        HF_FAULT("server.take.claimed", err) != HF_ERR_OK ||
-        make_task(app, out, err) != HF_ERR_OK) {
+    if (begin_attempt(app, out, err) != HF_ERR_OK) {
+        struct hf_error why = *err, ignored;
+        /* What cannot be undone now, the store being away, is undone by hf_flow_resume. */
+        (void)!hf_flow_take_failed(app, out, &why, &ignored);
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }
     hf_flow_notify(app, &out->agent);

@@ -73,7 +73,7 @@ enum hf_err hf_server_pool_create(const struct hf_server_pool_options *options,
     return HF_ERR_OK;
 }
 
-void hf_server_pool_destroy(struct hf_server_pool *pool)
+void hf_server_pool_stop(struct hf_server_pool *pool)
 {
     if (pool == NULL) {
         return;
@@ -85,6 +85,15 @@ void hf_server_pool_destroy(struct hf_server_pool *pool)
     for (unsigned i = 0; i < pool->thread_count; i++) {
         hf_thread_join(pool->threads[i]);
     }
+    pool->thread_count = 0;
+}
+
+void hf_server_pool_destroy(struct hf_server_pool *pool)
+{
+    if (pool == NULL) {
+        return;
+    }
+    hf_server_pool_stop(pool);
     hf_cond_fini(&pool->more);
     hf_mutex_fini(&pool->mutex);
     hf_free(pool->ring);

@@ -19,7 +19,9 @@ struct hf_server_pool_options {
 };
 HF_MUST_CHECK enum hf_err hf_server_pool_create(const struct hf_server_pool_options *options,
                                                 struct hf_server_pool **out, struct hf_error *err);
-/* What was taken is done, then the threads are joined. NULL does nothing. */
+/* Takes no more work; what was taken is done, then the threads are joined. Twice is fine, NULL does nothing. */
+void hf_server_pool_stop(struct hf_server_pool *pool);
+/* Stops if need be, frees. NULL does nothing. */
 void hf_server_pool_destroy(struct hf_server_pool *pool);
 HF_CLEANUP_DEFINE(hf_server_pool_destroy, struct hf_server_pool *)
 /* False when as much waits as may: run is not called, argument stays the caller's. Never waits. */

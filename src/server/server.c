@@ -27,8 +27,13 @@
 
 static void server_fini(struct hf_server *server)
 {
-    /* Nothing new comes in, then what is under way ends, then what it used goes. */
+    /* Nothing new comes in, then what is under way ends (it may still hand work to another pool, which refuses), then
+     * the polls that wait are answered, then what all of them used goes. */
     hf_http_server_stop(server->http);
+    hf_server_pool_stop(server->api);
+    hf_server_pool_stop(server->objects);
+    hf_server_pool_stop(server->streams);
+    hf_server_pool_stop(server->work);
     if (server->waiting != NULL) {
         hf_server_waiting_notify(server->waiting, NULL);
     }
@@ -41,6 +46,7 @@ static void server_fini(struct hf_server *server)
     hf_server_auth_destroy(server->auth);
     hf_store_close(server->app.store);
     hf_catalog_close(server->app.catalog);
+    hf_mutex_fini(&server->app.ending_mutex);
     hf_store_key_wipe(&server->app.key);
 }
 HF_CLEANUP_DEFINE_VALUE(server_fini, struct hf_server)
@@ -144,6 +150,16 @@ static void run_resume(void *argument)
     if (hf_flow_resume(&server->app, &err) != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
     }
+    atomic_store(&server->resuming, false);
+}
+
+/* One at a time. A full queue is no harm: the next beat asks again. */
+static void resume(struct hf_server *server)
+{
+    if (!atomic_exchange(&server->resuming, true) &&
+        !hf_server_pool_try(server->work, run_resume, server)) {
+        atomic_store(&server->resuming, false);
+    }
 }
 
 static void notify_agent(void *context, const struct hf_id *agent)
@@ -176,8 +192,7 @@ static void beat(struct hf_server *server)
         hf_server_waiting_expire(server->waiting, now_ms);
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
-            /* A full queue is no harm: the next beat asks again. */
-            (void)!hf_server_pool_try(server->work, run_resume, server);
+            resume(server);
         }
     }
 }
@@ -198,6 +213,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
         .started_ms = hf_clock_mono_ms(),
     };
 
+    hf_mutex_init(&server.app.ending_mutex);
     if (lock_path == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
@@ -213,7 +229,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
         listen_on(&server, err) != HF_ERR_OK || hf_server_publish_url(&server, err) != HF_ERR_OK) {
         return err->code;
     }
-    (void)!hf_server_pool_try(server.work, run_resume, &server);
+    resume(&server);
     announce(&server, &news);
     beat(&server);
     hf_log_info(options->log, "server.stopped");

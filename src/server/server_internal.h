@@ -5,6 +5,8 @@
 #ifndef HF_SERVER_SERVER_INTERNAL_H
 #define HF_SERVER_SERVER_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "server/agents.h"
 #include "server/app.h"
 #include "server/auth.h"
@@ -25,7 +27,8 @@ struct hf_server {
     struct hf_server_pool *work;    /* finishing captures */
     struct hf_server_pool *streams; /* downloads and verifications: minutes or hours each */
     struct hf_http_server *http;
-    char url[512]; /* "http://127.0.0.1:8080" */
+    char url[512];        /* "http://127.0.0.1:8080" */
+    atomic_bool resuming; /* hf_flow_resume waits or runs */
 };
 
 /* ---- Routes ---- */
