@@ -15,8 +15,6 @@
 
 #define HF_SERVER_ENDING_MAX 64
 
-#define HF_APP_FINISHING_MAX 256
-
 struct hf_server_app {
     struct hf_log *log;             /* borrowed */
     const struct hf_cancel *cancel; /* borrowed: the server stops */
@@ -30,10 +28,6 @@ struct hf_server_app {
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;
-    /* Tasks that a thread of this process is finishing: a check of hours is not begun twice. */
-    struct hf_mutex mutex; /* guards: finishing, finishing_count */
-    struct hf_id finishing[HF_APP_FINISHING_MAX];
-    size_t finishing_count;
     /* Tasks whose end this process works on: a resume beside it would only do the same work twice. */
     struct hf_mutex ending_mutex; /* guards: ending, ending_count */
     struct hf_id ending[HF_SERVER_ENDING_MAX];

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Between the files of the flow: the moves that end a snapshot. Each may run twice.
+ */
+#ifndef HF_SERVER_FLOW_INTERNAL_H
+#define HF_SERVER_FLOW_INTERNAL_H
+
+#include "server/flow.h"
+
+/* The job is idle again, if this snapshot held it. */
+HF_MUST_CHECK enum hf_err hf_flow_end_job_lease(struct hf_server_app *app,
+                                                const struct hf_id *job_id,
+                                                const struct hf_id *snapshot, struct hf_error *err);
+/* Moves an IN_PROGRESS snapshot; one that has ended already is left as it is, and *record shows how. */
+HF_MUST_CHECK enum hf_err hf_flow_end_snapshot(struct hf_server_app *app,
+                                               struct hf_snapshot_record *record,
+                                               enum hf_snapshot_state to,
+                                               const struct hf_error *why, struct hf_error *err);
+/* The rest after a snapshot has its last state: claims, lease, task. */
+HF_MUST_CHECK enum hf_err hf_flow_wind_up(struct hf_server_app *app,
+                                          const struct hf_snapshot_record *record,
+                                          struct hf_error *err);
+/* Void, then FAILED or ABANDONED by what went wrong; or COMPLETE when a manifest stands. */
+HF_MUST_CHECK enum hf_err hf_flow_agent_failed(struct hf_server_app *app,
+                                               struct hf_snapshot_record *record,
+                                               const struct hf_error *why, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_flow_finish_restore(struct hf_server_app *app,
+                                                 const struct hf_task_record *task,
+                                                 const struct hf_msg_finish *finish,
+                                                 struct hf_error *err);
+/* A take that broke off after it had the job's lease: the job is free again, the record says why. */
+HF_MUST_CHECK enum hf_err hf_flow_take_failed(struct hf_server_app *app,
+                                              const struct hf_snapshot_record *wished,
+                                              const struct hf_error *why, struct hf_error *err);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an earlier life left half done, or a take that could not begin: ended, so that the next one can.
+ */
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "server/flow.h"
+#include "server/flow_internal.h"
+
+/* The record may be there or not, the claim too: the step that failed decides. */
+enum hf_err hf_flow_take_failed(struct hf_server_app *app, const struct hf_snapshot_record *wished,
+                                const struct hf_error *why, struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+
+    enum hf_err code = hf_keep_snapshot_get(app->catalog, &wished->id, &record, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return hf_flow_end_job_lease(app, &wished->job, &wished->id, err);
+    }
+    if (code != HF_ERR_OK ||
+        hf_flow_end_snapshot(app, &record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_flow_wind_up(app, &record, err);
+}
+
+/* An IN_PROGRESS snapshot whose task was never made, or a lease whose record was never written: a death between two
+ * steps of hf_flow_take. Their age tells them from a take that is just going on. */
+static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_record *job,
+                              struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+    struct hf_task_record task;
+    uint32_t made_s = 0;
+
+    if (hf_id_is_none(&job->running)) {
+        return HF_ERR_OK;
+    }
+    for (size_t i = 0; i < 4; i++) {
+        made_s = made_s << 8 | job->running.bytes[i];
+    }
+    if (made_s + app->task_silence_s > hf_flow_now_s()) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_keep_snapshot_get(app->catalog, &job->running, &record, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return hf_flow_end_job_lease(app, &job->id, &job->running, err);
+    }
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
+        return hf_flow_wind_up(app, &record, err);
+    }
+    code = hf_keep_task_get(app->catalog, &record.task, &task, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        struct hf_error why;
+        (void)hf_fail(&why, HF_ERR_LOST, "the server stopped before an agent was asked");
+        return hf_flow_agent_failed(app, &record, &why, err);
+    }
+    return code;
+}
+
+static enum hf_err give_up_restore(struct hf_server_app *app, const struct hf_task_record *task,
+                                   struct hf_error *err)
+{
+    const struct hf_msg_finish silent = {
+        .code = HF_ERR_LOST,
+        .message =
+            "nothing was heard of the agent for too long; what it wrote may lie in the directory",
+    };
+
+    return hf_flow_finish_restore(app, task, &silent, err);
+}
+
+static void resume_task(struct hf_server_app *app, const struct hf_task_record *task)
+{
+    struct hf_error err;
+    enum hf_err code = HF_ERR_OK;
+
+    if (task->state == HF_TASK_FINISHING) {
+        code = hf_flow_finish(app, &task->id, &err);
+    } else if (hf_task_is_silent(task, app->task_silence_s, hf_flow_now_s())) {
+        code = task->kind == HF_TASK_CAPTURE
+                   ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
+                                     &err)
+                   : give_up_restore(app, task, &err);
+    }
+    if (code != HF_ERR_OK) {
+        hf_log_warn(app->log, "task.resume.failed", HF_STR("task", hf_id_text(&task->id).text),
+                    HF_STR("error", err.message));
+    }
+}
+
+enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
+{
+    static const enum hf_task_state open_states[] = {HF_TASK_WAITING, HF_TASK_RUNNING,
+                                                     HF_TASK_FINISHING};
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query jobs_query = {
+        .index = "projectId", .equals_text = project.text, .limit = 100000};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(open_states); i++) {
+        const struct hf_catalog_query query = {
+            .index = "state", .equals_text = hf_task_state_word(open_states[i]), .limit = 100000};
+        HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+
+        if (hf_keep_task_find(app->catalog, &query, &tasks, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
+            resume_task(app, &tasks.items[k]);
+        }
+    }
+    if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
+        if (resume_job(app, &jobs.items[i], err) != HF_ERR_OK) {
+            hf_log_warn(app->log, "job.resume.failed",
+                        HF_STR("job", hf_id_text(&jobs.items[i].id).text),
+                        HF_STR("error", err->message));
+        }
+    }
+    return HF_ERR_OK;
+}
