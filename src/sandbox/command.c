@@ -319,6 +319,7 @@ static int32_t run_checked(struct hf_sandbox_call *call)
 {
     const struct command_row *row = find_row(call->name);
     int64_t max_time_ms;
+    bson_t collation;
     int32_t code;
 
     if (row == NULL) {
@@ -334,6 +335,11 @@ static int32_t run_checked(struct hf_sandbox_call *call)
         call->deadline_ms = hf_clock_mono_ms() + (uint64_t)max_time_ms;
     }
     code = check_rights(call, row);
+    if (code == 0 && hf_sandbox_get_doc(call->command, "collation", &collation) &&
+        strcmp(hf_sandbox_get_utf8(&collation, "locale", "simple"), "simple") != 0) {
+        code = hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_IMPLEMENTED,
+                                 "collations are not in the sandbox");
+    }
     if (code == 0 && (row->flags & ADMIN) != 0 && strcmp(call->db, "admin") != 0) {
         code = hf_sandbox_refuse(call->no, HF_SANDBOX_UNAUTHORIZED,
                                  "%s may only be run against the admin database.", call->name);
