@@ -38,5 +38,8 @@ bool hf_secret_equal(struct hf_bytes a, struct hf_bytes b)
 
 void hf_wipe(void *memory, size_t len)
 {
-    explicit_bzero(memory, len);
+    /* An empty buffer's memory is NULL. */
+    if (len > 0) {
+        explicit_bzero(memory, len);
+    }
 }
