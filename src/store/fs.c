@@ -514,8 +514,6 @@ static enum hf_err probe(struct hf_store_fs *fs, struct hf_error *err)
     bool kept = hf_fs_read_whole(path, 16, &content, &ignored) == HF_ERR_OK &&
                 hf_bytes_equal(hf_buf_bytes(&content), hf_bytes_of("first", 5));
     fs->base.abilities.put_if_absent = refused && kept;
-    fs->base.abilities.consistent_list =
-        true; /* one kernel's directories; what a link made is listed at once */
     return hf_fs_remove_scratch(path, err);
 }
 
@@ -537,6 +535,8 @@ static enum hf_err prepare(struct hf_store_fs *fs, const struct hf_store_fs_opti
         hf_store_url_of_path(fs->root, &fs->base.url, err) != HF_ERR_OK) {
         return err->code;
     }
+    /* One kernel's directories: what a link made is listed at once. */
+    fs->base.abilities.consistent_list = true;
     if (options->read_only) {
         return HF_ERR_OK;
     }
