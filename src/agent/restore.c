@@ -121,7 +121,7 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
     hf_progress_phase(work->progress, "restoring");
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK ||
         HF_FAULT("agent.restore.done", err) != HF_ERR_OK) {
-        return hf_wrap(err, "restore into %s", task->restore.directory);
+        return err->code;
     }
     finish->restored_files = result.files;
     finish->restored_bytes = result.bytes;

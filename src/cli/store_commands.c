@@ -417,7 +417,7 @@ static enum hf_err groom_jobs(const struct store_groom_values *values, const str
             .cancel = hf_cli_cancel(),
         };
         if (hf_groom_job(&options, &one, err) != HF_ERR_OK) {
-            return hf_wrap(err, "groom job %s", hf_id_text(&jobs.jobs[i]).text);
+            return err->code;
         }
         sum->objects_seen += one.objects_seen;
         sum->objects_deleted += one.objects_deleted;
