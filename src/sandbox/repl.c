@@ -57,6 +57,10 @@ void hf_sandbox_repl_put_off_election(struct hf_sandbox_repl *repl)
     uint64_t election_ms = repl->config == NULL ? 10000 : repl->config->election_ms;
     uint32_t random;
 
+    if (repl->config != NULL && repl->config->voters == 1) {
+        repl->election_due_ms = hf_clock_mono_ms(); /* nobody else could be primary */
+        return;
+    }
     hf_random_bytes(&random, sizeof random);
     repl->election_due_ms =
         hf_clock_mono_ms() + election_ms + random % (election_ms * 15 / 100 + 1);
