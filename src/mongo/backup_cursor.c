@@ -2,8 +2,11 @@
 /*
  * The life of one backup cursor.
  *
- *   PREPARED --open--> OPEN --close--> CLOSED         open:  open_with_patience, read_documents
- *                       |  \--keeper--> LOST --close--> CLOSED     keeper: keep_alive
+ *   PREPARED --open--> OPEN --close--> CLOSED      open:   open_with_patience, read_documents
+ *           \--open--> UNSURE --close--> CLOSED    close:  close_once, until it is known to be closed
+ *
+ * UNSURE: the connection broke while the server may have been opening. A cursor that is LOST is noted by the keeper
+ * (keep_alive) and still has to be closed.
  *
  * From open to close a thread of the object's own, the keeper, is the only one that talks over its client; others
  * ask it through the condition. It must not know what becomes of the files.
@@ -29,7 +32,7 @@
 #define CLOSE_TRIES 6
 #define PING_LIMIT_MS 30000
 
-enum phase { PREPARED, OPEN, CLOSED };
+enum phase { PREPARED, OPEN, UNSURE, CLOSED };
 
 struct hf_mongo_backup {
     struct hf_mongo_client *client;  /* owned; the keeper's while it runs, else the caller's */
@@ -39,6 +42,7 @@ struct hf_mongo_backup {
     uint32_t tries, patience_ms;
     uint64_t interval_ms, cursor_timeout_ms;
     enum phase phase;
+    bool close_failed; /* the next close tries once, not with patience */
     int64_t cursor_id;
     struct hf_mongo_listing listing;
     struct hf_thread *keeper; /* owned; NULL when it does not run */
@@ -350,28 +354,6 @@ static enum hf_err read_documents(struct hf_mongo_backup *backup, const struct h
     return hf_mongo_listing_finish(&backup->listing, err);
 }
 
-/* The connection broke while the server may have been opening: it must not keep a cursor of ours. */
-static void close_unseen(struct hf_mongo_backup *backup)
-{
-    struct hf_error err;
-
-    for (unsigned i = 0; i < CLOSE_TRIES; i++) {
-        bool found = false;
-        enum hf_err result =
-            hf_mongo_backup_close_leftover(backup->client, backup->lsid, &found, &err);
-
-        if (!hf_err_retry(result)) {
-            if (result != HF_ERR_OK) {
-                break;
-            }
-            return;
-        }
-        hf_cancel_sleep(NULL, 2 * RETRY_MS);
-    }
-    hf_log_warn(backup->log, "backup.cursor.unsure", HF_STR("member", backup->client->host),
-                HF_STR("session", backup->lsid), HF_STR("error", err.message));
-}
-
 /* Whose cursor it is, added to the refusal; rights may not allow to know. */
 static enum hf_err fail_busy(struct hf_mongo_backup *backup, struct hf_error *err)
 {
@@ -404,7 +386,8 @@ static enum hf_err open_with_patience(struct hf_mongo_backup *backup,
             return result;
         }
         if (hf_err_retry(result) && code == 0) {
-            close_unseen(backup);
+            /* It must not keep a cursor that nobody here has seen: the caller of us closes. */
+            backup->phase = UNSURE;
             return result;
         }
         if (result == HF_ERR_BUSY) {
@@ -436,10 +419,8 @@ enum hf_err hf_mongo_backup_open(struct hf_mongo_backup *backup, const struct hf
         open_with_patience(backup, cancel, err) != HF_ERR_OK ||
         read_documents(backup, cancel, err) != HF_ERR_OK ||
         start_serving(backup, err) != HF_ERR_OK) {
-        if (backup->phase == OPEN) {
-            /* The first error is the one that counts; close has logged its own. */
-            (void)!hf_mongo_backup_close(backup, &ignored);
-        }
+        /* The first error is the one that counts; close logs its own. */
+        (void)!hf_mongo_backup_close(backup, &ignored);
         return hf_wrap(err, "open the backup cursor");
     }
     hf_log_info(backup->log, "backup.cursor.open", HF_STR("member", backup->client->host),
@@ -522,36 +503,47 @@ enum hf_err hf_mongo_backup_extend(struct hf_mongo_backup *backup, struct hf_mon
 
 /* ---- Closing ---- */
 
+static enum hf_err close_once(struct hf_mongo_backup *backup, struct hf_error *err)
+{
+    bool found = false;
+
+    if (HF_FAULT("mongo.backup.close", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return backup->phase == UNSURE
+               ? hf_mongo_backup_close_leftover(backup->client, backup->lsid, &found, err)
+               : hf_mongo_kill_cursor(backup->client, &backup->session, backup->cursor_id, err);
+}
+
 enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup, struct hf_error *err)
 {
     enum hf_err result = HF_ERR_OK;
+    unsigned tries = backup->close_failed ? 1 : CLOSE_TRIES;
 
     stop_keeper(backup);
     hf_mutex_lock(&backup->mutex);
     backup->serving = false;
     hf_cond_broadcast(&backup->changed);
     hf_mutex_unlock(&backup->mutex);
-    if (backup->phase != OPEN) {
+    if (backup->phase == PREPARED || backup->phase == CLOSED) {
         return HF_ERR_OK;
     }
-    backup->phase = CLOSED;
-    for (unsigned i = 0; i < CLOSE_TRIES; i++) {
+    for (unsigned i = 0; i < tries; i++) {
         if (i > 0) {
             hf_cancel_sleep(NULL, 2 * RETRY_MS);
         }
-        result = HF_FAULT("mongo.backup.close", err);
-        if (result == HF_ERR_OK) {
-            result = hf_mongo_kill_cursor(backup->client, &backup->session, backup->cursor_id, err);
-        }
+        result = close_once(backup, err);
         if (!hf_err_retry(result)) {
             break;
         }
     }
-    if (result == HF_ERR_OK) {
+    if (result == HF_ERR_OK || result == HF_ERR_LOST) {
+        backup->phase = CLOSED;
         hf_log_info(backup->log, "backup.cursor.closed", HF_STR("member", backup->client->host),
                     HF_STR("session", backup->lsid));
-        return HF_ERR_OK;
+        return result == HF_ERR_OK ? result : hf_wrap(err, "close the backup cursor");
     }
+    backup->close_failed = true;
     hf_log_warn(backup->log, "backup.cursor.not-closed", HF_STR("member", backup->client->host),
                 HF_STR("session", backup->lsid), HF_STR("error", err->message));
     return hf_wrap(err, "close the backup cursor");

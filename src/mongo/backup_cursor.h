@@ -91,8 +91,9 @@ HF_MUST_CHECK enum hf_err hf_mongo_backup_extend(struct hf_mongo_backup *backup,
                                                  struct hf_error *err);
 
 /*
- * Stops the thread, closes the cursor, checks that the server says so. LOST when it was gone before. When the server
- * cannot be reached: UNAVAILABLE, the cursor may be open still; the noted session id finds it later. Twice is fine.
+ * Stops the thread, closes the cursor, checks that the server says so. OK or LOST (it was gone before): nothing is
+ * open any more, and a further call is OK. Anything else, most likely UNAVAILABLE: it may be open still, also after
+ * an open that failed; call again, or let the noted session id find it later.
  */
 HF_MUST_CHECK enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup,
                                                 struct hf_error *err);

@@ -329,6 +329,26 @@ static void test_an_injected_fault_while_reading_closes_the_cursor(void **state)
     assert_int_equal(script_count(server, "killCursors"), 1);
 }
 
+static void test_a_close_that_failed_is_not_taken_for_done(void **state)
+{
+    (void)state;
+    struct script script = {.conflicts = 0};
+    SCRIPTED *server = script_start("hello-primary", play, &script);
+    BACKUP *backup = prepare(server, 0);
+    struct hf_error err;
+
+    open_well(backup);
+    hf_fault_arm_nth("mongo.backup.close", HF_ERR_IO, 1, 2);
+    assert_int_equal(hf_mongo_backup_close(backup, &err), HF_ERR_IO);
+    expect_words(&err, "close the backup cursor: injected fault");
+    assert_int_equal(hf_mongo_backup_close(backup, &err), HF_ERR_IO);
+    assert_int_equal(script_count(server, "killCursors"), 0);
+    assert_int_equal(hf_mongo_backup_close(backup, &err), HF_ERR_OK);
+    hf_fault_disarm_all();
+    assert_int_equal(hf_mongo_backup_close(backup, &err), HF_ERR_OK);
+    assert_int_equal(script_count(server, "killCursors"), 1);
+}
+
 static void test_destroy_closes_what_is_open(void **state)
 {
     (void)state;
@@ -501,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_a_wait_can_be_cancelled),
         cmocka_unit_test(test_a_standalone_is_refused_and_its_cursor_closed),
         cmocka_unit_test(test_an_injected_fault_while_reading_closes_the_cursor),
+        cmocka_unit_test(test_a_close_that_failed_is_not_taken_for_done),
         cmocka_unit_test(test_destroy_closes_what_is_open),
         cmocka_unit_test(test_the_keeper_asks_while_the_caller_copies),
         cmocka_unit_test(test_a_ping_asks_at_once),
