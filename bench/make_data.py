@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the data set of `make bench`: the files that an agent would read, written by the sandbox.
+
+  make_data.py --mib 2048 --to DIR [--program build/holdfast-sandbox]
+
+Text-like documents, incompressible ones and small ones with many indexes, in several collections, until the files have
+that size; then what $backupCursor lists (WiredTiger.backup included, which names the checkpoints) and storage.bson are
+copied into DIR while the cursor is open. DIR appears whole or not at all. The same seed gives the same documents, not the
+same bytes: WiredTiger decides where pages go.
+"""
+import argparse
+import contextlib
+import ctypes
+import itertools
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import bson
+import pymongo
+import pymongo.errors
+
+SEED = 20221115
+BATCH_BYTES = 4 << 20
+START_LIMIT_S = 60
+CHECKPOINT_LIMIT_S = 300
+CHECKPOINT_EVERY_S = 5
+
+
+def tables_size(dbpath):
+    """Of the tables alone: the engine's log comes and goes."""
+    total = 0
+    for path in dbpath.glob("*.wt"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
+
+
+class Texts:
+    """Sentences of words that occur as words do: few often, most seldom."""
+
+    def __init__(self, rng):
+        letters = "etaoinshrdlucmfwypvbgkjqxz"
+        words = ["".join(rng.choices(letters, weights=range(26, 0, -1), k=rng.randint(2, 11))) for _ in range(20000)]
+        weights = list(itertools.accumulate(1 / (rank + 3) for rank in range(len(words))))
+        self.rng = rng
+        self.sentences = [" ".join(rng.choices(words, cum_weights=weights, k=rng.randint(6, 18))).capitalize() + "." for _ in range(40000)]
+
+    def text(self, sentences):
+        return " ".join(self.rng.choices(self.sentences, k=sentences))
+
+
+class Maker:
+    """Documents of three kinds; each collection gets its share of the bytes."""
+
+    COLLECTIONS = [("library", "articles", "article", 30), ("library", "comments", "article", 15), ("shop", "orders", "event", 20),
+                   ("shop", "events", "event", 10), ("media", "pictures", "blob", 20), ("media", "keys", "blob", 5)]
+    INDEXES = {"article": [[("author", 1)], [("at", -1)], [("tags", 1)], [("title", 1)], [("score", 1), ("at", 1)]],
+               "event": [[("customer", 1), ("at", 1)], [("state", 1), ("at", -1)], [("amount", 1)], [("sku", 1)], [("token", 1)],
+                         [("place.city", 1), ("place.street", 1)], [("at", 1)], [("reference", 1)]],
+               "blob": [[("digest", 1)], [("at", 1)]]}
+
+    def __init__(self):
+        self.rng = random.Random(SEED)
+        self.texts = Texts(self.rng)
+        self.number = 0
+
+    def article(self):
+        rng, texts = self.rng, self.texts
+        return {"title": texts.text(1), "author": f"author{int(rng.paretovariate(1)) % 5000}", "at": self.number, "score": rng.randint(0, 100000),
+                "tags": [f"tag{int(rng.paretovariate(0.8)) % 900}" for _ in range(4)], "body": texts.text(rng.randint(4, 60))}
+
+    def event(self):
+        rng = self.rng
+        return {"customer": rng.randint(0, 200000), "at": self.number, "state": rng.choice(["new", "paid", "sent", "done", "returned"]),
+                "amount": rng.randint(100, 5000000) / 100, "sku": f"SKU-{rng.randint(0, 30000):06d}", "token": rng.randbytes(12).hex(),
+                "reference": rng.randint(0, 1 << 60), "place": {"city": f"city{rng.randint(0, 900)}", "street": f"street {rng.randint(0, 20000)}"},
+                "note": self.texts.text(1)}
+
+    def blob(self):
+        rng = self.rng
+        return {"digest": rng.randbytes(32).hex(), "at": self.number, "content": rng.randbytes(rng.randint(2000, 60000))}
+
+    def batch(self, kind):
+        made, size = [], 0
+        while size < BATCH_BYTES:
+            self.number += 1
+            made.append(bson.encode({"_id": self.number, **getattr(self, kind)()}))
+            size += len(made[-1])
+        return [bson.raw_bson.RawBSONDocument(one) for one in made]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def member(program, dbpath, size):
+    port = free_port()
+    oplog_mb = max(64, size // (1 << 20) // 10)
+    log = dbpath.with_suffix(".log")
+    with open(log, "wb") as out:
+        process = subprocess.Popen([program, "--dbpath", dbpath, "--port", str(port), "--replSet", "bench", "--syncdelay", str(CHECKPOINT_EVERY_S),
+                                    "--oplogSize", str(oplog_mb)], stdout=out, stderr=out, preexec_fn=die_with_parent)
+    client = pymongo.MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=2000)
+    try:
+        deadline = time.monotonic() + START_LIMIT_S
+        config = {"_id": "bench", "members": [{"_id": 0, "host": f"127.0.0.1:{port}"}]}
+        initiated = False
+        while True:
+            if process.poll() is not None:
+                raise SystemExit(f"make_data: {program} ended with {process.returncode}; its log: {log}")
+            try:
+                if not initiated:
+                    client.admin.command("replSetInitiate", config)
+                    initiated = True
+                if client.admin.command("hello").get("isWritablePrimary"):
+                    break
+            except pymongo.errors.PyMongoError as error:
+                if time.monotonic() > deadline:
+                    raise SystemExit(f"make_data: {program} is no primary after {START_LIMIT_S} s: {error}") from None
+            time.sleep(0.1)
+        yield client
+    finally:
+        client.close()
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def load(client, dbpath, size):
+    maker = Maker()
+    put = dict.fromkeys(range(len(Maker.COLLECTIONS)), 0)
+    for database, collection, kind, _ in Maker.COLLECTIONS:
+        client[database][collection].create_indexes([pymongo.IndexModel(keys) for keys in Maker.INDEXES[kind]])
+    shown, began = 0, time.monotonic()
+    while True:
+        have = tables_size(dbpath)
+        if have >= size:
+            return
+        # The collection that is furthest behind its share.
+        index = min(put, key=lambda i: put[i] / Maker.COLLECTIONS[i][3])
+        database, collection, kind, _ = Maker.COLLECTIONS[index]
+        client[database][collection].insert_many(maker.batch(kind), ordered=False)
+        put[index] += BATCH_BYTES
+        if time.monotonic() - shown > 5:
+            shown = time.monotonic()
+            print(f"make_data: {have >> 20} of {size >> 20} MiB after {shown - began:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def backup_cursor(client):
+    """The cursor's documents so far. It stays open when all are read: the files are ours until it is killed."""
+    with client.start_session() as session:
+        cursor = client.admin.command({"aggregate": 1, "pipeline": [{"$backupCursor": {}}], "cursor": {}}, session=session)["cursor"]
+        entries, batch = [], cursor["firstBatch"]
+        try:
+            while batch:
+                entries += batch
+                batch = client.admin.command({"getMore": cursor["id"], "collection": "$cmd.aggregate"}, session=session)["cursor"]["nextBatch"]
+            yield entries[0]["metadata"], entries[1:]
+        finally:
+            client.admin.command({"killCursors": "$cmd.aggregate", "cursors": [cursor["id"]]}, session=session)
+
+
+def copy_backup(client, to):
+    """What an agent would read. Again until the checkpoint has all that was written."""
+    last = client.local["oplog.rs"].find_one(sort=[("$natural", -1)])["ts"]
+    deadline = time.monotonic() + CHECKPOINT_LIMIT_S
+    while True:
+        with backup_cursor(client) as (metadata, files):
+            if metadata["checkpointTimestamp"] >= last:
+                dbpath = pathlib.Path(metadata["dbpath"])
+                copied = sum(copy_file(dbpath, pathlib.Path(one["filename"]), to, one.get("fileSize")) for one in files)
+                return copied + copy_file(dbpath, dbpath / "storage.bson", to, None)
+        if time.monotonic() > deadline:
+            raise SystemExit("make_data: no checkpoint has the last write")
+        time.sleep(1)
+
+
+def copy_file(dbpath, path, to, size):
+    target = to / path.relative_to(dbpath)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, target)
+    if size is not None:
+        os.truncate(target, size)
+    return os.stat(target).st_size
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mib", type=int, required=True)
+    parser.add_argument("--to", type=pathlib.Path, required=True)
+    parser.add_argument("--program", default=str(pathlib.Path(__file__).resolve().parent.parent / "build" / "holdfast-sandbox"))
+    options = parser.parse_args()
+    if options.to.exists():
+        raise SystemExit(f"make_data: {options.to} is there already")
+    if not os.access(options.program, os.X_OK):
+        raise SystemExit(f"make_data: there is no {options.program}; hint: make build")
+    work = options.to.with_name(options.to.name + ".making")
+    shutil.rmtree(work, ignore_errors=True)
+    dbpath, copy = work / "member", work / "copy"
+    dbpath.mkdir(parents=True)
+    copy.mkdir()
+    began = time.monotonic()
+    with member(options.program, dbpath, options.mib << 20) as client:
+        load(client, dbpath, options.mib << 20)
+        copied = copy_backup(client, copy)
+    os.sync()
+    copy.rename(options.to)
+    shutil.rmtree(work, ignore_errors=True)
+    print(f"make_data: {copied >> 20} MiB in {options.to}, made in {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
