@@ -57,11 +57,11 @@ static void sample_fini(struct sample *sample)
 }
 HF_CLEANUP_DEFINE_VALUE(sample_fini, struct sample)
 
-static double now_s(void)
+static double now_s(clockid_t clock)
 {
     struct timespec now;
 
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    (void)clock_gettime(clock, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
@@ -316,7 +316,7 @@ static enum hf_err measure(const struct sample *sample, enum work work, unsigned
         hands[i].step = threads;
         code = hand_init(&hands[i], err);
     }
-    double began_s = now_s();
+    double began_s = now_s(CLOCK_MONOTONIC);
     for (unsigned i = 0; i < threads && code == HF_ERR_OK; i++) {
         code = hf_thread_start("hand", run_hand, &hands[i], &hands[i].thread, err);
     }
@@ -327,7 +327,7 @@ static enum hf_err measure(const struct sample *sample, enum work work, unsigned
             code = hf_fail(err, HF_ERR_INTERNAL, "%s failed", work_names[work]);
         }
     }
-    *out = (double)bytes / (now_s() - began_s);
+    *out = (double)bytes / (now_s(CLOCK_MONOTONIC) - began_s);
     for (unsigned i = 0; i < threads; i++) {
         hand_fini(&hands[i]);
     }
@@ -341,7 +341,7 @@ static enum hf_err measure_writes(const struct sample *sample, const char *dir, 
     size_t len = WRITE_BYTES < sample->block_count * BLOCK_BYTES
                      ? WRITE_BYTES
                      : sample->block_count * BLOCK_BYTES;
-    double began_s = now_s();
+    double began_s = now_s(CLOCK_MONOTONIC);
 
     for (unsigned i = 0; i < WRITES; i++) {
         HF_CLEANUP(hf_free) char *path = hf_asprintf("%s/write-%u", dir, i);
@@ -352,7 +352,7 @@ static enum hf_err measure_writes(const struct sample *sample, const char *dir, 
             return err->code;
         }
     }
-    *out = (double)(len * WRITES) / (now_s() - began_s);
+    *out = (double)(len * WRITES) / (now_s(CLOCK_MONOTONIC) - began_s);
     for (unsigned i = 0; i < WRITES; i++) {
         HF_CLEANUP(hf_free) char *path = hf_asprintf("%s/write-%u", dir, i);
         if (path != NULL && hf_fs_remove_scratch(path, err) != HF_ERR_OK) {

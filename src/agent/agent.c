@@ -481,6 +481,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
         .log = options->log,
         .workers = options->workers,
         .rate_bytes_s = options->rate_bytes_s,
+        .patience_ms = (uint32_t)options->patience_ms,
     };
     enum hf_err code = start(&agent, err);
     if (code == HF_ERR_OK) {

@@ -26,6 +26,7 @@ struct hf_agent_options {
     const char *restore_root;  /* may be NULL: no restores here */
     unsigned workers;          /* 0: one a core */
     uint64_t rate_bytes_s;     /* of reading; 0: no limit */
+    uint64_t patience_ms;      /* for somebody else's backup cursor; 0: 120,000 */
     uint64_t watch_ms;         /* how often the members are asked; 0: 5,000 */
     struct hf_log *log;        /* borrowed */
     /* Called once, after the first registration, with a text for people. May be NULL. */

@@ -104,6 +104,7 @@ static enum hf_err open_cursor(struct capture *capture, struct hf_error *err)
     const struct hf_mongo_backup_options options = {
         .client = &capture->mongo,
         .log = work->context->log,
+        .patience_ms = work->context->patience_ms,
         .cursor_timeout_ms = capture->facts.cursor_timeout_ms,
     };
     struct hf_agent_cursor_note note = {.task = work->task->id};

@@ -24,6 +24,7 @@ struct hf_agent_context {
     struct hf_log *log;
     unsigned workers;
     uint64_t rate_bytes_s;
+    uint32_t patience_ms; /* for somebody else's backup cursor; 0: the default */
 };
 
 struct hf_agent_work {

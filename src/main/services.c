@@ -185,6 +185,8 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
         "Threads of a capture or restore; auto is one a core")                                     \
     OPT(rate_limit, SIZE, "0", 0, 0, OPT_NONE,                                                     \
         "Read at most so many bytes a second; 0 is no limit")                                      \
+    OPT(cursor_patience, SECONDS, "2m", 1, 86400, OPT_NONE,                                        \
+        "Wait so long for somebody else's backup cursor on the member to close")                   \
     OPT(watch_interval, SECONDS, "5s", 1, 60, OPT_NONE, "How often the members are asked")         \
     LOG_OPTIONS(OPT)
 
@@ -232,6 +234,7 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .restore_root = or_null(values->restore_root),
         .workers = (unsigned)values->workers,
         .rate_bytes_s = values->rate_limit,
+        .patience_ms = values->cursor_patience * 1000,
         .watch_ms = values->watch_interval * 1000,
         .log = log,
         .ready = say_ready,
