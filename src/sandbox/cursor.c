@@ -193,7 +193,7 @@ static int32_t pin(const struct hf_sandbox_call *call, int64_t id, const char *n
     for (cursor = call->server->cursors; cursor != NULL && cursor->id != id;
          cursor = cursor->next) {
     }
-    if (cursor == NULL || cursor->killed) {
+    if (cursor == NULL || atomic_load(&cursor->killed)) {
         return hf_sandbox_refuse(call->no, HF_SANDBOX_CURSOR_NOT_FOUND, "cursor id %lld not found",
                                  (long long)id);
     }
@@ -223,7 +223,7 @@ static void unpin(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cu
     cursor->pinned = false;
     cursor->used_wall_ms = hf_clock_wall_ms();
     cursor->used_mono_ms = hf_clock_mono_ms();
-    keep = keep && !cursor->killed;
+    keep = keep && !atomic_load(&cursor->killed);
     for (struct hf_sandbox_cursor **at = &server->cursors; !keep && *at != NULL;
          at = &(*at)->next) {
         if (*at == cursor) {
@@ -249,7 +249,7 @@ static int32_t next_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
         uint64_t now = hf_clock_mono_ms();
 
         if (code != 0 || !bson_empty(batch) || !cursor->await_data || now >= deadline ||
-            cursor->killed) {
+            atomic_load(&cursor->killed)) {
             return code;
         }
         if (top == 0) {
@@ -341,7 +341,7 @@ static bool end_cursors(struct hf_sandbox_server *server, const struct ending_of
     hf_mutex_lock(&server->cursors_mutex);
     for (struct hf_sandbox_cursor **at = &server->cursors; *at != NULL;) {
         struct hf_sandbox_cursor *cursor = *at;
-        bool chosen = !cursor->killed && ends(of, cursor);
+        bool chosen = !atomic_load(&cursor->killed) && ends(of, cursor);
 
         any = any || chosen;
         if (chosen && !cursor->pinned) {
@@ -349,7 +349,9 @@ static bool end_cursors(struct hf_sandbox_server *server, const struct ending_of
             cursor->next = ended;
             ended = cursor;
         } else {
-            cursor->killed = cursor->killed || chosen;
+            if (chosen) {
+                atomic_store(&cursor->killed, true);
+            }
             at = &cursor->next;
         }
     }

@@ -46,7 +46,8 @@ struct hf_sandbox_cursor {
     struct hf_sandbox_docs docs; /* what is still to be returned, from docs_at on */
     size_t docs_at;
     struct hf_sandbox_find *find; /* owned; NULL: docs are all there is (any more) */
-    bool pinned, killed;          /* guards below: cursors_mutex */
+    bool pinned;                  /* in use by a command; guards: cursors_mutex */
+    atomic_bool killed;           /* set under cursors_mutex; ends when its command does */
     struct hf_sandbox_cursor *next;
 };
 
@@ -70,7 +71,7 @@ struct hf_sandbox_server {
     struct hf_mutex conns_mutex;           /* guards: conns, and each one's current operation */
     struct hf_sandbox_conn *conns;
     size_t conn_count;
-    struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned and killed */
+    struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned */
     struct hf_sandbox_cursor *cursors;
 };
 
