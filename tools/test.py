@@ -62,7 +62,7 @@ def build(flavour, tally):
 def checks(tally, soak):
     commands = [["tools/check_rooms.py"], ["tools/check_code.py"], ["tools/check_headers.py"], ["tools/check_format.sh"],
                 ["tools/check_symbols.py", "build/test"]]
-    if pathlib.Path("docs/user/options.md").exists():
+    if pathlib.Path("docs/design/threads.md").exists():
         commands.append(["tools/check_docs.py"])
     for command in commands:
         code, output, seconds = run(command, 300)

@@ -111,7 +111,7 @@ static void test_a_range_has_both_ends(void **state)
 {
     struct fixture *f = *state;
     for (int i = 1; i <= 9; i++) {
-        char id[8];
+        char id[16];
         char text[32];
         snprintf(id, sizeof id, "%d", i);
         snprintf(text, sizeof text, "{'createdS': %d}", i * 10);
@@ -199,7 +199,7 @@ static void test_without_a_limit_a_thousand_come_and_the_count_tells_of_more(voi
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list list;
     uint64_t count = 0;
     for (int i = 0; i < 1010; i++) {
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "%04d", i);
         must_insert(f, "snapshot", id, i % 2 == 0 ? "{'job': 'even'}" : "{'job': 'odd'}");
     }
@@ -359,7 +359,7 @@ static void step_find(struct fixture *f, const struct model *model)
     for (size_t i = 0; i < list.count; i++) {
         size_t place = query.skip + i;
         size_t at = order[query.descending ? count - 1 - place : place];
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "%02zu", at);
         assert_string_equal(list.documents[i].id, id);
         assert_int_equal(list.documents[i].revision, model->revision[at]);
