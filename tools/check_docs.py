@@ -195,11 +195,12 @@ def check_threads(faults):
 
 
 def documents():
-    """Markdown files that belong to the project: those under version control, or all when there is none."""
+    """Markdown files that belong to the project: those that git knows or would take; in an exported tree all of them."""
     listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"], cwd=root,
                              capture_output=True, text=True)
-    names = listing.stdout.split("\0") if listing.returncode == 0 else [p.relative_to(root) for p in root.rglob("*.md")]
-    return [root / name for name in sorted(names, key=str) if str(name) and (root / name).exists() and "build" not in pathlib.Path(name).parts[:1]]
+    names = listing.stdout.split("\0") if listing.returncode == 0 else [str(path.relative_to(root)) for path in root.rglob("*.md")]
+    foreign = {"node_modules", "build"}
+    return [root / name for name in sorted(names) if name and (root / name).is_file() and not foreign & set(name.split("/"))]
 
 
 def anchors(text):
