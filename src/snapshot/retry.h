@@ -11,16 +11,19 @@
 #define HF_SNAPSHOT_RETRY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 #include "base/thread.h"
 
 struct hf_retry {
     unsigned tries;                 /* so far */
+    uint64_t first_ms;              /* when the first one failed */
     const struct hf_cancel *cancel; /* borrowed; may be NULL */
 };
 
-/* False when the error is final, patience is at its end (about two minutes), or someone cancelled; else it has waited. */
+/* False when the error is final, patience is at its end (two minutes after the first failure), or someone cancelled; else it
+ * has waited. */
 bool hf_retry_again(struct hf_retry *retry, enum hf_err code);
 
 #endif

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """A tour with Debian's pymongo: what an application does to a replica set, on one member and on three."""
+import os
 import socket
 import struct
 import threading
@@ -12,6 +13,8 @@ import pymongo
 from bson.son import SON
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+
+os.environ.pop("HOLDFAST_TEST_MONGOD", None)  # what is tested here is the sandbox itself
 
 from harness import ReplicaSet, TestCase, main, wait_for
 from raw_client import Raw

@@ -17,6 +17,8 @@ from bson import json_util
 from bson.json_util import JSONMode, JSONOptions
 from bson.son import SON
 
+os.environ.pop("HOLDFAST_TEST_MONGOD", None)  # what is tested here is the sandbox itself
+
 from harness import Member, ReplicaSet, TestCase, main, wait_for
 from raw_client import Raw
 

@@ -21,6 +21,15 @@
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
+#ifdef __SANITIZE_THREAD__
+/* WiredTiger is not built with the sanitizer: what it does on its own threads looks like races. */
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+    return "ignore_noninstrumented_modules=1";
+}
+#endif
+
 #define LIVE 100  /* documents at the checkpoint */
 #define LATER 200 /* and at the end */
 #define CHECK(what)                                                                                \

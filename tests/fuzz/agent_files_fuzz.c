@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The agent's journal, with its header put right; and the engine's lines, from a file of the same bytes.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "os/fs.h"
+#include "snapshot/capture.h"
+#include "snapshot/journal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static char *directory;
+
+static void remove_directory(void)
+{
+    struct hf_error err;
+    if (hf_fs_remove_tree(directory, &err) != HF_ERR_OK) {
+        fprintf(stderr, "%s\n", err.message);
+    }
+}
+
+/* A file of head, then the input. */
+static char *write_file(const char *name, struct hf_bytes head, struct hf_bytes rest)
+{
+    struct hf_error err;
+    if (directory == NULL) {
+        HF_ASSERT(hf_fs_make_temp_dir("hf-fuzz", &directory, &err) == HF_ERR_OK);
+        (void)atexit(remove_directory);
+    }
+    char *path = hf_path_join(directory, name);
+    FILE *file = fopen(path, "wb");
+    HF_ASSERT(file != NULL);
+    HF_ASSERT(fwrite(head.data, 1, head.len, file) == head.len);
+    HF_ASSERT(fwrite(rest.data, 1, rest.len, file) == rest.len);
+    fclose(file);
+    return path;
+}
+
+static void read_journal(struct hf_bytes input)
+{
+    struct hf_journal_id id = {.capture = 5};
+    uint8_t head[56] = "HFjournl\1";
+    struct hf_error err;
+    struct hf_node node;
+    bool there = false;
+    HF_CLEANUP(hf_journal_drop) struct hf_journal_reader *journal = NULL;
+    hf_store_le64(head + 24, id.capture);
+    hf_store_le64(head + 48, hf_xxh3(hf_bytes_of(head, 48)));
+    HF_CLEANUP(hf_free) char *path = write_file("journal", hf_bytes_of(head, sizeof head), input);
+    HF_ASSERT(hf_journal_open(path, &id, &journal, &err) == HF_ERR_OK);
+    struct hf_journal_place place = {.path = hf_str_of("a"), .block_bytes = 4096};
+    HF_ASSERT(hf_journal_find(journal, &place, &node, &there, &err) == HF_ERR_OK);
+    for (unsigned i = 0; there && i < node.count; i++) {
+        HF_ASSERT(node.refs[i].address.capture == 0 || node.refs[i].address.capture == 5);
+    }
+}
+
+static void read_lines(struct hf_bytes input)
+{
+    static const struct hf_keyring ring;
+    HF_CLEANUP(hf_capture_files_fini) struct hf_capture_files files = {.items = NULL};
+    struct hf_error err;
+    HF_CLEANUP(hf_free)
+    char *path =
+        write_file("WiredTiger.backup", (struct hf_bytes){.data = (const uint8_t *)""}, input);
+    HF_ASSERT(hf_capture_files_add(&files, "a.wt", 1, NULL, &err) == HF_ERR_OK);
+    HF_ASSERT(hf_capture_read_lines(&files, directory, &ring, &err) == HF_ERR_OK);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size > 1 << 20) {
+        return 0;
+    }
+    read_journal(hf_bytes_of(data, size));
+    read_lines(hf_bytes_of(data, size));
+    return 0;
+}
