@@ -370,9 +370,10 @@ def table(title, heads, rows):
 def limits_lines(limits):
     if not limits:
         return []
-    rows = [[name.replace("_", " "), f"{rate / 1e6:.0f}", f"{limits['all_cores'][name] / 1e6:.0f}"] for name, rate in limits["one_core"].items()]
-    return table("The machine's own limits on these files, MB/s", ["work", "one core", f"all {limits['cores']}"],
-                 rows + [["write, synced objects of 16 MiB", f"{limits['write_synced'] / 1e6:.0f}", ""]])
+    rows = [[name.replace("_", " "), *(f"{limits[kind][name] / 1e6:.0f}" for kind in ("one_core", "all_cores", "cpu_second"))]
+            for name in limits["one_core"]]
+    return table("The machine's own limits on these files, MB/s", ["work", "one core", f"all {limits['cores']}", "a CPU second"],
+                 rows + [["write, synced objects of 16 MiB", f"{limits['write_synced'] / 1e6:.0f}", "", ""]])
 
 
 def measure_limits(bench):
