@@ -345,6 +345,10 @@ static enum hf_err open_object(struct hf_store_fs *fs, struct hf_str name, struc
         return err->code == HF_ERR_NOT_FOUND ? hf_fail(err, HF_ERR_NOT_FOUND, "no such object")
                                              : err->code;
     }
+    /* Of the file that is open: between the look and the opening another may have got the name. */
+    if (hf_file_info(file, &info, err) != HF_ERR_OK) {
+        return err->code;
+    }
     *size_bytes = info.size_bytes;
     *out = HF_TAKE(file);
     return HF_ERR_OK;
