@@ -130,11 +130,19 @@ hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t co
                            const char *member, uint64_t now_s)
 {
     const struct hf_snapshot_record *best = NULL;
+    uint64_t complete = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct hf_snapshot_record *one = &snapshots[i];
-        if (one->state == HF_SNAPSHOT_ABANDONED && strcmp(one->member, member) == 0 &&
-            one->finished_s + HF_CLAIM_KEPT_S > now_s &&
+        if (one->state == HF_SNAPSHOT_COMPLETE && strcmp(one->member, member) == 0 &&
+            one->capture > complete) {
+            complete = one->capture;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        if (one->state == HF_SNAPSHOT_ABANDONED && !one->claim_dropped && one->capture > complete &&
+            strcmp(one->member, member) == 0 && one->finished_s + HF_CLAIM_KEPT_S > now_s &&
             (best == NULL || one->capture > best->capture)) {
             best = one;
         }

@@ -55,7 +55,8 @@ bool hf_task_is_silent(const struct hf_task_record *task, uint64_t silence_s, ui
 const struct hf_snapshot_record *
 hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t count,
                           const char *member, const struct hf_id *store);
-/* The newest given-up attempt on that member whose claim still stands; NULL: none. */
+/* The newest given-up attempt on that member whose claim still stands and that no complete snapshot came after (its
+ * packs were adopted then, or are older than the parent); NULL: none. */
 const struct hf_snapshot_record *
 hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
                            const char *member, uint64_t now_s);

@@ -115,6 +115,7 @@ static const struct hf_field snapshot_fields[] = {
     HF_FIELDS_U64(R, blocks_new, "blocksNew"),
     HF_FIELDS_U64(R, blocks_zero, "blocksZero"),
     HF_FIELDS_U64(R, files_skipped, "filesSkipped"),
+    HF_FIELDS_BOOL(R, claim_dropped, "claimDropped"),
     HF_FIELDS_U64(R, verified_s, "verifiedS"),
     HF_FIELDS_BOOL(R, verified_ok, "verifiedOk"),
     HF_FIELDS_TEXT(R, verified_level, "verifiedLevel", false),

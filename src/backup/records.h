@@ -102,6 +102,7 @@ struct hf_snapshot_record {
     uint64_t files, bytes, new_bytes, stored_bytes, read_bytes;
     uint64_t blocks_reused, blocks_new, blocks_zero, files_skipped;
     /* The last verification. */
+    bool claim_dropped;  /* of an ABANDONED attempt: nothing of it can be adopted any more */
     uint64_t verified_s; /* 0: never */
     bool verified_ok;
     char verified_level[HF_WORD_BYTES];

@@ -64,8 +64,8 @@ HF_MUST_CHECK enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_er
 HF_MUST_CHECK enum hf_err hf_flow_cancel_task(struct hf_server_app *app, const struct hf_id *task,
                                               struct hf_error *err);
 
-/* EXPIRED, then the manifest goes. CONFLICT while it is being taken, restored from, or kept for ever. Deleting what is
- * deleted is NOT_FOUND. */
+/* EXPIRED, then the manifest goes. CONFLICT while it is being taken, restored from, or kept for ever. Deleting again
+ * finishes a deletion that was cut off, and is OK. */
 HF_MUST_CHECK enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapshot,
                                          struct hf_error *err);
 

@@ -7,6 +7,7 @@
 #include "backup/lifecycle.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "snapshot/commit.h"
 
 /* The record may be there or not, the claim too: the step that failed decides. */
 enum hf_err hf_flow_take_failed(struct hf_server_app *app, const struct hf_snapshot_record *wished,
@@ -93,6 +94,43 @@ static void resume_task(struct hf_server_app *app, const struct hf_task_record *
     }
 }
 
+/* The claim of a given-up attempt that nobody adopted in its days goes, so that its packs can be groomed. */
+static enum hf_err drop_old_claim(struct hf_server_app *app, const struct hf_id *snapshot,
+                                  struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+    uint64_t revision = 0;
+
+    if (hf_keep_snapshot_get(app->catalog, snapshot, &record, &revision, err) != HF_ERR_OK ||
+        hf_commit_drop_claim(app->store, &record.job, &record.writer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    record.claim_dropped = true;
+    return hf_keep_snapshot_replace(app->catalog, &record, &revision, err);
+}
+
+static enum hf_err drop_old_claims(struct hf_server_app *app, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {
+        .index = "state",
+        .equals_text = hf_snapshot_state_word(HF_SNAPSHOT_ABANDONED),
+        .limit = 1000000,
+    };
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots given_up = {0};
+
+    if (hf_keep_snapshot_find(app->catalog, &query, &given_up, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < given_up.count && !hf_cancel_requested(app->cancel); i++) {
+        const struct hf_snapshot_record *one = &given_up.items[i];
+        if (!one->claim_dropped && one->finished_s + HF_CLAIM_KEPT_S <= hf_flow_now_s() &&
+            drop_old_claim(app, &one->id, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
 {
     static const enum hf_task_state open_states[] = {HF_TASK_WAITING, HF_TASK_RUNNING,
@@ -113,6 +151,9 @@ enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
         for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
             resume_task(app, &tasks.items[k]);
         }
+    }
+    if (drop_old_claims(app, err) != HF_ERR_OK) {
+        hf_log_warn(app->log, "server.resume.failed", HF_STR("error", err->message));
     }
     if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {
         return err->code;

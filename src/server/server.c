@@ -226,7 +226,8 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     server.app.notify = notify_agent;
     server.app.notify_context = &server;
     if (hf_server_open(&server, &news, err) != HF_ERR_OK || make_pools(&server, err) != HF_ERR_OK ||
-        listen_on(&server, err) != HF_ERR_OK || hf_server_publish_url(&server, err) != HF_ERR_OK) {
+        listen_on(&server, err) != HF_ERR_OK ||
+        hf_server_publish_url(&server, &news, err) != HF_ERR_OK) {
         return err->code;
     }
     resume(&server);

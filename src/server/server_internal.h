@@ -70,6 +70,7 @@ void hf_server_finish_later(struct hf_server *server, const struct hf_id *task);
 HF_MUST_CHECK enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news,
                                          struct hf_error *err);
 /* Writes the address into the files that need it, once it is known. */
-HF_MUST_CHECK enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_buf *news,
+                                                struct hf_error *err);
 
 #endif

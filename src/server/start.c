@@ -271,9 +271,9 @@ static enum hf_err copy_profile(struct hf_server *server, const struct hf_buf *t
     return hf_fs_publish_replace(path, hf_buf_bytes(text), 0600, err);
 }
 
-enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_error *err)
+enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_buf *news,
+                                  struct hf_error *err)
 {
-    HF_CLEANUP(hf_buf_fini) struct hf_buf news = HF_BUF_INIT(4096);
     HF_CLEANUP(hf_buf_fini) struct hf_buf line = HF_BUF_INIT(1024);
     HF_CLEANUP(hf_buf_fini) struct hf_buf profile = HF_BUF_INIT(8192);
     HF_CLEANUP(hf_free) char *url_path = NULL;
@@ -281,7 +281,7 @@ enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_error *err
 
     if (path_in(server, "server.url", &url_path, err) != HF_ERR_OK ||
         path_in(server, "cli.profile", &profile_path, err) != HF_ERR_OK ||
-        write_profile(server, &news, err) != HF_ERR_OK ||
+        write_profile(server, news, err) != HF_ERR_OK ||
         renew_profile(server, profile_path, &profile, err) != HF_ERR_OK ||
         hf_buf_appendf(&line, err, "%s\n", server->url) != HF_ERR_OK ||
         hf_fs_publish_replace(url_path, hf_buf_bytes(&line), 0644, err) != HF_ERR_OK) {

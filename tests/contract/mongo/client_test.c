@@ -493,7 +493,6 @@ static void test_generated_documents_arrive_in_batches(void **state)
     struct hf_mongo_insert_result result;
     struct hf_error err;
     bson_t first;
-    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(65536);
 
     if (hf_mongo_insert_generated(client, &options, generate, &count, &result, &err) != HF_ERR_OK) {
         fail_msg("%s", err.message);

@@ -112,6 +112,10 @@ static void test_only_a_given_up_attempt_of_the_last_week_is_adopted(void **stat
     (void)state;
     assert_ptr_equal(hf_snapshot_choose_adopted(all, 3, "a", 2000), &all[1]);
     assert_null(hf_snapshot_choose_adopted(all, 3, "a", 1000 + HF_CLAIM_KEPT_S));
+    all[1].claim_dropped = true;
+    assert_ptr_equal(hf_snapshot_choose_adopted(all, 3, "a", 2000), &all[0]);
+    all[2].state = HF_SNAPSHOT_COMPLETE;
+    assert_null(hf_snapshot_choose_adopted(all, 3, "a", 2000));
     assert_null(hf_snapshot_choose_adopted(all, 3, "b", 2000));
 }
 
