@@ -20,7 +20,7 @@ fuzz) export CC=clang; set -- --buildtype=debugoptimized -Db_sanitize=address,un
 bench) dir=build/bench/programs; set -- --buildtype=release -Dfaults=false -Dtests=false -Dsandbox=false -Dbench=true ;;
 *) echo "build.sh: no flavour named $flavour" >&2; exit 2 ;;
 esac
-[ -z "${WERROR:-}" ] || set -- "$@" -Dwerror=true
+[ -z "${CI:-}" ] || set -- "$@" -Dwerror=true
 mkdir -p build "$(dirname "$dir")"
 log=build/$flavour.log
 if [ -f "$dir/build.ninja" ]; then

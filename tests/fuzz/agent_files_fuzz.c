@@ -64,9 +64,7 @@ static void read_lines(struct hf_bytes input)
     static const struct hf_keyring ring;
     HF_CLEANUP(hf_capture_files_fini) struct hf_capture_files files = {.items = NULL};
     struct hf_error err;
-    HF_CLEANUP(hf_free)
-    char *path =
-        write_file("WiredTiger.backup", (struct hf_bytes){.data = (const uint8_t *)""}, input);
+    hf_free(write_file("WiredTiger.backup", (struct hf_bytes){.data = (const uint8_t *)""}, input));
     HF_ASSERT(hf_capture_files_add(&files, "a.wt", 1, NULL, &err) == HF_ERR_OK);
     HF_ASSERT(hf_capture_read_lines(&files, directory, &ring, &err) == HF_ERR_OK);
 }
