@@ -17,9 +17,11 @@ build: setup
 	@tools/build.sh product
 
 test: build
+	@tools/setup.sh test
 	@/usr/bin/python3 tools/test.py
 
 soak: build
+	@tools/setup.sh test
 	@/usr/bin/python3 tools/test.py --soak
 
 check: setup

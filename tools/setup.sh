@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing to build and test; does nothing, and needs no network, when all is there.
-# usage: setup.sh [build|test|bench]...   (no word: everything)
+# usage: setup.sh [test]   test: the drivers of the tours too
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -42,4 +42,12 @@ if [ -n "$missing" ]; then
         exit 1
     fi
     rm -f "$log"
+fi
+
+# The drivers that tour the sandbox, pinned by their lock file. Without a registry the tours are skipped, and say so.
+tours=tests/integration/tours
+if [ "${1:-}" = test ] && command -v npm >/dev/null 2>&1 && [ ! -d "$tours/node_modules/mongosh" ]; then
+    echo "setup: installing the drivers of the tours"
+    (cd "$tours" && npm ci --ignore-scripts --no-audit --no-fund >/dev/null 2>&1) ||
+        echo "setup: npm could not install them; the tours will be skipped" >&2
 fi
