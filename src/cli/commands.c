@@ -25,6 +25,28 @@ static void bytes_text(const struct hf_json *json, const char *key, char *out, s
     hf_format_bytes(hf_json_get_u64(json, key, 0), out, out_len);
 }
 
+/* How a list is shown: its columns, and the row or rows of one element. */
+struct listing {
+    const char *const *titles;
+    size_t columns;
+    void (*row)(struct hf_cli_table *table, const struct hf_json *element);
+};
+
+static enum hf_err show_list(const struct hf_json *list, const struct listing *listing,
+                             bool as_json, struct hf_error *err)
+{
+    if (as_json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(listing->titles, listing->columns);
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        listing->row(table, hf_json_at(results, i));
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
 /* ---- job ---- */
 
 #define SET_OPTIONS(OPT)                                                                           \
@@ -93,10 +115,24 @@ static enum hf_err job_start(const struct job_start_values *values,
 #define PLAIN_OPTIONS(OPT) HF_CLI_OPTIONS(OPT)
 HF_CLI_VALUES(job_list, PLAIN_OPTIONS)
 
+static void job_row(struct hf_cli_table *table, const struct hf_json *one)
+{
+    char created[32];
+
+    hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
+    const char *cells[] = {hf_cli_text(one, "setName", ""), hf_cli_text(one, "state", ""),
+                           hf_cli_text(one, "id", ""), created,
+                           hf_cli_text(one, "runningSnapshotId", "-")};
+    hf_cli_table_row(table, cells);
+}
+
+static const char *const job_list_titles[] = {"SET", "STATE", "JOB", "CREATED", "RUNNING SNAPSHOT"};
+static const struct listing job_list_listing = {
+    .titles = job_list_titles, .columns = HF_ARRAY_LEN(job_list_titles), .row = job_row};
+
 static enum hf_err job_list(const struct job_list_values *values, const struct hf_option_rest *rest,
                             struct hf_error *err)
 {
-    static const char *const titles[] = {"SET", "STATE", "JOB", "CREATED", "RUNNING SNAPSHOT"};
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
 
@@ -106,22 +142,7 @@ static enum hf_err job_list(const struct job_list_values *values, const struct h
         hf_cli_all_pages(&session, PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (values->json) {
-        return hf_cli_print_json(list, err);
-    }
-    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
-    const struct hf_json *results = hf_json_get_array(list, "results");
-    for (size_t i = 0; i < hf_json_count(results); i++) {
-        const struct hf_json *one = hf_json_at(results, i);
-        char created[32];
-        hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-        const char *cells[] = {hf_cli_text(one, "setName", ""), hf_cli_text(one, "state", ""),
-                               hf_cli_text(one, "id", ""), created,
-                               hf_cli_text(one, "runningSnapshotId", "-")};
-        hf_cli_table_row(table, cells);
-    }
-    hf_cli_table_print(table);
-    return HF_ERR_OK;
+    return show_list(list, &job_list_listing, values->json, err);
 }
 
 HF_CLI_VALUES(job_show, SET_OPTIONS)
@@ -276,11 +297,14 @@ static void list_row(struct hf_cli_table *table, const struct hf_json *one)
     hf_cli_table_row(table, cells);
 }
 
+static const char *const snapshot_list_titles[] = {
+    "SNAPSHOT", "SET", "STATE", "AS OF (UTC)", "SIZE", "NEW", "STORED", "VERIFIED", "MEMBER"};
+static const struct listing snapshot_list_listing = {
+    .titles = snapshot_list_titles, .columns = HF_ARRAY_LEN(snapshot_list_titles), .row = list_row};
+
 static enum hf_err snapshot_list(const struct snapshot_list_values *values,
                                  const struct hf_option_rest *rest, struct hf_error *err)
 {
-    static const char *const titles[] = {"SNAPSHOT", "SET",    "STATE",    "AS OF (UTC)", "SIZE",
-                                         "NEW",      "STORED", "VERIFIED", "MEMBER"};
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
     HF_CLEANUP(hf_buf_fini) struct hf_buf target = HF_BUF_INIT(1000);
@@ -305,15 +329,7 @@ static enum hf_err snapshot_list(const struct snapshot_list_values *values,
     }
     hf_json_set_u64(list, "totalCount", hf_json_count(shown));
     hf_json_set_take(list, "results", shown);
-    if (values->json) {
-        return hf_cli_print_json(list, err);
-    }
-    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
-    for (size_t i = 0; i < hf_json_count(shown); i++) {
-        list_row(table, hf_json_at(shown, i));
-    }
-    hf_cli_table_print(table);
-    return HF_ERR_OK;
+    return show_list(list, &snapshot_list_listing, values->json, err);
 }
 
 #define ONE_OPTIONS(OPT)                                                                           \
@@ -630,11 +646,26 @@ static enum hf_err restore_start(const struct restore_start_values *values,
 
 HF_CLI_VALUES(restore_list, PLAIN_OPTIONS)
 
+static void restore_row(struct hf_cli_table *table, const struct hf_json *one)
+{
+    char created[32];
+
+    hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
+    const char *cells[] = {hf_cli_text(one, "id", ""),         hf_cli_text(one, "state", ""),
+                           hf_cli_text(one, "snapshotId", ""), created,
+                           hf_cli_text(one, "directory", ""),  hf_cli_text(one, "error", "")};
+    hf_cli_table_row(table, cells);
+}
+
+static const char *const restore_list_titles[] = {"RESTORE",       "STATE",     "SNAPSHOT",
+                                                  "CREATED (UTC)", "DIRECTORY", "ERROR"};
+static const struct listing restore_list_listing = {.titles = restore_list_titles,
+                                                    .columns = HF_ARRAY_LEN(restore_list_titles),
+                                                    .row = restore_row};
+
 static enum hf_err restore_list(const struct restore_list_values *values,
                                 const struct hf_option_rest *rest, struct hf_error *err)
 {
-    static const char *const titles[] = {"RESTORE",       "STATE",     "SNAPSHOT",
-                                         "CREATED (UTC)", "DIRECTORY", "ERROR"};
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
 
@@ -644,33 +675,39 @@ static enum hf_err restore_list(const struct restore_list_values *values,
         hf_cli_all_pages(&session, PRIVATE "/restores", &list, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (values->json) {
-        return hf_cli_print_json(list, err);
-    }
-    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
-    const struct hf_json *results = hf_json_get_array(list, "results");
-    for (size_t i = 0; i < hf_json_count(results); i++) {
-        const struct hf_json *one = hf_json_at(results, i);
-        char created[32];
-        hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-        const char *cells[] = {hf_cli_text(one, "id", ""),         hf_cli_text(one, "state", ""),
-                               hf_cli_text(one, "snapshotId", ""), created,
-                               hf_cli_text(one, "directory", ""),  hf_cli_text(one, "error", "")};
-        hf_cli_table_row(table, cells);
-    }
-    hf_cli_table_print(table);
-    return HF_ERR_OK;
+    return show_list(list, &restore_list_listing, values->json, err);
 }
 
 /* ---- agents and the server ---- */
 
 HF_CLI_VALUES(agent_list, PLAIN_OPTIONS)
 
+static void agent_rows_of(struct hf_cli_table *table, const struct hf_json *one)
+{
+    const struct hf_json *members = hf_json_get_array(one, "members");
+
+    for (size_t i = 0; i < hf_json_count(members) || i == 0; i++) {
+        const struct hf_json *member = hf_json_at(members, i);
+        const char *cells[] = {hf_cli_text(one, "id", ""),
+                               hf_cli_text(one, "host", ""),
+                               hf_json_get_bool(one, "connected", false) ? "yes" : "no",
+                               hf_cli_text(member, "host", "-"),
+                               hf_cli_text(member, "setName", ""),
+                               hf_cli_text(member, "state", ""),
+                               hf_cli_text(member, "fcv", ""),
+                               hf_cli_text(member, "refusal", "")};
+        hf_cli_table_row(table, cells);
+    }
+}
+
+static const char *const agent_list_titles[] = {"AGENT", "HOST",  "CONNECTED", "MEMBER",
+                                                "SET",   "STATE", "FCV",       "PROBLEM"};
+static const struct listing agent_list_listing = {
+    .titles = agent_list_titles, .columns = HF_ARRAY_LEN(agent_list_titles), .row = agent_rows_of};
+
 static enum hf_err agent_list(const struct agent_list_values *values,
                               const struct hf_option_rest *rest, struct hf_error *err)
 {
-    static const char *const titles[] = {"AGENT", "HOST",  "CONNECTED", "MEMBER",
-                                         "SET",   "STATE", "FCV",       "PROBLEM"};
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
 
@@ -680,29 +717,7 @@ static enum hf_err agent_list(const struct agent_list_values *values,
         hf_cli_call(&session, "GET", PRIVATE "/agents", NULL, &list, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (values->json) {
-        return hf_cli_print_json(list, err);
-    }
-    struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
-    const struct hf_json *results = hf_json_get_array(list, "results");
-    for (size_t i = 0; i < hf_json_count(results); i++) {
-        const struct hf_json *one = hf_json_at(results, i),
-                             *members = hf_json_get_array(one, "members");
-        for (size_t k = 0; k < hf_json_count(members) || k == 0; k++) {
-            const struct hf_json *member = hf_json_at(members, k);
-            const char *cells[] = {hf_cli_text(one, "id", ""),
-                                   hf_cli_text(one, "host", ""),
-                                   hf_json_get_bool(one, "connected", false) ? "yes" : "no",
-                                   hf_cli_text(member, "host", "-"),
-                                   hf_cli_text(member, "setName", ""),
-                                   hf_cli_text(member, "state", ""),
-                                   hf_cli_text(member, "fcv", ""),
-                                   hf_cli_text(member, "refusal", "")};
-            hf_cli_table_row(table, cells);
-        }
-    }
-    hf_cli_table_print(table);
-    return HF_ERR_OK;
+    return show_list(list, &agent_list_listing, values->json, err);
 }
 
 HF_CLI_VALUES(server_status, PLAIN_OPTIONS)
