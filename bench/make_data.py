@@ -31,11 +31,12 @@ SEED = 20221115
 BATCH_BYTES = 4 << 20
 START_LIMIT_S = 60
 CHECKPOINT_LIMIT_S = 300
-CHECKPOINT_EVERY_S = 5
+# Practically never but when asked: with many indexes a checkpoint writes nearly every page of theirs anew.
+CHECKPOINT_EVERY_S = 3600
 
 
 def tables_size(dbpath):
-    """Of the tables alone: the engine's log comes and goes."""
+    """Of the tables alone: the engine's log comes and goes. What waits for a checkpoint is not in them."""
     total = 0
     for path in dbpath.glob("*.wt"):
         with contextlib.suppress(FileNotFoundError):
@@ -72,17 +73,23 @@ class Maker:
         self.texts = Texts(self.rng)
         self.number = 0
 
+    # Index keys grow with time or have few values, so that an insert finds its pages in the cache: with keys all over a
+    # prefix-compressed tree the engine spends minutes on rebuilding keys.
+
+    def near(self, every, spread):
+        return self.number // every + self.rng.randint(0, spread)
+
     def article(self):
         rng, texts = self.rng, self.texts
-        return {"title": texts.text(1), "author": f"author{int(rng.paretovariate(1)) % 5000}", "at": self.number, "score": rng.randint(0, 100000),
+        return {"title": f"No. {self.near(20, 5):07d} {texts.text(1)}", "author": f"author{int(rng.paretovariate(1)) % 5000}", "at": self.number, "score": rng.randint(0, 100),
                 "tags": [f"tag{int(rng.paretovariate(0.8)) % 900}" for _ in range(4)], "body": texts.text(rng.randint(4, 60))}
 
     def event(self):
         rng = self.rng
-        return {"customer": rng.randint(0, 200000), "at": self.number, "state": rng.choice(["new", "paid", "sent", "done", "returned"]),
-                "amount": rng.randint(100, 5000000) / 100, "sku": f"SKU-{rng.randint(0, 30000):06d}", "token": rng.randbytes(12).hex(),
-                "reference": rng.randint(0, 1 << 60), "place": {"city": f"city{rng.randint(0, 900)}", "street": f"street {rng.randint(0, 20000)}"},
-                "note": self.texts.text(1)}
+        return {"customer": self.near(40, 50), "at": self.number, "state": rng.choice(["new", "paid", "sent", "done", "returned"]),
+                "amount": self.near(1, 400) / 100, "sku": f"SKU-{self.near(300, 100):06d}",
+                "token": f"{self.near(10, 20):08x}{rng.randbytes(8).hex()}", "reference": self.near(1, 1000) << 20 | rng.randint(0, 1 << 20),
+                "place": {"city": f"city{self.near(20000, 3) % 900}", "street": f"street {rng.randint(0, 40)}"}, "note": self.texts.text(1)}
 
     def blob(self):
         rng = self.rng
@@ -111,10 +118,13 @@ def die_with_parent():
 def member(program, dbpath, size):
     port = free_port()
     oplog_mb = max(64, size // (1 << 20) // 10)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # A cache that the indexes fit in: evicting their pages is what makes loading slow.
+    cache_gb = min(max(size, 1 << 29), memory // 4) / (1 << 30)
     log = dbpath.with_suffix(".log")
     with open(log, "wb") as out:
         process = subprocess.Popen([program, "--dbpath", dbpath, "--port", str(port), "--replSet", "bench", "--syncdelay", str(CHECKPOINT_EVERY_S),
-                                    "--oplogSize", str(oplog_mb)], stdout=out, stderr=out, preexec_fn=die_with_parent)
+                                    "--oplogSize", str(oplog_mb), "--wiredTigerCacheSizeGB", f"{cache_gb:.2f}"], stdout=out, stderr=out, preexec_fn=die_with_parent)
     client = pymongo.MongoClient("127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=2000)
     try:
         deadline = time.monotonic() + START_LIMIT_S
@@ -149,19 +159,23 @@ def load(client, dbpath, size):
     put = dict.fromkeys(range(len(Maker.COLLECTIONS)), 0)
     for database, collection, kind, _ in Maker.COLLECTIONS:
         client[database][collection].create_indexes([pymongo.IndexModel(keys) for keys in Maker.INDEXES[kind]])
-    shown, began = 0, time.monotonic()
+    began, raw, step = time.monotonic(), 0, size // 8
     while True:
+        goal = raw + step
+        while raw < goal:
+            # The collection that is furthest behind its share.
+            index = min(put, key=lambda i: put[i] / Maker.COLLECTIONS[i][3])
+            database, collection, kind, _ = Maker.COLLECTIONS[index]
+            client[database][collection].insert_many(maker.batch(kind), ordered=False)
+            put[index] += BATCH_BYTES
+            raw += BATCH_BYTES
+        client.admin.command("fsync")
         have = tables_size(dbpath)
-        if have >= size:
+        print(f"make_data: {have >> 20} of {size >> 20} MiB after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        if have >= size * 0.97:
             return
-        # The collection that is furthest behind its share.
-        index = min(put, key=lambda i: put[i] / Maker.COLLECTIONS[i][3])
-        database, collection, kind, _ = Maker.COLLECTIONS[index]
-        client[database][collection].insert_many(maker.batch(kind), ordered=False)
-        put[index] += BATCH_BYTES
-        if time.monotonic() - shown > 5:
-            shown = time.monotonic()
-            print(f"make_data: {have >> 20} of {size >> 20} MiB after {shown - began:.0f} s", file=sys.stderr, flush=True)
+        # As many documents as the rest takes by what they took so far, in steps that the cache holds.
+        step = min(size // 8, int((size - have) * raw / max(have, 1)))
 
 
 @contextlib.contextmanager
@@ -184,6 +198,7 @@ def copy_backup(client, to):
     last = client.local["oplog.rs"].find_one(sort=[("$natural", -1)])["ts"]
     deadline = time.monotonic() + CHECKPOINT_LIMIT_S
     while True:
+        client.admin.command("fsync")
         with backup_cursor(client) as (metadata, files):
             if metadata["checkpointTimestamp"] >= last:
                 dbpath = pathlib.Path(metadata["dbpath"])
