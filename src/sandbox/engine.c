@@ -20,6 +20,7 @@
 #define DEFAULT_LOG_FILE_BYTES ((uint64_t)32 << 20)
 #define KEEPER_TICK_MS 100
 #define CAP_EVERY_MS 1000
+#define PIN_MS 60000
 
 enum hf_err hf_sandbox_wt_fail(struct hf_error *err, int code, const char *what)
 {
@@ -85,14 +86,26 @@ void hf_sandbox_engine_set_role(struct hf_sandbox_engine *engine, bool accepts_w
     hf_cond_broadcast(&engine->grown);
 }
 
+void hf_sandbox_engine_pin(struct hf_sandbox_engine *engine, uint64_t ts)
+{
+    uint64_t now = hf_clock_mono_ms();
+
+    HF_LOCKED(&engine->state);
+    if (now >= engine->pinned_until_ms || ts < engine->pinned_ts) {
+        engine->pinned_ts = ts;
+    }
+    engine->pinned_until_ms = now + PIN_MS;
+}
+
 static enum hf_err set_stable_locked(struct hf_sandbox_engine *engine, uint64_t ts,
                                      struct hf_error *err)
 {
+    bool pinned = hf_clock_mono_ms() < engine->pinned_until_ms && engine->pinned_ts < ts;
     char config[96];
     int code;
 
     (void)snprintf(config, sizeof config, "stable_timestamp=%" PRIx64 ",oldest_timestamp=%" PRIx64,
-                   ts, ts);
+                   ts, pinned ? engine->pinned_ts : ts);
     code = engine->connection->set_timestamp(engine->connection, config);
     if (code != 0) {
         return hf_sandbox_wt_fail(err, code, "set the stable time");

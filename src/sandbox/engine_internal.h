@@ -144,6 +144,8 @@ struct hf_sandbox_engine {
     bool flushing;
     uint64_t flush_begun, flush_done;
     uint64_t stable_ts, checkpoint_ts;
+    uint64_t pinned_ts,
+        pinned_until_ms; /* a new member reads as of then; the past is kept so long */
     int64_t fsync_locks;
     int64_t writers;
     WT_SESSION **idle_sessions;
@@ -195,6 +197,8 @@ void hf_sandbox_engine_set_majority(struct hf_sandbox_engine *engine,
 /* The oldest time in which a snapshot of the past may begin; also the start of a new history. */
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_set_stable(struct hf_sandbox_engine *engine,
                                                        uint64_t ts, struct hf_error *err);
+/* Keeps the past from that time on readable for a minute. */
+void hf_sandbox_engine_pin(struct hf_sandbox_engine *engine, uint64_t ts);
 
 /* ---- catalog.c ---- */
 HF_MUST_CHECK enum hf_err hf_sandbox_catalog_load(struct hf_sandbox_engine *engine,

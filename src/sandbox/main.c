@@ -2,8 +2,7 @@
 /*
  * holdfast-sandbox: one member, as mongod is one process. Started by `holdfast sandbox`, by tests, or by hand.
  *
- * It opens the data, joins its set, listens, and waits for the end. A member that has to roll back closes cleanly
- * and starts itself again: recovery is the normal start.
+ * It opens the data, joins its set, listens, and waits for the end.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -110,8 +109,8 @@ static enum hf_err open_engine(struct member *member, struct hf_error *err)
 static enum hf_err start(struct member *member, struct hf_cancel *shutdown, struct hf_error *err)
 {
     if (open_engine(member, err) != HF_ERR_OK ||
-        hf_sandbox_repl_start(member->engine, &member->options, member->log, shutdown,
-                              &member->repl, err) != HF_ERR_OK) {
+        hf_sandbox_repl_start(member->engine, &member->options, member->log, &member->repl, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     const struct hf_sandbox_server_options server_options = {.options = &member->options,
@@ -180,7 +179,6 @@ int main(int argc, char **argv)
     static struct hf_cancel shutdown; /* signal handlers reach it for ever */
     struct member member = {.log = NULL};
     struct hf_error err;
-    bool again;
 
     hf_cancel_init(&shutdown);
     hf_signals_cancel(&shutdown);
@@ -204,15 +202,9 @@ int main(int argc, char **argv)
     while (!hf_cancel_requested(&shutdown)) {
         hf_cancel_sleep(&shutdown, 1000);
     }
-    again = hf_sandbox_repl_wants_restart(member.repl);
     hand_over(&member);
-    hf_log_info(member.log, "sandbox.stopping", HF_U64("restart", again ? 1 : 0));
+    hf_log_info(member.log, "sandbox.stopping");
     if (stop(&member, &err) != HF_ERR_OK) {
-        return report("holdfast-sandbox", &err, EXIT_ABRUPT);
-    }
-    if (again) {
-        (void)execv("/proc/self/exe", argv);
-        (void)hf_fail_errno(&err, errno, "start again");
         return report("holdfast-sandbox", &err, EXIT_ABRUPT);
     }
     hf_log_info(member.log, "sandbox.stopped");

@@ -10,6 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/compiler.h"
+
+/* HF_CLEANUP(bson_destroy) bson_t *doc: for documents on the heap. */
+HF_CLEANUP_DEFINE(bson_destroy, bson_t *)
+
 struct hf_sandbox_optime {
     uint64_t ts;  /* 0: none */
     int64_t term; /* -1: none, as in the first entry of a set */
@@ -27,6 +32,13 @@ static inline uint32_t hf_sandbox_ts_increment(uint64_t ts)
 {
     return (uint32_t)ts;
 }
+
+/* In the lists of BCON_NEW: {ts, t}, a date of the optime's second. */
+#define HF_SANDBOX_BCON_TS(ts)                                                                     \
+    BCON_TIMESTAMP((int32_t)hf_sandbox_ts_seconds(ts), (int32_t)hf_sandbox_ts_increment(ts))
+#define HF_SANDBOX_BCON_OPTIME(optime)                                                             \
+    "{", "ts", HF_SANDBOX_BCON_TS((optime).ts), "t", BCON_INT64((optime).term), "}"
+#define HF_SANDBOX_BCON_DATE_OF(ts) BCON_DATE_TIME((int64_t)hf_sandbox_ts_seconds(ts) * 1000)
 
 /* Terms first, as elections compare; an entry without term orders below all. */
 int hf_sandbox_optime_compare(struct hf_sandbox_optime a, struct hf_sandbox_optime b);

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A member of a replica set: configuration, state, elections, what others have, and the point that
- * a majority has.
+ * A member of a replica set: configuration, state, elections, what others have, and the point that a majority has.
  *
- * The command layer asks here and fills its replies; the engine stores. Functions that answer a
- * command append to the reply all but `ok`, errmsg and the cluster's time, and return 0 or
- * MongoDB's code. Any thread.
+ * The command layer asks here and fills its replies; the engine stores. Functions that answer a command append to the
+ * reply all but `ok`, errmsg and the cluster's time, and return 0 or MongoDB's code. Any thread.
  */
 #ifndef HF_SANDBOX_REPL_H
 #define HF_SANDBOX_REPL_H
@@ -25,21 +23,16 @@ enum hf_sandbox_state { /* MemberState, as replSetGetStatus numbers them */
                         HF_SANDBOX_UNKNOWN = 6,
                         HF_SANDBOX_ARBITER = 7,
                         HF_SANDBOX_DOWN = 8,
-                        HF_SANDBOX_ROLLBACK = 9,
                         HF_SANDBOX_REMOVED = 10,
 };
 
-/* Without --replSet too: then it answers as a standalone does. Starts its threads when a configuration is stored.
- * shutdown (borrowed) is requested when this member has to start again to roll back. */
+/* Without --replSet too: then it answers as a standalone does. The caller stops it also after a failure. */
 HF_MUST_CHECK enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
                                                 const struct hf_sandbox_options *options,
-                                                struct hf_log *log, struct hf_cancel *shutdown,
-                                                struct hf_sandbox_repl **out, struct hf_error *err);
-bool hf_sandbox_repl_wants_restart(struct hf_sandbox_repl *repl);
+                                                struct hf_log *log, struct hf_sandbox_repl **out,
+                                                struct hf_error *err);
 /* Steps down if it is primary, joins the threads. NULL does nothing. */
 void hf_sandbox_repl_stop(struct hf_sandbox_repl *repl);
-
-/* ---- What the node is ---- */
 
 bool hf_sandbox_repl_enabled(const struct hf_sandbox_repl *repl); /* --replSet was given */
 enum hf_sandbox_state hf_sandbox_repl_state(struct hf_sandbox_repl *repl);
@@ -48,21 +41,18 @@ bool hf_sandbox_repl_writable(struct hf_sandbox_repl *repl);
 /* Reads are taken with secondaryOk: primary, secondary, standalone. */
 bool hf_sandbox_repl_readable(struct hf_sandbox_repl *repl);
 int64_t hf_sandbox_repl_term(struct hf_sandbox_repl *repl);
-/* Password of user __system (database local, SCRAM-SHA-256): the key file without white space.
- * NULL: no key file. */
+/* Password of user __system (SCRAM-SHA-256): the key file without white space. NULL: no key file. */
 const struct hf_secret *hf_sandbox_repl_key(const struct hf_sandbox_repl *repl);
 
-/* ---- Answers ---- */
-
-/* From topologyVersion to lastWrite of hello (legacy: isMaster, `ismaster` and no
- * isWritablePrimary); on a standalone too. The rest (maxBsonObjectSize on) is the caller's. */
+/* From topologyVersion to lastWrite of hello (legacy: isMaster, `ismaster` and no isWritablePrimary); on a standalone
+ * too. The rest (maxBsonObjectSize on) is the caller's. */
 void hf_sandbox_repl_append_hello(struct hf_sandbox_repl *repl, bool legacy, bson_t *reply);
 /* The `repl` section of serverStatus; nothing on a standalone. */
 void hf_sandbox_repl_append_server_status(struct hf_sandbox_repl *repl, bson_t *reply);
 /* topologyVersion alone: errors for "not primary" carry it. */
 void hf_sandbox_repl_append_topology(struct hf_sandbox_repl *repl, bson_t *reply);
-/* Awaitable hello: true once the topology differs from what the client knows (processId and
- * counter), false at the time-out or when cancelled. */
+/* Awaitable hello: true once the topology differs from what the client knows (processId and counter), false at the
+ * time-out or when cancelled. */
 bool hf_sandbox_repl_wait_topology(struct hf_sandbox_repl *repl, const bson_t *known,
                                    uint64_t timeout_ms, const struct hf_cancel *cancel);
 
@@ -70,23 +60,19 @@ int32_t hf_sandbox_repl_get_status(struct hf_sandbox_repl *repl, bson_t *reply,
                                    struct hf_sandbox_refusal *no);
 int32_t hf_sandbox_repl_get_config(struct hf_sandbox_repl *repl, bson_t *reply,
                                    struct hf_sandbox_refusal *no);
-/* command: {replSetInitiate: {..} | 1 | undefined}. */
 int32_t hf_sandbox_repl_initiate(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
                                  struct hf_sandbox_refusal *no);
 int32_t hf_sandbox_repl_reconfig(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
                                  struct hf_sandbox_refusal *no);
 int32_t hf_sandbox_repl_step_down(struct hf_sandbox_repl *repl, const bson_t *command,
                                   bson_t *reply, struct hf_sandbox_refusal *no);
-/* True for the commands between members: replSetHeartbeat replSetRequestVotes replSetFreeze replSetStepUp
- * _sandboxFetchOplog _sandboxCopyOpen _sandboxCopyNext _sandboxCopyClose. With access control they need the action
- * `internal` on the cluster (user __system); replSetFreeze and replSetStepUp replSetStateChange. */
+/* The commands between members, replSetFreeze and replSetStepUp. With access control they need the action `internal` on
+ * the cluster (user __system); replSetFreeze and replSetStepUp replSetStateChange. */
 bool hf_sandbox_repl_is_member_command(const char *name);
 int32_t hf_sandbox_repl_member_command(struct hf_sandbox_repl *repl, const char *name,
                                        const bson_t *command, bson_t *reply,
                                        const struct hf_cancel *cancel,
                                        struct hf_sandbox_refusal *no);
-
-/* ---- Write concern ---- */
 
 struct hf_sandbox_write_concern {
     int32_t w;           /* members; 0 counts as 1 here */
@@ -94,11 +80,8 @@ struct hf_sandbox_write_concern {
     bool journal;        /* j: true */
     uint64_t timeout_ms; /* 0: none */
 };
-/*
- * Waits until the optime is where the concern asks for. 0; 64 (WriteConcernFailed, "waiting for
- * replication timed out"); 100 (more members than there are); 10107 when it stops being primary
- * meanwhile; 11600 at shutdown.
- */
+/* Waits until the optime is where the concern asks for. 0; 64 (time-out); 100 (more members than there are); 10107 when
+ * it stops being primary meanwhile; 11600 at shutdown. */
 int32_t hf_sandbox_repl_await(struct hf_sandbox_repl *repl, struct hf_sandbox_optime optime,
                               const struct hf_sandbox_write_concern *concern,
                               const struct hf_cancel *cancel, struct hf_sandbox_refusal *no);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Configurations of the set: read and checked, filled up with defaults as mongod shows them, stored in
- * local.system.replset, put to use. Initiate and reconfig.
+ * Configurations of the set: read, filled up with defaults as mongod shows them, stored in local.system.replset, put to
+ * use. Initiate and reconfig.
  */
 #include <netdb.h>
 #include <stdio.h>
@@ -9,11 +9,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "os/process.h"
 #include "sandbox/repl_internal.h"
 
 #define CONFIG_NS "local.system.replset"
-#define PROBE_MS 5000
 
 void hf_sandbox_config_destroy(struct hf_sandbox_config *config)
 {
@@ -22,17 +20,22 @@ void hf_sandbox_config_destroy(struct hf_sandbox_config *config)
         hf_free(config);
     }
 }
+HF_CLEANUP_DEFINE(hf_sandbox_config_destroy, struct hf_sandbox_config *)
 
-/* ---- Which member is this one ---- */
+/* ---- Reading ---- */
 
-/* An address is ours when a socket can be bound to it. */
-static bool is_local_name(const char *name)
+/* A member is this one when it has our port and a socket can be bound to its address. */
+static bool is_self(const struct hf_sandbox_repl *repl, const char *host)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
+    const char *colon = strrchr(host, ':');
     struct addrinfo *list;
+    char name[HF_SANDBOX_HOST_BYTES];
     bool found = false;
 
-    if (getaddrinfo(name, "0", &hints, &list) != 0) {
+    (void)snprintf(name, sizeof name, "%.*s", (int)(colon - host), host);
+    if (strtoul(colon + 1, NULL, 10) != repl->options->port ||
+        getaddrinfo(name, "0", &hints, &list) != 0) {
         return false;
     }
     for (struct addrinfo *at = list; at != NULL && !found; at = at->ai_next) {
@@ -47,224 +50,142 @@ static bool is_local_name(const char *name)
     return found;
 }
 
-static bool is_self(const struct hf_sandbox_repl *repl, const char *host)
-{
-    const char *colon = strrchr(host, ':');
-    char name[HF_SANDBOX_HOST_BYTES];
-
-    if (colon == NULL || strtoul(colon + 1, NULL, 10) != repl->options->port) {
-        return false;
-    }
-    (void)snprintf(name, sizeof name, "%.*s", (int)(colon - host), host);
-    return is_local_name(name);
-}
-
-/* ---- Reading ---- */
-
+/* Adds it to the counts, and to the list as it is shown. */
 static enum hf_err read_member(struct hf_sandbox_repl *repl, const bson_t *in,
                                struct hf_sandbox_config *config, bson_t *shown,
                                struct hf_error *err)
 {
     struct hf_sandbox_member *member = &config->members[config->count];
     const char *host = hf_sandbox_get_utf8(in, "host", "");
-    bson_value_t value;
+    bson_value_t priority = hf_sandbox_value_of_double(1);
     bson_t tags = BSON_INITIALIZER;
-    bool has_port = strrchr(host, ':') != NULL;
+    char key[16];
 
-    if (host[0] == '\0' || strlen(host) >= sizeof member->host - 6 ||
-        !hf_sandbox_get(in, "_id", &value)) {
+    if (host[0] == '\0' || strlen(host) >= sizeof member->host - 6 || !bson_has_field(in, "_id")) {
         return hf_fail(err, HF_ERR_INVALID, "a member has no _id or no host");
     }
-    (void)snprintf(member->host, sizeof member->host, "%s%s", host, has_port ? "" : ":27017");
+    (void)hf_sandbox_get(in, "priority", &priority);
+    (void)hf_sandbox_get_doc(in, "tags", &tags);
+    (void)snprintf(member->host, sizeof member->host, "%s%s", host,
+                   strrchr(host, ':') != NULL ? "" : ":27017");
     member->id = (int32_t)hf_sandbox_get_int64(in, "_id", 0);
     member->arbiter = hf_sandbox_get_true(in, "arbiterOnly");
     member->hidden = hf_sandbox_get_true(in, "hidden");
-    member->priority = member->arbiter ? 0 : 1;
-    if (hf_sandbox_get(in, "priority", &value)) {
-        member->priority = member->arbiter ? 0 : hf_sandbox_as_double(&value);
-    }
+    member->priority = member->arbiter ? 0 : hf_sandbox_as_double(&priority);
     member->votes = (int32_t)hf_sandbox_get_int64(in, "votes", 1);
-    member->delay_s = hf_sandbox_get_int64(in, "slaveDelay", 0);
     member->self = is_self(repl, member->host);
-    if ((member->hidden || member->delay_s != 0 || member->votes == 0) && member->priority != 0) {
+    if ((member->hidden || member->votes == 0) && member->priority != 0) {
         return hf_fail(err, HF_ERR_INVALID,
-                       "priority must be 0 when hidden=true, a delay is set "
-                       "or it has no vote: %s",
-                       member->host);
+                       "priority must be 0 when hidden=true or it has no vote: %s", member->host);
     }
-    for (size_t i = 0; i < config->count; i++) {
-        if (config->members[i].id == member->id ||
-            strcmp(config->members[i].host, member->host) == 0) {
-            return hf_fail(err, HF_ERR_INVALID, "two members have the same _id or host: %s",
-                           member->host);
-        }
-    }
-    (void)BSON_APPEND_INT32(shown, "_id", member->id);
-    (void)BSON_APPEND_UTF8(shown, "host", member->host);
-    (void)BSON_APPEND_BOOL(shown, "arbiterOnly", member->arbiter);
-    (void)BSON_APPEND_BOOL(shown, "buildIndexes", true);
-    (void)BSON_APPEND_BOOL(shown, "hidden", member->hidden);
-    (void)BSON_APPEND_DOUBLE(shown, "priority", member->priority);
-    (void)BSON_APPEND_DOCUMENT(shown, "tags",
-                               hf_sandbox_get_doc(in, "tags", &tags) ? &tags : &tags);
-    (void)BSON_APPEND_INT64(shown, "slaveDelay", member->delay_s);
-    (void)BSON_APPEND_INT32(shown, "votes", member->votes);
+    (void)snprintf(key, sizeof key, "%zu", config->count);
+    BCON_APPEND(shown, key, "{", "_id", BCON_INT32(member->id), "host", BCON_UTF8(member->host),
+                "arbiterOnly", BCON_BOOL(member->arbiter), "buildIndexes", BCON_BOOL(true),
+                "hidden", BCON_BOOL(member->hidden), "priority", BCON_DOUBLE(member->priority),
+                "tags", BCON_DOCUMENT(&tags), "slaveDelay", BCON_INT64(0), "votes",
+                BCON_INT32(member->votes), "}");
     config->self = member->self ? (int)config->count : config->self;
+    config->voters += member->votes != 0;
+    config->writable_voters += member->votes != 0 && !member->arbiter;
+    config->data_members += !member->arbiter;
     config->count++;
     return HF_ERR_OK;
-}
-
-static void count_members(struct hf_sandbox_config *config)
-{
-    for (size_t i = 0; i < config->count; i++) {
-        const struct hf_sandbox_member *member = &config->members[i];
-
-        config->voters += member->votes != 0 ? 1 : 0;
-        config->writable_voters += member->votes != 0 && !member->arbiter ? 1 : 0;
-        config->data_members += member->arbiter ? 0 : 1;
-    }
-    config->vote_majority = config->voters / 2 + 1;
-    config->write_majority = config->vote_majority < config->writable_voters
-                                 ? config->vote_majority
-                                 : config->writable_voters;
-}
-
-static void append_settings(const bson_t *in, struct hf_sandbox_config *config, bson_t *shown)
-{
-    bson_t given = BSON_INITIALIZER;
-    bson_t settings;
-    bson_t inner;
-    bson_value_t id;
-    bson_oid_t fresh;
-
-    (void)hf_sandbox_get_doc(in, "settings", &given);
-    config->heartbeat_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatIntervalMillis", 2000);
-    config->timeout_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatTimeoutSecs", 10) * 1000;
-    config->election_ms = (uint64_t)hf_sandbox_get_int64(&given, "electionTimeoutMillis", 10000);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(shown, "settings", &settings);
-    (void)BSON_APPEND_BOOL(&settings, "chainingAllowed", true);
-    (void)BSON_APPEND_INT32(&settings, "heartbeatIntervalMillis", (int32_t)config->heartbeat_ms);
-    (void)BSON_APPEND_INT32(&settings, "heartbeatTimeoutSecs",
-                            (int32_t)(config->timeout_ms / 1000));
-    (void)BSON_APPEND_INT32(&settings, "electionTimeoutMillis", (int32_t)config->election_ms);
-    (void)BSON_APPEND_INT32(&settings, "catchUpTimeoutMillis", -1);
-    (void)BSON_APPEND_INT32(&settings, "catchUpTakeoverDelayMillis", 30000);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&settings, "getLastErrorModes", &inner);
-    (void)bson_append_document_end(&settings, &inner);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&settings, "getLastErrorDefaults", &inner);
-    (void)BSON_APPEND_INT32(&inner, "w", 1);
-    (void)BSON_APPEND_INT32(&inner, "wtimeout", 0);
-    (void)bson_append_document_end(&settings, &inner);
-    if (hf_sandbox_get(&given, "replicaSetId", &id) && id.value_type == BSON_TYPE_OID) {
-        hf_sandbox_append(&settings, "replicaSetId", &id);
-    } else {
-        bson_oid_init(&fresh, NULL);
-        (void)BSON_APPEND_OID(&settings, "replicaSetId", &fresh);
-    }
-    (void)bson_append_document_end(shown, &settings);
 }
 
 static enum hf_err read_members(struct hf_sandbox_repl *repl, const bson_t *in,
                                 struct hf_sandbox_config *config, struct hf_error *err)
 {
+    HF_CLEANUP(bson_destroy) bson_t *shown = bson_new();
     bson_t list;
-    bson_t shown;
     bson_iter_t iter;
 
     if (!hf_sandbox_get_doc(in, "members", &list) || !bson_iter_init(&iter, &list)) {
         return hf_fail(err, HF_ERR_INVALID, "it has no members");
     }
-    (void)BSON_APPEND_ARRAY_BEGIN(config->doc, "members", &shown);
     while (bson_iter_next(&iter)) {
-        const bson_value_t value = *bson_iter_value(&iter);
         bson_t member;
-        bson_t one = BSON_INITIALIZER;
-        enum hf_err result;
 
-        if (config->count == HF_SANDBOX_MEMBERS_MAX || !hf_sandbox_value_doc(&value, &member)) {
+        if (config->count == HF_SANDBOX_MEMBERS_MAX ||
+            !hf_sandbox_value_doc(bson_iter_value(&iter), &member)) {
             return hf_fail(err, HF_ERR_INVALID, "a member is no document, or there are too many");
         }
-        result = read_member(repl, &member, config, &one, err);
-        (void)bson_append_document(&shown, bson_iter_key(&iter), -1, &one);
-        bson_destroy(&one);
-        if (result != HF_ERR_OK) {
-            return result;
+        if (read_member(repl, &member, config, shown, err) != HF_ERR_OK) {
+            return err->code;
         }
     }
-    (void)bson_append_array_end(config->doc, &shown);
+    if (config->writable_voters == 0) {
+        return hf_fail(err, HF_ERR_INVALID, "no member with data has a vote");
+    }
+    config->vote_majority = config->voters / 2 + 1;
+    config->write_majority = config->vote_majority < config->writable_voters
+                                 ? config->vote_majority
+                                 : config->writable_voters;
+    (void)BSON_APPEND_ARRAY(config->doc, "members", shown);
     return HF_ERR_OK;
+}
+
+static void read_settings(const bson_t *in, struct hf_sandbox_config *config)
+{
+    bson_t given = BSON_INITIALIZER;
+    bson_oid_t id;
+    bson_value_t old;
+
+    (void)hf_sandbox_get_doc(in, "settings", &given);
+    config->heartbeat_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatIntervalMillis", 2000);
+    config->timeout_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatTimeoutSecs", 10) * 1000;
+    config->election_ms = (uint64_t)hf_sandbox_get_int64(&given, "electionTimeoutMillis", 10000);
+    bson_oid_init(&id, NULL);
+    if (hf_sandbox_get(&given, "replicaSetId", &old) && old.value_type == BSON_TYPE_OID) {
+        id = old.value.v_oid;
+    }
+    BCON_APPEND(config->doc, "settings", "{", "chainingAllowed", BCON_BOOL(true),
+                "heartbeatIntervalMillis", BCON_INT32((int32_t)config->heartbeat_ms),
+                "heartbeatTimeoutSecs", BCON_INT32((int32_t)(config->timeout_ms / 1000)),
+                "electionTimeoutMillis", BCON_INT32((int32_t)config->election_ms),
+                "catchUpTimeoutMillis", BCON_INT32(-1), "catchUpTakeoverDelayMillis",
+                BCON_INT32(30000), "getLastErrorModes", "{", "}", "getLastErrorDefaults", "{", "w",
+                BCON_INT32(1), "wtimeout", BCON_INT32(0), "}", "replicaSetId", BCON_OID(&id), "}");
 }
 
 enum hf_err hf_sandbox_config_read(struct hf_sandbox_repl *repl, const bson_t *doc,
                                    struct hf_sandbox_config **out, struct hf_error *err)
 {
+    HF_CLEANUP(hf_sandbox_config_destroy)
     struct hf_sandbox_config *config = hf_alloc_zero(sizeof *config);
     const char *set = hf_sandbox_get_utf8(doc, "_id", "");
-    bson_value_t journaled;
 
-    if (config == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "read a configuration");
-    }
-    config->doc = bson_new();
+    HF_ASSERT(config != NULL);
     config->self = -1;
     config->version = hf_sandbox_get_int64(doc, "version", 1);
     config->term = hf_sandbox_get_int64(doc, "term", 0);
-    config->journaled_majority =
-        !hf_sandbox_get(doc, "writeConcernMajorityJournalDefault", &journaled) ||
-        hf_sandbox_is_true(&journaled);
-    (void)snprintf(config->set, sizeof config->set, "%s", set);
-    (void)BSON_APPEND_UTF8(config->doc, "_id", config->set);
-    (void)BSON_APPEND_INT32(config->doc, "version", (int32_t)config->version);
-    (void)BSON_APPEND_INT32(config->doc, "term", (int32_t)config->term);
-    if (hf_sandbox_get_true(doc, "configsvr") || repl->options->config_server) {
-        (void)BSON_APPEND_BOOL(config->doc, "configsvr", true);
-    }
-    (void)BSON_APPEND_INT64(config->doc, "protocolVersion", 1);
-    (void)BSON_APPEND_BOOL(config->doc, "writeConcernMajorityJournalDefault",
-                           config->journaled_majority);
-    if (strcmp(set, repl->options->repl_set == NULL ? "" : repl->options->repl_set) != 0) {
-        (void)hf_fail(err, HF_ERR_INVALID,
-                      "Rejecting initiate with a set name that differs from command line set "
-                      "name, initiate set name: %s, command line set name: %s",
-                      set, repl->options->repl_set == NULL ? "" : repl->options->repl_set);
-        hf_sandbox_config_destroy(config);
-        return err->code;
+    config->doc = BCON_NEW("_id", BCON_UTF8(set), "version", BCON_INT32((int32_t)config->version),
+                           "term", BCON_INT32((int32_t)config->term), "protocolVersion",
+                           BCON_INT64(1), "writeConcernMajorityJournalDefault", BCON_BOOL(true));
+    if (strcmp(set, repl->options->repl_set) != 0) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "Rejecting initiate with a set name that differs from command line set "
+                       "name, initiate set name: %s, command line set name: %s",
+                       set, repl->options->repl_set);
     }
     if (read_members(repl, doc, config, err) != HF_ERR_OK) {
-        hf_sandbox_config_destroy(config);
         return err->code;
     }
-    append_settings(doc, config, config->doc);
-    count_members(config);
-    if (config->count == 0 || config->voters == 0) {
-        hf_sandbox_config_destroy(config);
-        return hf_fail(err, HF_ERR_INVALID, "no member has a vote");
-    }
-    *out = config;
+    read_settings(doc, config);
+    *out = HF_TAKE(config);
     return HF_ERR_OK;
 }
 
-/* ---- Storing ---- */
+/* ---- Storing and putting to use ---- */
 
-bool hf_sandbox_config_is_newer(const struct hf_sandbox_repl *repl, int64_t term, int64_t version)
+int hf_sandbox_config_compare(const struct hf_sandbox_repl *repl, int64_t term, int64_t version)
 {
-    if (repl->config == NULL) {
-        return true;
+    const struct hf_sandbox_config *ours = repl->config;
+
+    if (ours == NULL) {
+        return 1;
     }
-    return term != repl->config->term ? term > repl->config->term : version > repl->config->version;
-}
-
-static enum hf_err store(struct hf_sandbox_repl *repl, const struct hf_sandbox_config *config,
-                         struct hf_error *err)
-{
-    const bson_value_t id = hf_sandbox_value_of_utf8(config->set);
-    bson_t fields = BSON_INITIALIZER;
-    enum hf_err result;
-
-    bson_copy_to_excluding_noinit(config->doc, &fields, "_id", NULL);
-    result = hf_sandbox_local_set(repl->engine, NULL, CONFIG_NS, &id, &fields, err);
-    bson_destroy(&fields);
-    return result != HF_ERR_OK ? result : hf_sandbox_engine_flush(repl->engine, err);
+    return term != ours->term ? (term > ours->term ? 1 : -1)
+                              : (version > ours->version) - (version < ours->version);
 }
 
 /* What is known of a member goes with it to its new place. */
@@ -274,11 +195,12 @@ static void carry_views(struct hf_sandbox_repl *repl, const struct hf_sandbox_co
     int primary = repl->primary;
 
     memcpy(old, repl->views, sizeof old);
-    memset(repl->views, 0, sizeof repl->views);
     repl->primary = -1;
     for (size_t i = 0; i < config->count; i++) {
-        repl->views[i].applied = repl->views[i].durable = HF_SANDBOX_OPTIME_NONE;
-        repl->views[i].state = HF_SANDBOX_UNKNOWN;
+        repl->views[i] = (struct hf_sandbox_view){.applied = HF_SANDBOX_OPTIME_NONE,
+                                                  .durable = HF_SANDBOX_OPTIME_NONE,
+                                                  .state = HF_SANDBOX_UNKNOWN,
+                                                  .config_term = -1};
         for (size_t j = 0; repl->config != NULL && j < repl->config->count; j++) {
             if (strcmp(repl->config->members[j].host, config->members[i].host) == 0) {
                 repl->views[i] = old[j];
@@ -288,65 +210,72 @@ static void carry_views(struct hf_sandbox_repl *repl, const struct hf_sandbox_co
     }
 }
 
-/* Data, and not the remains of a copy that was cut short. */
-static enum hf_err look_for_data(struct hf_sandbox_repl *repl, bool *has_data, struct hf_error *err)
+static enum hf_err store(struct hf_sandbox_repl *repl, const struct hf_sandbox_config *config,
+                         struct hf_error *err)
 {
-    bson_t *doc;
+    HF_CLEANUP(bson_destroy) bson_t *fields = bson_new();
+    const bson_value_t id = hf_sandbox_value_of_utf8(repl->options->repl_set);
 
-    if (hf_sandbox_local_get(repl->engine, "local.replset.minvalid", &doc, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    *has_data = hf_sandbox_engine_applied(repl->engine).ts != 0 &&
-                (doc == NULL || !hf_sandbox_get_true(doc, "doingInitialSync"));
-    bson_destroy(doc);
-    return HF_ERR_OK;
+    bson_copy_to_excluding_noinit(config->doc, fields, "_id", NULL);
+    return hf_sandbox_local_set(repl->engine, NULL, CONFIG_NS, &id, fields, err) != HF_ERR_OK
+               ? err->code
+               : hf_sandbox_engine_flush(repl->engine, err);
 }
 
-enum hf_err hf_sandbox_config_install_take(struct hf_sandbox_repl *repl,
-                                           struct hf_sandbox_config *config, struct hf_error *err)
+static enum hf_err install_take(struct hf_sandbox_repl *repl, struct hf_sandbox_config *taken,
+                                struct hf_error *err)
 {
+    HF_CLEANUP(hf_sandbox_config_destroy) struct hf_sandbox_config *config = taken;
+    HF_CLEANUP(bson_destroy) bson_t *min_valid = NULL;
     bool has_data;
 
-    if (look_for_data(repl, &has_data, err) != HF_ERR_OK || store(repl, config, err) != HF_ERR_OK) {
-        hf_sandbox_config_destroy(config);
+    if (store(repl, config, err) != HF_ERR_OK ||
+        hf_sandbox_local_get(repl->engine, "local.replset.minvalid", &min_valid, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
+    /* The remains of a copy that was cut short are none. */
+    has_data = hf_sandbox_engine_applied(repl->engine).ts != 0 &&
+               (min_valid == NULL || !hf_sandbox_get_true(min_valid, "doingInitialSync"));
     HF_LOCKED(&repl->state);
-    if (!hf_sandbox_config_is_newer(repl, config->term, config->version) &&
-        repl->config->version != config->version) {
-        hf_sandbox_config_destroy(config);
+    if (hf_sandbox_config_compare(repl, config->term, config->version) <= 0) {
         return HF_ERR_OK; /* a newer one came meanwhile */
     }
     carry_views(repl, config);
     hf_sandbox_config_destroy(repl->config);
-    repl->config = config;
+    repl->config = HF_TAKE(config);
     repl->topology++;
-    repl->beat_generation++;
-    if (config->self < 0) {
+    repl->beat_due_ms = 0;
+    if (repl->config->self < 0) {
         hf_sandbox_repl_set_state(repl, HF_SANDBOX_REMOVED);
-    } else if (config->members[config->self].arbiter) {
+    } else if (repl->config->members[repl->config->self].arbiter) {
         hf_sandbox_repl_set_state(repl, HF_SANDBOX_ARBITER);
     } else if (repl->mine == HF_SANDBOX_STARTUP || repl->mine == HF_SANDBOX_REMOVED) {
-        hf_sandbox_repl_set_state(repl, has_data ? HF_SANDBOX_SECONDARY : HF_SANDBOX_STARTUP2);
         hf_sandbox_repl_put_off_election(repl);
+        hf_sandbox_repl_set_state(repl, has_data ? HF_SANDBOX_SECONDARY : HF_SANDBOX_STARTUP2);
     }
-    hf_cond_broadcast(&repl->changed);
     return HF_ERR_OK;
+}
+
+enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t *doc,
+                                      struct hf_error *err)
+{
+    struct hf_sandbox_config *config;
+
+    if (hf_sandbox_config_read(repl, doc, &config, err) != HF_ERR_OK) {
+        return hf_wrap(err, "configuration of the set");
+    }
+    return install_take(repl, config, err);
 }
 
 enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl, struct hf_error *err)
 {
-    struct hf_sandbox_config *config;
-    bson_t *doc;
-    enum hf_err result;
+    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
 
-    if (hf_sandbox_local_get(repl->engine, CONFIG_NS, &doc, err) != HF_ERR_OK || doc == NULL) {
-        return doc == NULL ? HF_ERR_OK : err->code;
+    if (hf_sandbox_local_get(repl->engine, CONFIG_NS, &doc, err) != HF_ERR_OK) {
+        return err->code;
     }
-    result = hf_sandbox_config_read(repl, doc, &config, err);
-    bson_destroy(doc);
-    return result != HF_ERR_OK ? hf_wrap(err, "stored configuration of the set")
-                               : hf_sandbox_config_install_take(repl, config, err);
+    return doc == NULL ? HF_ERR_OK : hf_sandbox_config_install(repl, doc, err);
 }
 
 enum hf_err hf_sandbox_repl_make_local(struct hf_sandbox_repl *repl, struct hf_error *err)
@@ -355,83 +284,31 @@ enum hf_err hf_sandbox_repl_make_local(struct hf_sandbox_repl *repl, struct hf_e
         "local.system.replset",        "local.system.rollback.id",
         "local.replset.election",      "local.replset.minvalid",
         "local.replset.initialSyncId", "local.replset.oplogTruncateAfterPoint"};
-    bson_t *doc;
 
     for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
         if (hf_sandbox_local_create(repl->engine, names[i], NULL, err) != HF_ERR_OK) {
             return err->code;
         }
     }
-    if (hf_sandbox_local_get(repl->engine, "local.replset.minvalid", &doc, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (doc == NULL && hf_sandbox_local_set_min_valid(repl->engine, NULL, HF_SANDBOX_OPTIME_NONE,
-                                                      HF_SANDBOX_OPTIME_NONE, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    bson_destroy(doc);
     return HF_ERR_OK;
 }
 
-/* ---- Initiate ---- */
-
-/* The oplog with its first entry, which has no term, and with it what a fresh node knows: its feature version. */
-static enum hf_err first_entry(struct hf_sandbox_repl *repl, struct hf_error *err)
+enum hf_err hf_sandbox_repl_begin_history(struct hf_sandbox_repl *repl, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options options = {.write = true, .replicated = true};
-    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    bson_t *o = BCON_NEW("msg", "initiating set");
-    bson_t *version = BCON_NEW("_id", "featureCompatibilityVersion", "version", "4.4");
-    bson_t empty = BSON_INITIALIZER;
-    const struct hf_sandbox_entry entry = {.op = "n", .ns = "", .o = o};
-    struct hf_sandbox_coll *coll;
+    HF_CLEANUP(bson_destroy)
+    bson_t *fields = BCON_NEW("wallTime", BCON_DATE_TIME((int64_t)hf_clock_wall_ms()));
     uint8_t uuid[HF_SANDBOX_UUID_BYTES];
-    enum hf_err result;
+    bson_value_t id = {.value_type = BSON_TYPE_BINARY};
 
     hf_sandbox_uuid_make(uuid);
-    hf_sandbox_engine_set_role(repl->engine, true, -1);
-    result = hf_sandbox_txn_begin(repl->engine, &options, &txn, err);
-    if (result == HF_ERR_OK) {
-        result = hf_sandbox_txn_log(txn, &entry, NULL, err);
-    }
-    if (result == HF_ERR_OK && hf_sandbox_txn_find(txn, "admin.system.version") == NULL) {
-        result = hf_sandbox_coll_create(txn, "admin.system.version", &empty, uuid, &coll, err);
-        if (result == HF_ERR_OK) {
-            result = hf_sandbox_coll_insert(txn, coll, version, NULL, err);
-        }
-    }
-    if (result == HF_ERR_OK) {
-        result = hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
-    }
-    hf_sandbox_txn_abort(HF_TAKE(txn));
-    hf_sandbox_engine_set_role(repl->engine, false, 0);
-    bson_destroy(o);
-    bson_destroy(version);
-    return result;
-}
-
-static enum hf_err begin_history(struct hf_sandbox_repl *repl, struct hf_error *err)
-{
-    bson_t fields = BSON_INITIALIZER;
-    uint8_t id[HF_SANDBOX_UUID_BYTES];
-    bson_value_t value = {.value_type = BSON_TYPE_BINARY};
-    enum hf_err result;
-
-    hf_sandbox_uuid_make(id);
-    value.value.v_binary.subtype = BSON_SUBTYPE_UUID;
-    value.value.v_binary.data = id;
-    value.value.v_binary.data_len = sizeof id;
-    (void)BSON_APPEND_DATE_TIME(&fields, "wallTime", (int64_t)hf_clock_wall_ms());
-    result = hf_sandbox_oplog_create(repl->engine, err);
-    if (result == HF_ERR_OK) {
-        result = hf_sandbox_repl_make_local(repl, err);
-    }
-    if (result == HF_ERR_OK) {
-        result = hf_sandbox_local_set(repl->engine, NULL, "local.replset.initialSyncId", &value,
-                                      &fields, err);
-    }
-    bson_destroy(&fields);
-    if (result != HF_ERR_OK || first_entry(repl, err) != HF_ERR_OK ||
+    id.value.v_binary.subtype = BSON_SUBTYPE_UUID;
+    id.value.v_binary.data = uuid;
+    id.value.v_binary.data_len = sizeof uuid;
+    if (hf_sandbox_local_set(repl->engine, NULL, "local.replset.initialSyncId", &id, fields, err) !=
+            HF_ERR_OK ||
+        hf_sandbox_local_set_truncate_after(repl->engine, 0, err) != HF_ERR_OK ||
+        hf_sandbox_local_set_min_valid(repl->engine, NULL, HF_SANDBOX_OPTIME_NONE,
+                                       HF_SANDBOX_OPTIME_NONE, err) != HF_ERR_OK ||
         hf_sandbox_engine_set_stable(repl->engine, hf_sandbox_engine_applied(repl->engine).ts,
                                      err) != HF_ERR_OK) {
         return err->code;
@@ -439,181 +316,115 @@ static enum hf_err begin_history(struct hf_sandbox_repl *repl, struct hf_error *
     return hf_sandbox_engine_checkpoint(repl->engine, err);
 }
 
-/* replSetInitiate without a configuration: a set of this member alone. */
-static void default_config(const struct hf_sandbox_repl *repl, bson_t *out)
-{
-    char name[256];
-    char host[HF_SANDBOX_HOST_BYTES + 8];
-    bson_t members;
-    bson_t member;
+/* ---- Initiate and reconfig ---- */
 
-    hf_host_name(name, sizeof name);
-    (void)snprintf(host, sizeof host, "%s:%u",
-                   strcmp(repl->options->bind_ip, "localhost") == 0 || !is_local_name(name)
-                       ? "localhost"
-                       : name,
-                   (unsigned)repl->options->port);
-    (void)BSON_APPEND_UTF8(out, "_id", repl->options->repl_set);
-    (void)BSON_APPEND_INT32(out, "version", 1);
-    (void)BSON_APPEND_ARRAY_BEGIN(out, "members", &members);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&members, "0", &member);
-    (void)BSON_APPEND_INT32(&member, "_id", 0);
-    (void)BSON_APPEND_UTF8(&member, "host", host);
-    (void)bson_append_document_end(&members, &member);
-    (void)bson_append_array_end(out, &members);
+/* The oplog's first entry, which has no term, and with it what a fresh node knows: its feature version. */
+static enum hf_err write_first_entry(struct hf_sandbox_repl *repl, struct hf_error *err)
+{
+    const struct hf_sandbox_txn_options options = {.write = true, .replicated = true};
+    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
+    HF_CLEANUP(bson_destroy) bson_t *o = BCON_NEW("msg", "initiating set");
+    HF_CLEANUP(bson_destroy)
+    bson_t *version = BCON_NEW("_id", "featureCompatibilityVersion", "version", "4.4");
+    const bson_t empty = BSON_INITIALIZER;
+    const struct hf_sandbox_entry entry = {.op = "n", .ns = "", .o = o};
+    struct hf_sandbox_coll *coll;
+    uint8_t uuid[HF_SANDBOX_UUID_BYTES];
+
+    hf_sandbox_uuid_make(uuid);
+    if (hf_sandbox_txn_begin(repl->engine, &options, &txn, err) != HF_ERR_OK ||
+        hf_sandbox_txn_log(txn, &entry, NULL, err) != HF_ERR_OK ||
+        (hf_sandbox_txn_find(txn, "admin.system.version") == NULL &&
+         (hf_sandbox_coll_create(txn, "admin.system.version", &empty, uuid, &coll, err) !=
+              HF_ERR_OK ||
+          hf_sandbox_coll_insert(txn, coll, version, NULL, err) != HF_ERR_OK))) {
+        return err->code;
+    }
+    return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }
 
-/* Everyone must answer, and be in no set yet. */
-static int32_t probe_all(struct hf_sandbox_repl *repl, const struct hf_sandbox_config *config,
-                         struct hf_sandbox_refusal *no)
+static enum hf_err make_history(struct hf_sandbox_repl *repl, struct hf_error *err)
 {
-    bson_t *command = BCON_NEW("replSetHeartbeat", BCON_UTF8(config->set), "checkEmpty",
-                               BCON_BOOL(true), "term", BCON_INT64(0));
-    int32_t code = 0;
+    enum hf_err result;
 
-    for (size_t i = 0; i < config->count && code == 0; i++) {
-        struct hf_sandbox_client *client = NULL;
-        bson_t *reply = NULL;
-        struct hf_error err;
-
-        if (config->members[i].self) {
-            continue;
-        }
-        if (hf_sandbox_client_open(config->members[i].host, hf_sandbox_repl_key_of(repl), PROBE_MS,
-                                   &client, &err) != HF_ERR_OK ||
-            hf_sandbox_client_run(client, command, PROBE_MS, &reply, &err) != HF_ERR_OK) {
-            code = hf_sandbox_refuse(no, 74,
-                                     "replSetInitiate quorum check failed because not all "
-                                     "proposed set members responded affirmatively: %s failed "
-                                     "with %s",
-                                     config->members[i].host, err.message);
-        }
-        bson_destroy(reply);
-        hf_sandbox_client_close(client);
+    if (hf_sandbox_oplog_create(repl->engine, err) != HF_ERR_OK ||
+        hf_sandbox_repl_make_local(repl, err) != HF_ERR_OK) {
+        return err->code;
     }
-    bson_destroy(command);
-    return code;
-}
-
-static int32_t initiate_with(struct hf_sandbox_repl *repl, const bson_t *doc,
-                             struct hf_sandbox_refusal *no)
-{
-    struct hf_sandbox_config *config;
-    struct hf_error err;
-    int32_t code;
-
-    if (hf_sandbox_config_read(repl, doc, &config, &err) != HF_ERR_OK) {
-        return hf_sandbox_refuse(no, 93, "%s", err.message);
-    }
-    if (config->self < 0) {
-        hf_sandbox_config_destroy(config);
-        return hf_sandbox_refuse(no, 93,
-                                 "No host described in new configuration with %s for "
-                                 "replica set maps to this node",
-                                 repl->options->repl_set);
-    }
-    code = probe_all(repl, config, no);
-    if (code != 0) {
-        hf_sandbox_config_destroy(config);
-        return code;
-    }
-    if (begin_history(repl, &err) != HF_ERR_OK) {
-        hf_sandbox_config_destroy(config);
-        return hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err.message);
-    }
-    if (hf_sandbox_config_install_take(repl, config, &err) != HF_ERR_OK) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err.message);
-    }
-    hf_mutex_lock(&repl->state);
-    repl->election_due_ms = hf_clock_mono_ms() + 300; /* nobody else can be primary */
-    hf_mutex_unlock(&repl->state);
-    return 0;
+    hf_sandbox_engine_set_role(repl->engine, true, -1);
+    result = write_first_entry(repl, err);
+    hf_sandbox_engine_set_role(repl->engine, false, 0);
+    return result != HF_ERR_OK ? result : hf_sandbox_repl_begin_history(repl, err);
 }
 
 int32_t hf_sandbox_repl_initiate(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
                                  struct hf_sandbox_refusal *no)
 {
+    HF_CLEANUP(hf_sandbox_config_destroy) struct hf_sandbox_config *config = NULL;
+    struct hf_error err;
     bson_t doc;
-    bson_t made = BSON_INITIALIZER;
-    bool initiated;
-    int32_t code;
 
     (void)reply;
     if (!hf_sandbox_repl_enabled(repl)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_NO_REPLICATION_ENABLED,
                                  "This node was not started with the replSet option");
     }
-    hf_mutex_lock(&repl->state);
-    initiated = repl->config != NULL;
-    hf_mutex_unlock(&repl->state);
-    if (initiated) {
+    if (hf_sandbox_repl_state(repl) != HF_SANDBOX_STARTUP) {
         return hf_sandbox_refuse(no, 23, "already initialized");
     }
-    if (!hf_sandbox_get_doc(command, "replSetInitiate", &doc) || bson_empty(&doc)) {
-        default_config(repl, &made);
-        code = initiate_with(repl, &made, no);
-    } else if (!bson_has_field(&doc, "members")) {
-        default_config(repl, &made);
-        code = initiate_with(repl, &made, no);
-    } else {
-        code = initiate_with(repl, &doc, no);
+    if (!hf_sandbox_get_doc(command, "replSetInitiate", &doc)) {
+        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
     }
-    bson_destroy(&made);
-    return code;
+    if (hf_sandbox_config_read(repl, &doc, &config, &err) != HF_ERR_OK) {
+        return hf_sandbox_refuse(no, 93, "%s", err.message);
+    }
+    if (config->self < 0) {
+        return hf_sandbox_refuse(no, 93,
+                                 "No host described in new configuration with %s for replica set "
+                                 "maps to this node",
+                                 repl->options->repl_set);
+    }
+    if (make_history(repl, &err) != HF_ERR_OK ||
+        install_take(repl, HF_TAKE(config), &err) != HF_ERR_OK) {
+        return hf_sandbox_repl_internal_error(no, &err);
+    }
+    HF_LOCKED(&repl->state);
+    repl->election_due_ms = hf_clock_mono_ms() + 300; /* nobody else can be primary */
+    return 0;
 }
 
 int32_t hf_sandbox_repl_reconfig(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
                                  struct hf_sandbox_refusal *no)
 {
-    struct hf_sandbox_config *config;
+    HF_CLEANUP(bson_destroy) bson_t *given = bson_new();
+    HF_CLEANUP(bson_destroy) bson_t *note = NULL;
     struct hf_error err;
     bson_t doc;
-    bson_t given = BSON_INITIALIZER;
-    bson_t *note;
-    bool force = hf_sandbox_get_true(command, "force");
     int64_t version;
-    int64_t term;
-    enum hf_err result;
 
     (void)reply;
-    if (!hf_sandbox_get_doc(command, "replSetReconfig", &doc)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
-    }
-    hf_mutex_lock(&repl->state);
-    version = repl->config == NULL ? -1 : repl->config->version;
-    term = repl->config == NULL ? -1 : repl->config->term;
-    hf_mutex_unlock(&repl->state);
-    if (version < 0) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_NOT_YET_INITIALIZED,
-                                 "no replset config has been received");
-    }
-    if (!force && hf_sandbox_repl_state(repl) != HF_SANDBOX_PRIMARY) {
+    if (hf_sandbox_repl_state(repl) != HF_SANDBOX_PRIMARY) {
         return hf_sandbox_refuse(no, HF_SANDBOX_NOT_WRITABLE_PRIMARY,
                                  "replSetReconfig should only be run on a writable PRIMARY");
     }
-    if (hf_sandbox_get_int64(&doc, "version", 0) <= version && !force) {
+    if (!hf_sandbox_get_doc(command, "replSetReconfig", &doc)) {
+        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
+    }
+    version = hf_sandbox_get_int64(&doc, "version", 0);
+    bson_copy_to_excluding_noinit(&doc, given, "term", NULL);
+    hf_mutex_lock(&repl->state);
+    (void)BSON_APPEND_INT64(given, "term", repl->config->term);
+    bool newer = version > repl->config->version;
+    hf_mutex_unlock(&repl->state);
+    if (!newer) {
         return hf_sandbox_refuse(no, 103,
                                  "New replica set configuration version must be greater than old");
     }
-    bson_copy_to_excluding_noinit(&doc, &given, "term", "version", NULL);
-    (void)BSON_APPEND_INT64(&given, "version",
-                            force ? version + 1 : hf_sandbox_get_int64(&doc, "version", 0));
-    (void)BSON_APPEND_INT64(&given, "term", term);
-    result = hf_sandbox_config_read(repl, &given, &config, &err);
-    bson_destroy(&given);
-    if (result != HF_ERR_OK) {
+    note = BCON_NEW("msg", "Reconfig set", "version", BCON_INT32((int32_t)version));
+    if (hf_sandbox_config_install(repl, given, &err) != HF_ERR_OK) {
         return hf_sandbox_refuse(no, 103, "%s", err.message);
     }
-    version = config->version;
-    if (hf_sandbox_config_install_take(repl, config, &err) != HF_ERR_OK) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err.message);
-    }
-    if (hf_sandbox_repl_state(repl) == HF_SANDBOX_PRIMARY) {
-        note = BCON_NEW("msg", "Reconfig set", "version", BCON_INT32((int32_t)version));
-        result = hf_sandbox_repl_note(repl, note, &err);
-        bson_destroy(note);
-    }
-    return result == HF_ERR_OK
+    return hf_sandbox_repl_note(repl, note, &err) == HF_ERR_OK
                ? 0
-               : hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err.message);
+               : hf_sandbox_repl_internal_error(no, &err);
 }

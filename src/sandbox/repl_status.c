@@ -4,167 +4,133 @@
  * order and their types are those of the recorded answers.
  */
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "sandbox/repl_internal.h"
+
+const char *hf_sandbox_state_name(enum hf_sandbox_state state)
+{
+    static const char *const names[] = {"STARTUP",  "PRIMARY",  "SECONDARY", "RECOVERING",
+                                        "(unused)", "STARTUP2", "UNKNOWN",   "ARBITER",
+                                        "DOWN",     "ROLLBACK", "REMOVED"};
+
+    return (size_t)state < HF_ARRAY_LEN(names) ? names[state] : "UNKNOWN";
+}
 
 /* ---- hello ---- */
 
 void hf_sandbox_repl_append_topology(struct hf_sandbox_repl *repl, bson_t *reply)
 {
-    bson_t version;
-
     HF_LOCKED(&repl->state);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "topologyVersion", &version);
-    (void)BSON_APPEND_OID(&version, "processId", &repl->process_id);
-    (void)BSON_APPEND_INT64(&version, "counter", repl->topology);
-    (void)bson_append_document_end(reply, &version);
+    BCON_APPEND(reply, "topologyVersion", "{", "processId", BCON_OID(&repl->process_id), "counter",
+                BCON_INT64(repl->topology), "}");
 }
-
-enum list { HOSTS, PASSIVES, ARBITERS };
 
 /* hosts: who may become primary; passives: who may not but is seen; hidden ones are in none. */
-static bool is_in(const struct hf_sandbox_member *member, enum list list)
+static void append_hosts(const struct hf_sandbox_config *config, bson_t *reply)
 {
-    if (member->hidden) {
-        return false;
-    }
-    if (member->arbiter) {
-        return list == ARBITERS;
-    }
-    return list == (member->priority > 0 ? HOSTS : PASSIVES);
-}
+    static const char *const names[] = {"hosts", "passives", "arbiters"};
 
-static void append_list(const struct hf_sandbox_config *config, const char *name, enum list list,
-                        bson_t *reply)
-{
-    bson_t hosts;
-    uint32_t at = 0;
+    for (int list = 0; list < 3; list++) {
+        HF_CLEANUP(bson_destroy) bson_t *hosts = bson_new();
+        uint32_t count = 0;
 
-    for (size_t i = 0; i < config->count; i++) {
-        char text[16];
-        const char *key;
+        for (size_t i = 0; i < config->count; i++) {
+            const struct hf_sandbox_member *member = &config->members[i];
+            const bson_value_t host = hf_sandbox_value_of_utf8(member->host);
 
-        if (!is_in(&config->members[i], list)) {
-            continue;
+            if (!member->hidden && list == (member->arbiter ? 2 : member->priority <= 0)) {
+                hf_sandbox_append_element(hosts, &count, &host);
+            }
         }
-        if (at == 0) {
-            (void)bson_append_array_begin(reply, name, -1, &hosts);
+        if (count > 0 || list == 0) {
+            (void)bson_append_array(reply, names[list], -1, hosts);
         }
-        (void)bson_uint32_to_string(at++, &key, text, sizeof text);
-        (void)bson_append_utf8(&hosts, key, -1, config->members[i].host, -1);
-    }
-    if (at > 0) {
-        (void)bson_append_array_end(reply, &hosts);
-    } else if (list == HOSTS) {
-        (void)bson_append_array_begin(reply, name, -1, &hosts);
-        (void)bson_append_array_end(reply, &hosts);
     }
 }
 
 static void append_last_write(struct hf_sandbox_repl *repl, bson_t *reply)
 {
-    struct hf_sandbox_optime applied = hf_sandbox_engine_applied(repl->engine);
-    struct hf_sandbox_optime majority = hf_sandbox_engine_majority(repl->engine);
-    bson_t write;
+    bool arbiter = repl->mine == HF_SANDBOX_ARBITER;
+    struct hf_sandbox_optime applied =
+        arbiter ? repl->committed_seen : hf_sandbox_engine_applied(repl->engine);
+    struct hf_sandbox_optime majority =
+        arbiter ? repl->committed_seen : hf_sandbox_engine_majority(repl->engine);
+    HF_CLEANUP(bson_destroy)
+    bson_t *write = BCON_NEW("opTime", HF_SANDBOX_BCON_OPTIME(applied), "lastWriteDate",
+                             HF_SANDBOX_BCON_DATE_OF(applied.ts));
 
-    if (repl->mine == HF_SANDBOX_ARBITER) {
-        applied = majority = repl->committed_seen;
-    }
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "lastWrite", &write);
-    hf_sandbox_append_optime(&write, "opTime", applied);
-    (void)BSON_APPEND_DATE_TIME(&write, "lastWriteDate",
-                                (int64_t)hf_sandbox_ts_seconds(applied.ts) * 1000);
     if (majority.ts != 0) {
-        hf_sandbox_append_optime(&write, "majorityOpTime", majority);
-        (void)BSON_APPEND_DATE_TIME(&write, "majorityWriteDate",
-                                    (int64_t)hf_sandbox_ts_seconds(majority.ts) * 1000);
+        BCON_APPEND(write, "majorityOpTime", HF_SANDBOX_BCON_OPTIME(majority), "majorityWriteDate",
+                    HF_SANDBOX_BCON_DATE_OF(majority.ts));
     }
-    (void)bson_append_document_end(reply, &write);
+    (void)BSON_APPEND_DOCUMENT(reply, "lastWrite", write);
 }
 
-/* The member's own tags, as {name: value}; nothing when it has none. */
-static void append_tags(const struct hf_sandbox_config *config, bson_t *reply)
+/* What is told of this member itself only where it is so. */
+static void append_self(const struct hf_sandbox_config *config, bson_t *reply)
 {
-    bson_t members;
-    bson_t member;
-    bson_t tags;
-    char key[16];
+    const struct hf_sandbox_member *self = &config->members[config->self];
+    const struct {
+        const char *name;
+        bool is_so;
+    } traits[] = {{"arbiterOnly", self->arbiter},
+                  {"passive", !self->arbiter && self->priority <= 0},
+                  {"hidden", self->hidden}};
+    char path[32];
+    bson_value_t tags;
+    bson_t doc;
 
-    (void)snprintf(key, sizeof key, "%d", config->self);
-    if (hf_sandbox_get_doc(config->doc, "members", &members) &&
-        hf_sandbox_get_doc(&members, key, &member) && hf_sandbox_get_doc(&member, "tags", &tags) &&
-        !bson_empty(&tags)) {
-        (void)BSON_APPEND_DOCUMENT(reply, "tags", &tags);
-    }
-}
-
-/* Under state. */
-static void append_member_of_set(struct hf_sandbox_repl *repl, bool legacy, bson_t *reply)
-{
-    const struct hf_sandbox_config *config = repl->config;
-    const struct hf_sandbox_member *self = config->self < 0 ? NULL : &config->members[config->self];
-    bool primary = repl->mine == HF_SANDBOX_PRIMARY;
-    bson_oid_t election;
-
-    append_list(config, "hosts", HOSTS, reply);
-    append_list(config, "passives", PASSIVES, reply);
-    append_list(config, "arbiters", ARBITERS, reply);
-    (void)BSON_APPEND_UTF8(reply, "setName", config->set);
-    (void)BSON_APPEND_INT32(reply, "setVersion", (int32_t)config->version);
-    (void)bson_append_bool(reply, legacy ? "ismaster" : "isWritablePrimary", -1, primary);
-    (void)BSON_APPEND_BOOL(reply, "secondary", repl->mine == HF_SANDBOX_SECONDARY);
-    if (repl->primary >= 0) {
-        (void)BSON_APPEND_UTF8(reply, "primary", config->members[repl->primary].host);
-    }
-    if (self != NULL) {
-        if (self->arbiter) {
-            (void)BSON_APPEND_BOOL(reply, "arbiterOnly", true);
+    for (size_t i = 0; i < HF_ARRAY_LEN(traits); i++) {
+        if (traits[i].is_so) {
+            (void)bson_append_bool(reply, traits[i].name, -1, true);
         }
-        if (!self->arbiter && self->priority <= 0) {
-            (void)BSON_APPEND_BOOL(reply, "passive", true);
-        }
-        if (self->hidden) {
-            (void)BSON_APPEND_BOOL(reply, "hidden", true);
-        }
-        append_tags(config, reply);
-        (void)BSON_APPEND_UTF8(reply, "me", self->host);
     }
-    if (primary) {
-        memset(&election, 0, sizeof election);
-        memcpy(election.bytes, "\x7f\xff\xff\xff", 4);
-        for (size_t i = 0; i < 8; i++) {
-            election.bytes[4 + i] = (uint8_t)((uint64_t)repl->term >> (8 * (7 - i)));
-        }
-        (void)BSON_APPEND_OID(reply, "electionId", &election);
+    (void)snprintf(path, sizeof path, "members.%d.tags", config->self);
+    if (hf_sandbox_get_path(config->doc, path, &tags) && hf_sandbox_value_doc(&tags, &doc) &&
+        !bson_empty(&doc)) {
+        (void)BSON_APPEND_DOCUMENT(reply, "tags", &doc);
     }
-    append_last_write(repl, reply);
+    (void)BSON_APPEND_UTF8(reply, "me", self->host);
 }
 
 static void append_repl(struct hf_sandbox_repl *repl, bool legacy, bson_t *reply)
 {
+    const char *primary_field = legacy ? "ismaster" : "isWritablePrimary";
+    bson_oid_t election = {.bytes = {0x7f, 0xff, 0xff, 0xff}};
+
     HF_LOCKED(&repl->state);
-    if (repl->config != NULL) {
-        append_member_of_set(repl, legacy, reply);
+    const struct hf_sandbox_config *config = repl->config;
+    bool primary = repl->mine == HF_SANDBOX_PRIMARY;
+    if (config == NULL) {
+        BCON_APPEND(reply, primary_field, BCON_BOOL(false), "secondary", BCON_BOOL(false), "info",
+                    "Does not have a valid replica set config", "isreplicaset", BCON_BOOL(true));
         return;
     }
-    (void)bson_append_bool(reply, legacy ? "ismaster" : "isWritablePrimary", -1, false);
-    (void)BSON_APPEND_BOOL(reply, "secondary", false);
-    (void)BSON_APPEND_UTF8(reply, "info", "Does not have a valid replica set config");
-    (void)BSON_APPEND_BOOL(reply, "isreplicaset", true);
+    append_hosts(config, reply);
+    BCON_APPEND(reply, "setName", BCON_UTF8(repl->options->repl_set), "setVersion",
+                BCON_INT32((int32_t)config->version), primary_field, BCON_BOOL(primary),
+                "secondary", BCON_BOOL(repl->mine == HF_SANDBOX_SECONDARY));
+    if (repl->primary >= 0) {
+        (void)BSON_APPEND_UTF8(reply, "primary", config->members[repl->primary].host);
+    }
+    if (config->self >= 0) {
+        append_self(config, reply);
+    }
+    if (primary) {
+        hf_sandbox_put_record(election.bytes + 4, repl->term);
+        (void)BSON_APPEND_OID(reply, "electionId", &election);
+    }
+    append_last_write(repl, reply);
 }
 
 void hf_sandbox_repl_append_hello(struct hf_sandbox_repl *repl, bool legacy, bson_t *reply)
 {
     if (!hf_sandbox_repl_enabled(repl)) {
         (void)bson_append_bool(reply, legacy ? "ismaster" : "isWritablePrimary", -1, true);
-        hf_sandbox_repl_append_topology(repl, reply);
-        return;
     }
     hf_sandbox_repl_append_topology(repl, reply);
-    append_repl(repl, legacy, reply);
-    if (repl->options->config_server) {
-        (void)BSON_APPEND_INT32(reply, "configsvr", 2);
+    if (hf_sandbox_repl_enabled(repl)) {
+        append_repl(repl, legacy, reply);
     }
 }
 
@@ -172,21 +138,19 @@ void hf_sandbox_repl_append_server_status(struct hf_sandbox_repl *repl, bson_t *
 {
     bson_t section;
 
-    if (!hf_sandbox_repl_enabled(repl)) {
-        return;
+    if (hf_sandbox_repl_enabled(repl)) {
+        (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "repl", &section);
+        hf_sandbox_repl_append_topology(repl, &section);
+        append_repl(repl, true, &section);
+        (void)BSON_APPEND_INT32(&section, "rbid", 1);
+        (void)bson_append_document_end(reply, &section);
     }
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "repl", &section);
-    hf_sandbox_repl_append_topology(repl, &section);
-    append_repl(repl, true, &section);
-    (void)BSON_APPEND_INT32(&section, "rbid", 1);
-    (void)bson_append_document_end(reply, &section);
 }
 
 bool hf_sandbox_repl_wait_topology(struct hf_sandbox_repl *repl, const bson_t *known,
                                    uint64_t timeout_ms, const struct hf_cancel *cancel)
 {
     uint64_t deadline_ms = hf_clock_mono_ms() + timeout_ms;
-    int64_t counter = hf_sandbox_get_int64(known, "counter", -1);
     bson_value_t process;
 
     HF_LOCKED(&repl->state);
@@ -194,14 +158,12 @@ bool hf_sandbox_repl_wait_topology(struct hf_sandbox_repl *repl, const bson_t *k
         !bson_oid_equal(&process.value.v_oid, &repl->process_id)) {
         return true;
     }
-    while (repl->topology == counter) {
-        uint64_t now = hf_clock_mono_ms();
-
-        if (now >= deadline_ms || hf_cancel_requested(cancel) || hf_sandbox_repl_stopping(repl)) {
+    while (repl->topology == hf_sandbox_get_int64(known, "counter", -1)) {
+        if (hf_clock_mono_ms() >= deadline_ms || hf_cancel_requested(cancel) ||
+            hf_sandbox_repl_stopping(repl)) {
             return false;
         }
-        (void)hf_cond_wait_for(&repl->changed, &repl->state,
-                               deadline_ms - now < 50 ? deadline_ms - now : 50);
+        (void)hf_cond_wait_for(&repl->changed, &repl->state, 50);
     }
     return true;
 }
@@ -214,29 +176,10 @@ static int32_t refuse_without_config(struct hf_sandbox_repl *repl, struct hf_san
         return hf_sandbox_refuse(no, HF_SANDBOX_NO_REPLICATION_ENABLED,
                                  "not running with --replSet");
     }
-    HF_LOCKED(&repl->state);
-    return repl->config != NULL ? 0
-                                : hf_sandbox_refuse(no, HF_SANDBOX_NOT_YET_INITIALIZED,
-                                                    "no replset config has been received");
-}
-
-/* `wall` of the entry at that time. */
-static int64_t wall_of(struct hf_sandbox_repl *repl, struct hf_sandbox_optime optime)
-{
-    bson_t *entry;
-    struct hf_error err;
-    bson_value_t wall = {.value_type = BSON_TYPE_EOD};
-    int64_t result = (int64_t)hf_sandbox_ts_seconds(optime.ts) * 1000;
-
-    if (optime.ts != 0 &&
-        hf_sandbox_oplog_at_or_below(repl->engine, optime.ts, &entry, &err) == HF_ERR_OK &&
-        entry != NULL) {
-        if (hf_sandbox_get(entry, "wall", &wall) && wall.value_type == BSON_TYPE_DATE_TIME) {
-            result = wall.value.v_datetime;
-        }
-        bson_destroy(entry);
-    }
-    return result;
+    return hf_sandbox_repl_state(repl) != HF_SANDBOX_STARTUP
+               ? 0
+               : hf_sandbox_refuse(no, HF_SANDBOX_NOT_YET_INITIALIZED,
+                                   "no replset config has been received");
 }
 
 static void append_optimes(struct hf_sandbox_repl *repl, bson_t *reply)
@@ -244,140 +187,76 @@ static void append_optimes(struct hf_sandbox_repl *repl, bson_t *reply)
     struct hf_sandbox_optime applied = hf_sandbox_engine_applied(repl->engine);
     struct hf_sandbox_optime durable = hf_sandbox_engine_durable(repl->engine);
     struct hf_sandbox_optime majority = hf_sandbox_engine_majority(repl->engine);
-    int64_t majority_wall;
-    bson_t optimes;
 
     if (repl->mine == HF_SANDBOX_ARBITER) {
         applied = majority = repl->committed_seen;
     }
-    majority_wall = wall_of(repl, majority);
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "optimes", &optimes);
-    hf_sandbox_append_optime(&optimes, "lastCommittedOpTime", majority);
-    (void)BSON_APPEND_DATE_TIME(&optimes, "lastCommittedWallTime", majority_wall);
-    hf_sandbox_append_optime(&optimes, "readConcernMajorityOpTime", majority);
-    (void)BSON_APPEND_DATE_TIME(&optimes, "readConcernMajorityWallTime", majority_wall);
-    hf_sandbox_append_optime(&optimes, "appliedOpTime", applied);
-    hf_sandbox_append_optime(&optimes, "durableOpTime", durable);
-    (void)BSON_APPEND_DATE_TIME(&optimes, "lastAppliedWallTime", wall_of(repl, applied));
-    (void)BSON_APPEND_DATE_TIME(&optimes, "lastDurableWallTime", wall_of(repl, durable));
-    (void)bson_append_document_end(reply, &optimes);
+    BCON_APPEND(reply, "optimes", "{", "lastCommittedOpTime", HF_SANDBOX_BCON_OPTIME(majority),
+                "lastCommittedWallTime", HF_SANDBOX_BCON_DATE_OF(majority.ts),
+                "readConcernMajorityOpTime", HF_SANDBOX_BCON_OPTIME(majority),
+                "readConcernMajorityWallTime", HF_SANDBOX_BCON_DATE_OF(majority.ts),
+                "appliedOpTime", HF_SANDBOX_BCON_OPTIME(applied), "durableOpTime",
+                HF_SANDBOX_BCON_OPTIME(durable), "lastAppliedWallTime",
+                HF_SANDBOX_BCON_DATE_OF(applied.ts), "lastDurableWallTime",
+                HF_SANDBOX_BCON_DATE_OF(durable.ts), "}");
 }
 
-static void append_candidate(const struct hf_sandbox_repl *repl, bson_t *reply)
+/* syncSourceHost and syncSourceId: a secondary's is the primary, as long as there is one. */
+static void append_source(const struct hf_sandbox_repl *repl, enum hf_sandbox_state state,
+                          bson_t *out)
 {
-    const struct hf_sandbox_election *election = &repl->election;
-    bson_t metrics;
+    const struct hf_sandbox_member *source = state == HF_SANDBOX_SECONDARY && repl->primary >= 0
+                                                 ? &repl->config->members[repl->primary]
+                                                 : NULL;
 
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "electionCandidateMetrics", &metrics);
-    (void)BSON_APPEND_UTF8(&metrics, "lastElectionReason", election->reason);
-    (void)BSON_APPEND_DATE_TIME(&metrics, "lastElectionDate", (int64_t)election->at_wall_ms);
-    (void)BSON_APPEND_INT64(&metrics, "electionTerm", election->term);
-    hf_sandbox_append_optime(&metrics, "lastCommittedOpTimeAtElection", election->committed);
-    hf_sandbox_append_optime(&metrics, "lastSeenOpTimeAtElection", election->seen);
-    (void)BSON_APPEND_INT32(&metrics, "numVotesNeeded", repl->config->vote_majority);
-    (void)BSON_APPEND_DOUBLE(&metrics, "priorityAtElection", election->priority);
-    (void)BSON_APPEND_INT64(&metrics, "electionTimeoutMillis", (int64_t)repl->config->election_ms);
-    (void)BSON_APPEND_INT64(&metrics, "numCatchUpOps", 0);
-    (void)BSON_APPEND_DATE_TIME(&metrics, "newTermStartDate", (int64_t)election->new_term_wall_ms);
-    if (election->available_wall_ms != 0) {
-        (void)BSON_APPEND_DATE_TIME(&metrics, "wMajorityWriteAvailabilityDate",
-                                    (int64_t)election->available_wall_ms);
-    }
-    (void)bson_append_document_end(reply, &metrics);
-}
-
-static void append_participant(const struct hf_sandbox_repl *repl, bson_t *reply)
-{
-    const struct hf_sandbox_election *election = &repl->election;
-    bson_t metrics;
-
-    (void)BSON_APPEND_DOCUMENT_BEGIN(reply, "electionParticipantMetrics", &metrics);
-    (void)BSON_APPEND_BOOL(&metrics, "votedForCandidate", true);
-    (void)BSON_APPEND_INT64(&metrics, "electionTerm", election->term);
-    (void)BSON_APPEND_DATE_TIME(&metrics, "lastVoteDate", (int64_t)election->at_wall_ms);
-    (void)BSON_APPEND_INT32(&metrics, "electionCandidateMemberId", election->candidate_id);
-    (void)BSON_APPEND_UTF8(&metrics, "voteReason", "");
-    hf_sandbox_append_optime(&metrics, "lastAppliedOpTimeAtElection", election->applied);
-    hf_sandbox_append_optime(&metrics, "maxAppliedOpTimeInSet", election->seen);
-    (void)BSON_APPEND_DOUBLE(&metrics, "priorityAtElection", election->priority);
-    if (election->new_term_applied_ms != 0) {
-        (void)BSON_APPEND_DATE_TIME(&metrics, "newTermStartDate",
-                                    (int64_t)election->new_term_wall_ms);
-        (void)BSON_APPEND_DATE_TIME(&metrics, "newTermAppliedDate",
-                                    (int64_t)election->new_term_applied_ms);
-    }
-    (void)bson_append_document_end(reply, &metrics);
-}
-
-static int32_t id_of(const struct hf_sandbox_repl *repl, const char *host)
-{
-    for (size_t i = 0; i < repl->config->count; i++) {
-        if (host[0] != '\0' && strcmp(repl->config->members[i].host, host) == 0) {
-            return repl->config->members[i].id;
-        }
-    }
-    return -1;
-}
-
-static void append_member_times(const struct hf_sandbox_view *view, bool self,
-                                struct hf_sandbox_optime applied, bson_t *out)
-{
-    hf_sandbox_append_optime(out, "optime", applied);
-    if (!self) {
-        hf_sandbox_append_optime(out, "optimeDurable", view->durable);
-    }
-    (void)BSON_APPEND_DATE_TIME(out, "optimeDate",
-                                (int64_t)hf_sandbox_ts_seconds(applied.ts) * 1000);
-    if (!self) {
-        (void)BSON_APPEND_DATE_TIME(out, "optimeDurableDate",
-                                    (int64_t)hf_sandbox_ts_seconds(view->durable.ts) * 1000);
-    }
+    BCON_APPEND(out, "syncSourceHost", BCON_UTF8(source == NULL ? "" : source->host),
+                "syncSourceId", BCON_INT32(source == NULL ? -1 : source->id));
 }
 
 /* Under state: one of members[]; of this member itself there is no heartbeat to tell of. */
 static void append_member(struct hf_sandbox_repl *repl, size_t place, bson_t *out)
 {
     const struct hf_sandbox_member *member = &repl->config->members[place];
-    const struct hf_sandbox_view *view = &repl->views[place];
-    enum hf_sandbox_state state = member->self ? repl->mine : view->state;
-    bool healthy = member->self || view->up;
-    const char *source = member->self ? repl->source : view->source;
-    uint64_t since = member->self ? repl->started_mono_ms : view->up_since_ms;
-    uint64_t elected = member->self ? repl->election_ts : view->election_ts;
+    struct hf_sandbox_view view = repl->views[place];
 
-    (void)BSON_APPEND_INT32(out, "_id", member->id);
-    (void)BSON_APPEND_UTF8(out, "name", member->host);
-    (void)BSON_APPEND_DOUBLE(out, "health", healthy ? 1.0 : 0.0);
-    (void)BSON_APPEND_INT32(out, "state", (int32_t)state);
-    (void)BSON_APPEND_UTF8(out, "stateStr", hf_sandbox_state_name(state));
-    (void)BSON_APPEND_INT32(out, "uptime",
-                            healthy ? (int32_t)((hf_clock_mono_ms() - since) / 1000) : 0);
+    if (member->self) {
+        view = (struct hf_sandbox_view){.up = true,
+                                        .state = repl->mine,
+                                        .applied = hf_sandbox_engine_applied(repl->engine),
+                                        .up_since_ms = repl->started_mono_ms,
+                                        .election_ts = repl->election_ts,
+                                        .config_version = repl->config->version,
+                                        .config_term = repl->config->term};
+    }
+    BCON_APPEND(
+        out, "_id", BCON_INT32(member->id), "name", BCON_UTF8(member->host), "health",
+        BCON_DOUBLE(view.up ? 1.0 : 0.0), "state", BCON_INT32((int32_t)view.state), "stateStr",
+        BCON_UTF8(hf_sandbox_state_name(view.state)), "uptime",
+        BCON_INT32(view.up ? (int32_t)((hf_clock_mono_ms() - view.up_since_ms) / 1000) : 0));
     if (!member->arbiter) {
-        append_member_times(view, member->self,
-                            member->self ? hf_sandbox_engine_applied(repl->engine) : view->applied,
-                            out);
+        hf_sandbox_append_optime(out, "optime", view.applied);
+        if (!member->self) {
+            hf_sandbox_append_optime(out, "optimeDurable", view.durable);
+            BCON_APPEND(out, "optimeDurableDate", HF_SANDBOX_BCON_DATE_OF(view.durable.ts));
+        }
+        BCON_APPEND(out, "optimeDate", HF_SANDBOX_BCON_DATE_OF(view.applied.ts));
     }
     if (!member->self) {
-        (void)BSON_APPEND_DATE_TIME(out, "lastHeartbeat", (int64_t)view->replied_wall_ms);
-        (void)BSON_APPEND_DATE_TIME(out, "lastHeartbeatRecv", (int64_t)view->called_wall_ms);
-        (void)BSON_APPEND_INT64(out, "pingMs", (int64_t)view->ping_ms);
-        (void)BSON_APPEND_UTF8(out, "lastHeartbeatMessage", view->message);
+        BCON_APPEND(out, "lastHeartbeat", BCON_DATE_TIME((int64_t)view.replied_wall_ms),
+                    "lastHeartbeatRecv", BCON_DATE_TIME((int64_t)view.called_wall_ms), "pingMs",
+                    BCON_INT64(0));
     }
-    (void)BSON_APPEND_UTF8(out, "syncSourceHost", source);
-    (void)BSON_APPEND_INT32(out, "syncSourceId", id_of(repl, source));
+    (void)BSON_APPEND_UTF8(out, "lastHeartbeatMessage", "");
+    append_source(repl, view.state, out);
     (void)BSON_APPEND_UTF8(out, "infoMessage", "");
-    if (state == HF_SANDBOX_PRIMARY) {
-        hf_sandbox_append_ts(out, "electionTime", elected);
-        (void)BSON_APPEND_DATE_TIME(out, "electionDate",
-                                    (int64_t)hf_sandbox_ts_seconds(elected) * 1000);
+    if (view.state == HF_SANDBOX_PRIMARY) {
+        BCON_APPEND(out, "electionTime", HF_SANDBOX_BCON_TS(view.election_ts), "electionDate",
+                    HF_SANDBOX_BCON_DATE_OF(view.election_ts));
     }
-    (void)BSON_APPEND_INT32(out, "configVersion",
-                            (int32_t)(member->self ? repl->config->version : view->config_version));
-    (void)BSON_APPEND_INT32(out, "configTerm",
-                            (int32_t)(member->self ? repl->config->term : view->config_term));
+    BCON_APPEND(out, "configVersion", BCON_INT32((int32_t)view.config_version), "configTerm",
+                BCON_INT32((int32_t)view.config_term));
     if (member->self) {
         (void)BSON_APPEND_BOOL(out, "self", true);
-        (void)BSON_APPEND_UTF8(out, "lastHeartbeatMessage", "");
     }
 }
 
@@ -387,6 +266,7 @@ int32_t hf_sandbox_repl_get_status(struct hf_sandbox_repl *repl, bson_t *reply,
     struct hf_sandbox_engine_status status;
     const struct hf_sandbox_config *config;
     bson_t members;
+    uint32_t count = 0;
 
     if (refuse_without_config(repl, no) != 0) {
         return no->code;
@@ -394,34 +274,27 @@ int32_t hf_sandbox_repl_get_status(struct hf_sandbox_repl *repl, bson_t *reply,
     hf_sandbox_engine_status(repl->engine, &status);
     HF_LOCKED(&repl->state);
     config = repl->config;
-    (void)BSON_APPEND_UTF8(reply, "set", config->set);
-    (void)BSON_APPEND_DATE_TIME(reply, "date", (int64_t)hf_clock_wall_ms());
-    (void)BSON_APPEND_INT32(reply, "myState", (int32_t)repl->mine);
-    (void)BSON_APPEND_INT64(reply, "term", repl->term);
-    (void)BSON_APPEND_UTF8(reply, "syncSourceHost", repl->source);
-    (void)BSON_APPEND_INT32(reply, "syncSourceId", id_of(repl, repl->source));
-    (void)BSON_APPEND_INT64(reply, "heartbeatIntervalMillis", (int64_t)config->heartbeat_ms);
-    (void)BSON_APPEND_INT32(reply, "majorityVoteCount", config->vote_majority);
-    (void)BSON_APPEND_INT32(reply, "writeMajorityCount", config->write_majority);
-    (void)BSON_APPEND_INT32(reply, "votingMembersCount", config->voters);
-    (void)BSON_APPEND_INT32(reply, "writableVotingMembersCount", config->writable_voters);
+    BCON_APPEND(reply, "set", BCON_UTF8(repl->options->repl_set), "date",
+                BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "myState",
+                BCON_INT32((int32_t)repl->mine), "term", BCON_INT64(repl->term));
+    append_source(repl, repl->mine, reply);
+    BCON_APPEND(reply, "heartbeatIntervalMillis", BCON_INT64((int64_t)config->heartbeat_ms),
+                "majorityVoteCount", BCON_INT32(config->vote_majority), "writeMajorityCount",
+                BCON_INT32(config->write_majority), "votingMembersCount",
+                BCON_INT32(config->voters), "writableVotingMembersCount",
+                BCON_INT32(config->writable_voters));
     append_optimes(repl, reply);
     hf_sandbox_append_ts(reply, "lastStableRecoveryTimestamp", status.stable_checkpoint_ts);
-    if (repl->mine == HF_SANDBOX_PRIMARY && repl->election.candidate) {
-        append_candidate(repl, reply);
-    } else if (repl->election.participant) {
-        append_participant(repl, reply);
+    if (repl->election != NULL) {
+        (void)bson_append_document(reply, repl->election_name, -1, repl->election);
     }
     (void)BSON_APPEND_ARRAY_BEGIN(reply, "members", &members);
     for (size_t i = 0; i < config->count; i++) {
-        char text[16];
-        const char *key;
-        bson_t one;
+        HF_CLEANUP(bson_destroy) bson_t *one = bson_new();
 
-        (void)bson_uint32_to_string((uint32_t)i, &key, text, sizeof text);
-        (void)bson_append_document_begin(&members, key, -1, &one);
-        append_member(repl, i, &one);
-        (void)bson_append_document_end(&members, &one);
+        append_member(repl, i, one);
+        const bson_value_t value = hf_sandbox_value_of_doc(one);
+        hf_sandbox_append_element(&members, &count, &value);
     }
     (void)bson_append_array_end(reply, &members);
     return 0;

@@ -53,8 +53,8 @@ static int setup(void **state)
     hf_cancel_init(&f->shutdown);
     if (hf_sandbox_options_parse(5, argv, &f->options, &f->err) != HF_ERR_OK ||
         hf_sandbox_engine_open(&engine_options, &options->engine, &f->err) != HF_ERR_OK ||
-        hf_sandbox_repl_start(options->engine, &f->options, NULL, &f->shutdown, &options->repl,
-                              &f->err) != HF_ERR_OK) {
+        hf_sandbox_repl_start(options->engine, &f->options, NULL, &options->repl, &f->err) !=
+            HF_ERR_OK) {
         print_error("%s\n", f->err.message);
         return -1;
     }
