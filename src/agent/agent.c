@@ -277,7 +277,8 @@ static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
     }
     memcpy(poll.ended, agent->ended, telling * sizeof *poll.ended);
     poll.ended_count = telling;
-    if (hf_agent_link_poll(agent->link, &poll, &answer, err) != HF_ERR_OK) {
+    if (hf_agent_link_poll(agent->link, &poll, hf_agent_watch_news(agent->watch), &answer, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
     memmove(agent->ended, agent->ended + telling,
@@ -372,7 +373,7 @@ static enum hf_err poll_loop(struct agent *agent, struct hf_error *err)
             continue;
         }
         if (err->code == HF_ERR_CANCELLED) {
-            break;
+            continue; /* news of the members, or our own end: the loop's condition tells them apart */
         }
         hf_log_warn(agent->options->log, "agent.poll.failed", HF_STR("error", err->message));
         hf_cancel_sleep(agent->cancel, POLL_PAUSE_MS);

@@ -182,6 +182,26 @@ static enum hf_err open_store(struct capture *capture, struct hf_error *err)
     return hf_store_remote_open(&options, &capture->store, err);
 }
 
+/*
+ * A failed copy may be the late sign of a lost cursor: the guard stopped it, or the member has restarted and its
+ * recovery changes files that were promised to stand still. So the member is asked before a file is blamed.
+ */
+static enum hf_err blame_cursor(struct capture *capture, struct hf_error *err)
+{
+    const struct hf_error seen = *err;
+    struct hf_error lost;
+
+    if (hf_cancel_requested(capture->work->cancel) || hf_err_retry(seen.code)) {
+        return seen.code;
+    }
+    if (hf_mongo_backup_ping(capture->backup, &lost) == HF_ERR_OK) {
+        return seen.code;
+    }
+    return seen.code == HF_ERR_CANCELLED
+               ? hf_fail(err, lost.code, "%s", lost.message)
+               : hf_fail(err, lost.code, "%s; noticed when %s", lost.message, seen.message);
+}
+
 static enum hf_err copy_files(struct capture *capture, struct hf_error *err)
 {
     const struct hf_agent_work *work = capture->work;
@@ -209,16 +229,9 @@ static enum hf_err copy_files(struct capture *capture, struct hf_error *err)
         .cancel = &capture->stop,
         .log = context->log,
     };
-    struct hf_error lost;
 
-    hf_progress_phase(work->progress, "copying");
     if (hf_capture_run(&options, &capture->result, err) != HF_ERR_OK) {
-        /* The guard may have stopped it: then the cursor's end is the cause, not the stop. */
-        if (err->code == HF_ERR_CANCELLED && !hf_cancel_requested(work->cancel) &&
-            hf_mongo_backup_alive(capture->backup, &lost) != HF_ERR_OK) {
-            *err = lost;
-        }
-        return err->code;
+        return blame_cursor(capture, err);
     }
     if (HF_FAULT("agent.capture.copied", err) != HF_ERR_OK) {
         return err->code;

@@ -66,7 +66,7 @@ enum hf_err hf_agent_link_create(const struct hf_agent_link_options *options,
 
 /* One POST of link->body. */
 static enum hf_err post(struct hf_agent_link *link, const char *target, uint64_t wait_ms,
-                        struct hf_error *err)
+                        const struct hf_cancel *interrupt, struct hf_error *err)
 {
     const struct hf_http_header headers[] = {
         {"Content-Type", "application/json"},
@@ -80,6 +80,7 @@ static enum hf_err post(struct hf_agent_link *link, const char *target, uint64_t
         .body = hf_buf_bytes(&link->body),
         .total_timeout_ms = (uint32_t)(wait_ms + POLL_SLACK_MS),
         .idle_timeout_ms = (uint32_t)(wait_ms + POLL_SLACK_MS),
+        .interrupt = interrupt,
     };
 
     if (hf_http_client_call(link->client, &call, &link->reply, err) != HF_ERR_OK) {
@@ -105,7 +106,7 @@ static enum hf_err post_until_answered(struct hf_agent_link *link, const char *t
     uint64_t pause_ms = PAUSE_FIRST_MS, started_ms = hf_clock_mono_ms();
 
     for (unsigned tries = 1;; tries++) {
-        if (post(link, target, 0, err) == HF_ERR_OK) {
+        if (post(link, target, 0, NULL, err) == HF_ERR_OK) {
             return HF_ERR_OK;
         }
         if (!hf_err_retry(err->code) || hf_cancel_requested(link->options.cancel) ||
@@ -133,11 +134,12 @@ enum hf_err hf_agent_link_hello(struct hf_agent_link *link, const struct hf_msg_
 }
 
 enum hf_err hf_agent_link_poll(struct hf_agent_link *link, const struct hf_msg_poll *poll,
-                               struct hf_msg_poll_answer *answer, struct hf_error *err)
+                               const struct hf_cancel *interrupt, struct hf_msg_poll_answer *answer,
+                               struct hf_error *err)
 {
     hf_buf_clear(&link->body);
     if (hf_msg_poll_encode(poll, &link->body, err) != HF_ERR_OK ||
-        post(link, "/agent/v1/poll", poll->wait_ms, err) != HF_ERR_OK) {
+        post(link, "/agent/v1/poll", poll->wait_ms, interrupt, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_msg_poll_answer_decode(reply_text(link), answer, err);

@@ -33,9 +33,11 @@ HF_MUST_CHECK enum hf_err hf_agent_link_hello(struct hf_agent_link *link,
                                               const struct hf_msg_hello *hello,
                                               struct hf_msg_hello_answer *answer,
                                               struct hf_error *err);
-/* Once: the caller's loop tries again. */
+/* Once: the caller's loop tries again. CANCELLED also when interrupt was requested: what the lost answer brought comes
+ * again. */
 HF_MUST_CHECK enum hf_err hf_agent_link_poll(struct hf_agent_link *link,
                                              const struct hf_msg_poll *poll,
+                                             const struct hf_cancel *interrupt,
                                              struct hf_msg_poll_answer *answer,
                                              struct hf_error *err);
 /* Until the server answers, or limit_ms (0: none) is over. NOT_FOUND and LOST: the server no longer wants it. */

@@ -118,7 +118,6 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
         .cancel = work->cancel,
         .log = context->log,
     };
-    hf_progress_phase(work->progress, "restoring");
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK ||
         HF_FAULT("agent.restore.done", err) != HF_ERR_OK) {
         return err->code;

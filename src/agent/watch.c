@@ -18,6 +18,7 @@ struct hf_agent_watch {
     struct hf_cancel cancel;
     struct hf_mutex mutex; /* guards: members */
     struct hf_msg_members members;
+    struct hf_cancel news;             /* members have changed since they were copied */
     char said[HF_ERROR_MESSAGE_BYTES]; /* the last problem that was logged: the thread's own */
 };
 
@@ -152,9 +153,31 @@ static enum hf_err fill_member(struct hf_agent_watch *watch, const struct hf_mon
     return HF_ERR_OK;
 }
 
+/* Lag and sizes change all the time and are told with the next poll. */
+static bool same_for_choosing(const struct hf_msg_members *a, const struct hf_msg_members *b)
+{
+    if (a->count != b->count) {
+        return false;
+    }
+    for (size_t i = 0; i < a->count; i++) {
+        const struct hf_msg_member *one = &a->items[i], *other = &b->items[i];
+        if (strcmp(one->address, other->address) != 0 || strcmp(one->state, other->state) != 0 ||
+            strcmp(one->primary, other->primary) != 0 || one->hidden != other->hidden ||
+            one->readable != other->readable || one->priority > other->priority ||
+            one->priority < other->priority ||
+            (one->problem[0] == '\0') != (other->problem[0] == '\0')) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void publish(struct hf_agent_watch *watch, struct hf_msg_members *members)
 {
     HF_LOCKED(&watch->mutex);
+    if (!same_for_choosing(&watch->members, members)) {
+        hf_cancel_request(&watch->news);
+    }
     hf_free(watch->members.items);
     watch->members = *members;
     *members = (struct hf_msg_members){0};
@@ -165,6 +188,9 @@ static void publish_unreachable(struct hf_agent_watch *watch, const char *why)
 {
     HF_LOCKED(&watch->mutex);
     for (size_t i = 0; i < watch->members.count; i++) {
+        if (strcmp(watch->members.items[i].state, "UNREACHABLE") != 0) {
+            hf_cancel_request(&watch->news);
+        }
         put_text(watch->members.items[i].state, sizeof watch->members.items[i].state,
                  "UNREACHABLE");
         put_text(watch->members.items[i].problem, sizeof watch->members.items[i].problem, why);
@@ -246,6 +272,7 @@ enum hf_err hf_agent_watch_start(const struct hf_agent_watch_options *options,
     }
     watch->options = *options;
     hf_cancel_init(&watch->cancel);
+    hf_cancel_init(&watch->news);
     hf_mutex_init(&watch->mutex);
     look(watch);
     if (hf_thread_start("hf-watch", watch_loop, watch, &watch->thread, err) != HF_ERR_OK) {
@@ -268,6 +295,11 @@ void hf_agent_watch_stop(struct hf_agent_watch *watch)
     hf_free(watch);
 }
 
+const struct hf_cancel *hf_agent_watch_news(const struct hf_agent_watch *watch)
+{
+    return &watch->news;
+}
+
 enum hf_err hf_agent_watch_members(struct hf_agent_watch *watch, struct hf_msg_members *out,
                                    struct hf_error *err)
 {
@@ -281,5 +313,6 @@ enum hf_err hf_agent_watch_members(struct hf_agent_watch *watch, struct hf_msg_m
         memcpy(out->items, watch->members.items, watch->members.count * sizeof *out->items);
     }
     out->count = watch->members.count;
+    atomic_store(&watch->news.requested, false);
     return HF_ERR_OK;
 }

@@ -29,7 +29,12 @@ HF_MUST_CHECK enum hf_err hf_agent_watch_start(const struct hf_agent_watch_optio
 void hf_agent_watch_stop(struct hf_agent_watch *watch);
 HF_CLEANUP_DEFINE(hf_agent_watch_stop, struct hf_agent_watch *)
 
-/* A copy of what was seen last; free items with hf_free. */
+/*
+ * Requested as soon as a member was seen to have changed in what the choice of a member hangs on (state, role, what
+ * speaks against it): a waiting poll then ends, so that the server need not choose by what was true half a minute ago.
+ */
+const struct hf_cancel *hf_agent_watch_news(const struct hf_agent_watch *watch);
+/* A copy of what was seen last; free items with hf_free. Whatever changes from now on is news. */
 HF_MUST_CHECK enum hf_err hf_agent_watch_members(struct hf_agent_watch *watch,
                                                  struct hf_msg_members *out, struct hf_error *err);
 

@@ -408,7 +408,8 @@ static enum hf_err check_patience(struct exchange *exchange, struct hf_error *er
     curl_off_t up = 0, down = 0;
     long headers = 0;
 
-    if (hf_cancel_check(exchange->client->cancel, err) != HF_ERR_OK) {
+    if (hf_cancel_check(exchange->client->cancel, err) != HF_ERR_OK ||
+        hf_cancel_check(exchange->call->interrupt, err) != HF_ERR_OK) {
         return err->code;
     }
     uint64_t now_ms = hf_clock_mono_ms();

@@ -69,6 +69,7 @@ struct hf_http_call {
         *sink;                 /* takes the body of a 2xx answer; or NULL: it goes into the reply */
     uint32_t total_timeout_ms; /* 0: the client's */
     uint32_t idle_timeout_ms;  /* 0: the client's; a long poll needs more than the server's wait */
+    const struct hf_cancel *interrupt; /* or NULL: ends this call alone, as the client's cancel */
 };
 
 #define HF_HTTP_REPLY_HEADERS_MAX_BYTES ((size_t)64 * 1024)

@@ -476,18 +476,18 @@ class Writer:
         wait_for(there, f"{more} more writes (last problem: {self.problem})")
 
     def settle(self):
-        """Looks up what became of commands whose answers were lost."""
-        with self.lock:
-            unsure, self.unsure = self.unsure, []
+        """Looks up what became of commands whose answers were lost; the writer waits meanwhile."""
         oplog = self.set.wait_primary().client.local["oplog.rs"]
-        for namespace, key, document in unsure:
-            for entry in oplog.find({"ns": namespace, "$or": [{"o._id": key}, {"o2._id": key}]}):
-                known = any(ts == entry["ts"] for ts, ns, _id, _ in self.journal if ns == namespace and _id == key)
-                op = entry["op"]
-                same = (op == "d" and document is None) or (op in "iu" and document is not None and entry["o"].get("text") == document["text"])
-                if not known and same:
-                    self.journal.append((entry["ts"], namespace, key, document))
-        self.journal.sort(key=lambda item: item[0])
+        with self.lock:
+            for namespace, key, document in self.unsure:
+                for entry in oplog.find({"ns": namespace, "$or": [{"o._id": key}, {"o2._id": key}]}):
+                    known = any(ts == entry["ts"] for ts, ns, _id, _ in self.journal if ns == namespace and _id == key)
+                    op = entry["op"]
+                    same = (op == "d" and document is None) or (op in "iu" and document is not None and entry["o"].get("text") == document["text"])
+                    if not known and same:
+                        self.journal.append((entry["ts"], namespace, key, document))
+            self.unsure = []
+            self.journal.sort(key=lambda item: item[0])
         return self
 
     def state_at(self, ts):
@@ -631,7 +631,7 @@ class Server(Process):
                 if path.is_file() and not path.name.startswith(".")}
 
     def packs(self):
-        return {name: size for name, size in self.objects().items() if name.split("/")[0] == "p"}
+        return {name: size for name, size in self.objects().items() if "/p/" in name}
 
 
 class Agent(Process):
@@ -724,7 +724,7 @@ class Deployment:
 
         return wait_for(ended, f"the end of snapshot {snapshot_id}", limit, every=0.2)
 
-    def wait_phase(self, snapshot_id, phase="copying", limit=LIMIT_S):
+    def wait_phase(self, snapshot_id, phase="capture", limit=LIMIT_S):
         """The capture is that far, and not at its end."""
 
         def there():
