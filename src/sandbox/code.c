@@ -8,17 +8,6 @@
 #include <stddef.h>
 #include <stdio.h>
 
-struct code_row {
-    int32_t code;
-    const char *name;
-};
-
-static const struct code_row code_rows[] = {
-#define HF_SANDBOX_CODE_ROW(name, number, text) {number, text},
-    HF_SANDBOX_CODE_TABLE(HF_SANDBOX_CODE_ROW)
-#undef HF_SANDBOX_CODE_ROW
-};
-
 int32_t hf_sandbox_refuse(struct hf_sandbox_refusal *out, int32_t code, const char *format, ...)
 {
     va_list args;
@@ -32,11 +21,13 @@ int32_t hf_sandbox_refuse(struct hf_sandbox_refusal *out, int32_t code, const ch
 
 const char *hf_sandbox_code_name(int32_t code, char out[HF_SANDBOX_CODE_NAME_BYTES])
 {
-    for (size_t i = 0; i < HF_ARRAY_LEN(code_rows); i++) {
-        if (code_rows[i].code == code) {
-            return code_rows[i].name;
-        }
+    switch (code) {
+#define HF_SANDBOX_CODE_CASE(name, number, text)                                                   \
+    case number:                                                                                   \
+        return text;
+        HF_SANDBOX_CODE_TABLE(HF_SANDBOX_CODE_CASE)
+    default:
+        (void)snprintf(out, HF_SANDBOX_CODE_NAME_BYTES, "Location%d", (int)code);
+        return out;
     }
-    (void)snprintf(out, HF_SANDBOX_CODE_NAME_BYTES, "Location%d", (int)code);
-    return out;
 }

@@ -11,16 +11,13 @@
 #include "base/compiler.h"
 
 #define HF_SANDBOX_CODE_TABLE(X)                                                                   \
-    X(OK, 0, "OK")                                                                                 \
     X(INTERNAL_ERROR, 1, "InternalError")                                                          \
     X(BAD_VALUE, 2, "BadValue")                                                                    \
     X(NO_SUCH_KEY, 4, "NoSuchKey")                                                                 \
     X(UNKNOWN_ERROR, 8, "UnknownError")                                                            \
     X(FAILED_TO_PARSE, 9, "FailedToParse")                                                         \
-    X(USER_NOT_FOUND, 11, "UserNotFound")                                                          \
     X(UNAUTHORIZED, 13, "Unauthorized")                                                            \
     X(TYPE_MISMATCH, 14, "TypeMismatch")                                                           \
-    X(OVERFLOW, 15, "Overflow")                                                                    \
     X(INVALID_LENGTH, 16, "InvalidLength")                                                         \
     X(PROTOCOL_ERROR, 17, "ProtocolError")                                                         \
     X(AUTHENTICATION_FAILED, 18, "AuthenticationFailed")                                           \
@@ -46,9 +43,7 @@
     X(INDEX_OPTIONS_CONFLICT, 85, "IndexOptionsConflict")                                          \
     X(INDEX_KEY_SPECS_CONFLICT, 86, "IndexKeySpecsConflict")                                       \
     X(NOT_YET_INITIALIZED, 94, "NotYetInitialized")                                                \
-    X(COMMAND_NOT_SUPPORTED, 115, "CommandNotSupported")                                           \
     X(WRITE_CONFLICT, 112, "WriteConflict")                                                        \
-    X(DOCUMENT_VALIDATION_FAILURE, 121, "DocumentValidationFailure")                               \
     X(TRANSACTION_TOO_OLD, 225, "TransactionTooOld")                                               \
     X(NOT_IMPLEMENTED, 238, "NotImplemented")                                                      \
     X(NOT_WRITABLE_PRIMARY, 10107, "NotWritablePrimary")                                           \

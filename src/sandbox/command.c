@@ -5,120 +5,40 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "codec/hash.h"
 #include "sandbox/server_internal.h"
 
-/* Whom a command asks for rights. */
-enum scope { SCOPE_NONE, SCOPE_USER, SCOPE_CLUSTER, SCOPE_DB, SCOPE_COLL };
+/* Whom a command asks for rights: nobody, who is logged in, the cluster, that through `admin` only, .. */
+enum scope { SCOPE_NONE, SCOPE_USER, SCOPE_CLUSTER, SCOPE_ADMIN, SCOPE_DB, SCOPE_COLL };
 /* On which nodes it runs. */
 enum node { NODE_ANY, NODE_READ, NODE_WRITE };
 
-#define ADMIN 1U /* only on database admin */
-
 struct command_row {
     const char *name;
-    int32_t (*run)(struct hf_sandbox_call *call);
+    int32_t (*call)(struct hf_sandbox_call *call); /* one of the two */
+    int32_t (*body)(struct hf_sandbox_work *work, const char *ns);
     enum node node;
     enum scope scope;
-    uint64_t action;
-    unsigned flags;
+    const char *action;
 };
 
-#define ACT(name) HF_SANDBOX_ACT(name)
+#define CALL_ROW(name, fn, node, scope, action)                                                    \
+    {name, hf_sandbox_cmd_##fn, NULL, NODE_##node, SCOPE_##scope, action},
+#define BODY_ROW(name, fn, node, scope, action)                                                    \
+    {name, NULL, hf_sandbox_body_##fn, NODE_##node, SCOPE_##scope, action},
 
-static const struct command_row rows[] = {
-    {"hello", hf_sandbox_cmd_hello, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"isMaster", hf_sandbox_cmd_hello, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"ismaster", hf_sandbox_cmd_hello, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"ping", hf_sandbox_cmd_ping, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"buildInfo", hf_sandbox_cmd_build_info, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"buildinfo", hf_sandbox_cmd_build_info, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"whatsmyuri", hf_sandbox_cmd_whatsmyuri, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"connectionStatus", hf_sandbox_cmd_connection_status, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"saslStart", hf_sandbox_cmd_sasl_start, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"saslContinue", hf_sandbox_cmd_sasl_continue, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"logout", hf_sandbox_cmd_logout, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"startSession", hf_sandbox_cmd_start_session, NODE_ANY, SCOPE_USER, 0, 0},
-    {"endSessions", hf_sandbox_cmd_end_sessions, NODE_ANY, SCOPE_NONE, 0, 0},
-    {"refreshSessions", hf_sandbox_cmd_ping, NODE_ANY, SCOPE_USER, 0, 0},
-    {"killSessions", hf_sandbox_cmd_end_sessions, NODE_ANY, SCOPE_USER, 0, 0},
-    {"find", hf_sandbox_cmd_find, NODE_READ, SCOPE_COLL, ACT(FIND), 0},
-    {"getMore", hf_sandbox_cmd_get_more, NODE_ANY, SCOPE_USER, 0, 0},
-    {"killCursors", hf_sandbox_cmd_kill_cursors, NODE_ANY, SCOPE_USER, 0, 0},
-    {"count", hf_sandbox_cmd_count, NODE_READ, SCOPE_COLL, ACT(FIND), 0},
-    {"distinct", hf_sandbox_cmd_distinct, NODE_READ, SCOPE_COLL, ACT(FIND), 0},
-    {"aggregate", hf_sandbox_cmd_aggregate, NODE_READ, SCOPE_USER, 0, 0},
-    {"insert", hf_sandbox_cmd_insert, NODE_WRITE, SCOPE_COLL, ACT(INSERT), 0},
-    {"update", hf_sandbox_cmd_update, NODE_WRITE, SCOPE_COLL, ACT(UPDATE), 0},
-    {"delete", hf_sandbox_cmd_delete, NODE_WRITE, SCOPE_COLL, ACT(REMOVE), 0},
-    {"findAndModify", hf_sandbox_cmd_find_and_modify, NODE_WRITE, SCOPE_COLL, ACT(UPDATE), 0},
-    {"findandmodify", hf_sandbox_cmd_find_and_modify, NODE_WRITE, SCOPE_COLL, ACT(UPDATE), 0},
-    {"create", hf_sandbox_cmd_create, NODE_WRITE, SCOPE_COLL, ACT(CREATE_COLLECTION), 0},
-    {"drop", hf_sandbox_cmd_drop, NODE_WRITE, SCOPE_COLL, ACT(DROP_COLLECTION), 0},
-    {"dropDatabase", hf_sandbox_cmd_drop_database, NODE_WRITE, SCOPE_DB, ACT(DROP_DATABASE), 0},
-    {"renameCollection", hf_sandbox_cmd_rename, NODE_WRITE, SCOPE_USER, 0, ADMIN},
-    {"createIndexes", hf_sandbox_cmd_create_indexes, NODE_WRITE, SCOPE_COLL, ACT(CREATE_INDEX), 0},
-    {"dropIndexes", hf_sandbox_cmd_drop_indexes, NODE_WRITE, SCOPE_COLL, ACT(DROP_INDEX), 0},
-    {"deleteIndexes", hf_sandbox_cmd_drop_indexes, NODE_WRITE, SCOPE_COLL, ACT(DROP_INDEX), 0},
-    {"collMod", hf_sandbox_cmd_coll_mod, NODE_WRITE, SCOPE_COLL, ACT(COLL_MOD), 0},
-    {"emptycapped", hf_sandbox_cmd_empty_capped, NODE_WRITE, SCOPE_COLL, ACT(EMPTY_CAPPED), 0},
-    {"appendOplogNote", hf_sandbox_cmd_append_note, NODE_WRITE, SCOPE_CLUSTER,
-     ACT(APPEND_OPLOG_NOTE), ADMIN},
-    {"listDatabases", hf_sandbox_cmd_list_databases, NODE_READ, SCOPE_CLUSTER, ACT(LIST_DATABASES),
-     ADMIN},
-    {"listCollections", hf_sandbox_cmd_list_collections, NODE_READ, SCOPE_DB, ACT(LIST_COLLECTIONS),
-     0},
-    {"listIndexes", hf_sandbox_cmd_list_indexes, NODE_READ, SCOPE_COLL, ACT(LIST_INDEXES), 0},
-    {"dbHash", hf_sandbox_cmd_db_hash, NODE_READ, SCOPE_DB, ACT(DB_HASH), 0},
-    {"dbhash", hf_sandbox_cmd_db_hash, NODE_READ, SCOPE_DB, ACT(DB_HASH), 0},
-    {"validate", hf_sandbox_cmd_validate, NODE_READ, SCOPE_COLL, ACT(VALIDATE), 0},
-    {"collStats", hf_sandbox_cmd_coll_stats, NODE_READ, SCOPE_COLL, ACT(COLL_STATS), 0},
-    {"collstats", hf_sandbox_cmd_coll_stats, NODE_READ, SCOPE_COLL, ACT(COLL_STATS), 0},
-    {"dbStats", hf_sandbox_cmd_db_stats, NODE_READ, SCOPE_DB, ACT(DB_STATS), 0},
-    {"dbstats", hf_sandbox_cmd_db_stats, NODE_READ, SCOPE_DB, ACT(DB_STATS), 0},
-    {"fsync", hf_sandbox_cmd_fsync, NODE_ANY, SCOPE_CLUSTER, ACT(FSYNC), ADMIN},
-    {"fsyncUnlock", hf_sandbox_cmd_fsync_unlock, NODE_ANY, SCOPE_CLUSTER, ACT(UNLOCK), ADMIN},
-    {"getCmdLineOpts", hf_sandbox_cmd_get_cmd_line_opts, NODE_ANY, SCOPE_CLUSTER,
-     ACT(GET_CMD_LINE_OPTS), ADMIN},
-    {"getParameter", hf_sandbox_cmd_get_parameter, NODE_ANY, SCOPE_CLUSTER, ACT(GET_PARAMETER),
-     ADMIN},
-    {"setParameter", hf_sandbox_cmd_set_parameter, NODE_ANY, SCOPE_CLUSTER, ACT(SET_PARAMETER),
-     ADMIN},
-    {"serverStatus", hf_sandbox_cmd_server_status, NODE_ANY, SCOPE_CLUSTER, ACT(SERVER_STATUS), 0},
-    {"hostInfo", hf_sandbox_cmd_host_info, NODE_ANY, SCOPE_CLUSTER, ACT(HOST_INFO), 0},
-    {"getLog", hf_sandbox_cmd_get_log, NODE_ANY, SCOPE_CLUSTER, ACT(GET_LOG), ADMIN},
-    {"currentOp", hf_sandbox_cmd_current_op, NODE_ANY, SCOPE_CLUSTER, ACT(INPROG), ADMIN},
-    {"killOp", hf_sandbox_cmd_kill_op, NODE_ANY, SCOPE_CLUSTER, ACT(KILL_OP), ADMIN},
-    {"shutdown", hf_sandbox_cmd_shutdown, NODE_ANY, SCOPE_CLUSTER, ACT(SHUTDOWN), ADMIN},
-    {"replSetGetStatus", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_GET_STATUS),
-     ADMIN},
-    {"replSetGetConfig", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_GET_CONFIG),
-     ADMIN},
-    {"replSetInitiate", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_CONFIGURE),
-     ADMIN},
-    {"replSetReconfig", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_CONFIGURE),
-     ADMIN},
-    {"replSetStepDown", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_STATE_CHANGE),
-     ADMIN},
-    {"replSetFreeze", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_STATE_CHANGE),
-     ADMIN},
-    {"replSetStepUp", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(REPL_SET_STATE_CHANGE),
-     ADMIN},
-    {"createUser", hf_sandbox_cmd_create_user, NODE_WRITE, SCOPE_DB, ACT(CREATE_USER), 0},
-    {"updateUser", hf_sandbox_cmd_update_user, NODE_WRITE, SCOPE_DB, ACT(GRANT_ROLE), 0},
-    {"dropUser", hf_sandbox_cmd_drop_user, NODE_WRITE, SCOPE_DB, ACT(DROP_USER), 0},
-    {"usersInfo", hf_sandbox_cmd_users_info, NODE_READ, SCOPE_DB, ACT(VIEW_USER), 0},
-    {"createRole", hf_sandbox_cmd_create_role, NODE_WRITE, SCOPE_DB, ACT(CREATE_ROLE), 0},
-};
+static const struct command_row rows[] = {HF_SANDBOX_CALL_TABLE(CALL_ROW)
+                                              HF_SANDBOX_BODY_TABLE(BODY_ROW)};
+static const struct command_row member_row = {"",       hf_sandbox_cmd_repl, NULL,
+                                              NODE_ANY, SCOPE_CLUSTER,       "internal"};
 
-static const struct command_row member_row = {
-    "", hf_sandbox_cmd_repl, NODE_ANY, SCOPE_CLUSTER, ACT(INTERNAL), 0};
-
+/* Drivers write some names in small letters. */
 static const struct command_row *find_row(const char *name)
 {
     for (size_t i = 0; i < HF_ARRAY_LEN(rows); i++) {
-        if (strcmp(rows[i].name, name) == 0) {
+        if (strcasecmp(rows[i].name, name) == 0) {
             return &rows[i];
         }
     }
@@ -182,16 +102,6 @@ int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call)
                              shown == NULL ? call->name : shown);
 }
 
-static void read_write_concern(const bson_t *doc, struct hf_sandbox_write_concern *out)
-{
-    const char *tag = hf_sandbox_get_utf8(doc, "w", NULL);
-
-    out->majority = tag != NULL && strcmp(tag, "majority") == 0;
-    out->w = (int32_t)hf_sandbox_get_int64(doc, "w", 1);
-    out->journal = hf_sandbox_get_true(doc, "j") || hf_sandbox_get_true(doc, "fsync");
-    out->timeout_ms = (uint64_t)hf_sandbox_get_int64(doc, "wtimeout", 0);
-}
-
 void hf_sandbox_call_await(struct hf_sandbox_call *call)
 {
     struct hf_sandbox_write_concern concern = {.w = 1};
@@ -205,7 +115,10 @@ void hf_sandbox_call_await(struct hf_sandbox_call *call)
     if (!hf_sandbox_get_doc(call->command, "writeConcern", &doc)) {
         return;
     }
-    read_write_concern(&doc, &concern);
+    concern.majority = strcmp(hf_sandbox_get_utf8(&doc, "w", ""), "majority") == 0;
+    concern.w = (int32_t)hf_sandbox_get_int64(&doc, "w", 1);
+    concern.journal = hf_sandbox_get_true(&doc, "j");
+    concern.timeout_ms = (uint64_t)hf_sandbox_get_int64(&doc, "wtimeout", 0);
     if (optime.ts == 0) {
         optime = hf_sandbox_engine_applied(call->engine);
     }
@@ -217,14 +130,10 @@ void hf_sandbox_call_await(struct hf_sandbox_call *call)
     }
     if (code != 0) {
         bson_append_document_begin(call->reply, "writeConcernError", -1, &doc);
-        bson_append_int32(&doc, "code", -1, code);
-        bson_append_utf8(&doc, "codeName", -1, hf_sandbox_code_name(code, name), -1);
-        bson_append_utf8(&doc, "errmsg", -1, no.message, -1);
+        BCON_APPEND(&doc, "code", BCON_INT32(code), "codeName",
+                    BCON_UTF8(hf_sandbox_code_name(code, name)), "errmsg", BCON_UTF8(no.message));
         if (code == HF_SANDBOX_WRITE_CONCERN_FAILED) {
-            bson_t info;
-            bson_append_document_begin(&doc, "errInfo", -1, &info);
-            bson_append_bool(&info, "wtimeout", -1, true);
-            bson_append_document_end(&doc, &info);
+            BCON_APPEND(&doc, "errInfo", "{", "wtimeout", BCON_BOOL(true), "}");
         }
         bson_append_document_end(call->reply, &doc);
     }
@@ -232,38 +141,29 @@ void hf_sandbox_call_await(struct hf_sandbox_call *call)
 
 /* ---- Checks before a command runs ---- */
 
-static int32_t check_rights(struct hf_sandbox_call *call, const struct command_row *row)
+static int32_t check_rights(const struct hf_sandbox_call *call, const struct command_row *row)
 {
-    const struct hf_sandbox_rights *rights = &call->conn->rights;
+    bool of_cluster = row->scope == SCOPE_CLUSTER || row->scope == SCOPE_ADMIN;
     const char *coll = hf_sandbox_get_utf8(call->command, call->name, "");
-    bool allowed = true;
 
     if (row->scope == SCOPE_NONE || !call->server->options.options->auth) {
         return 0;
     }
-    if (hf_sandbox_refresh_rights(call)) {
+    if (!hf_sandbox_call_known(call)) {
         return hf_sandbox_refuse(call->no, HF_SANDBOX_UNAUTHORIZED,
                                  "command %s requires authentication", call->name);
     }
-    if (row->scope == SCOPE_CLUSTER) {
-        allowed = hf_sandbox_rights_allow(rights, row->action, NULL, NULL);
-    } else if (row->scope != SCOPE_USER) {
-        allowed = hf_sandbox_rights_allow(rights, row->action, call->db,
-                                          row->scope == SCOPE_DB ? NULL : coll);
-    }
-    return allowed ? 0 : hf_sandbox_call_denied(call);
-}
-
-static bool secondary_ok(const bson_t *command)
-{
-    bson_t preference;
-
-    return hf_sandbox_get_doc(command, "$readPreference", &preference) &&
-           strcmp(hf_sandbox_get_utf8(&preference, "mode", "primary"), "primary") != 0;
+    return row->scope == SCOPE_USER ||
+                   hf_sandbox_call_may(call, row->action, of_cluster ? NULL : call->db,
+                                       row->scope == SCOPE_COLL ? coll : NULL)
+               ? 0
+               : hf_sandbox_call_denied(call);
 }
 
 static int32_t check_node(const struct hf_sandbox_call *call, const struct command_row *row)
 {
+    bson_t preference;
+
     if (row->node == NODE_ANY || strcmp(call->db, "local") == 0 ||
         hf_sandbox_repl_writable(call->repl)) {
         return 0;
@@ -271,7 +171,8 @@ static int32_t check_node(const struct hf_sandbox_call *call, const struct comma
     if (row->node == NODE_WRITE) {
         return hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_WRITABLE_PRIMARY, "not master");
     }
-    if (!secondary_ok(call->command)) {
+    if (!hf_sandbox_get_doc(call->command, "$readPreference", &preference) ||
+        strcmp(hf_sandbox_get_utf8(&preference, "mode", "primary"), "primary") == 0) {
         return hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_PRIMARY_NO_SECONDARY_OK,
                                  "not master and slaveOk=false");
     }
@@ -283,11 +184,9 @@ static int32_t check_node(const struct hf_sandbox_call *call, const struct comma
 
 static int32_t read_session(struct hf_sandbox_call *call)
 {
-    const struct hf_sandbox_rights *rights = &call->conn->rights;
     struct hf_hash uid;
     bson_value_t id;
     bson_t lsid;
-    char user[HF_SANDBOX_NS_BYTES] = "";
 
     call->txn_number = hf_sandbox_get_int64(call->command, "txnNumber", -1);
     if (bson_has_field(call->command, "autocommit")) {
@@ -307,12 +206,47 @@ static int32_t read_session(struct hf_sandbox_call *call)
     }
     call->session.given = true;
     memcpy(call->session.id, id.value.v_binary.data, 16);
-    if (rights->known) {
-        (void)snprintf(user, sizeof user, "%s@%s", rights->user, rights->db);
-    }
-    hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
+    hf_sha256(hf_bytes_of(call->conn->user, strlen(call->conn->user)), &uid);
     memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
     return 0;
+}
+
+struct body {
+    const struct command_row *row;
+    char ns[HF_SANDBOX_NS_BYTES];
+};
+
+static int32_t run_body(struct hf_sandbox_work *work, void *context)
+{
+    const struct body *body = context;
+
+    bson_reinit(work->call->reply);
+    return body->row->body(work, body->ns);
+}
+
+static int32_t run(struct hf_sandbox_call *call, const struct command_row *row)
+{
+    HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
+    struct body body = {.row = row};
+    bool writes = row->node == NODE_WRITE;
+    int32_t code = 0;
+
+    if (row->call != NULL) {
+        return row->call(call);
+    }
+    if (row->scope == SCOPE_COLL) {
+        code = hf_sandbox_call_ns(call, body.ns);
+    } else {
+        (void)snprintf(body.ns, sizeof body.ns, "%s.$cmd", call->db);
+    }
+    if (code == 0) {
+        code = hf_sandbox_work_run(&work, writes ? hf_sandbox_work_kind_of(body.ns) : WORK_READ,
+                                   run_body, &body);
+    }
+    if (code == 0 && writes) {
+        hf_sandbox_call_await(call);
+    }
+    return code;
 }
 
 static int32_t run_checked(struct hf_sandbox_call *call)
@@ -331,7 +265,7 @@ static int32_t run_checked(struct hf_sandbox_call *call)
         return hf_sandbox_refuse(call->no, 40571, "OP_MSG requests require a $db argument");
     }
     max_time_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
-    if (max_time_ms > 0 && row->run != hf_sandbox_cmd_get_more) {
+    if (max_time_ms > 0 && row->call != hf_sandbox_cmd_get_more) {
         call->deadline_ms = hf_clock_mono_ms() + (uint64_t)max_time_ms;
     }
     code = check_rights(call, row);
@@ -340,13 +274,13 @@ static int32_t run_checked(struct hf_sandbox_call *call)
         code = hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_IMPLEMENTED,
                                  "collations are not in the sandbox");
     }
-    if (code == 0 && (row->flags & ADMIN) != 0 && strcmp(call->db, "admin") != 0) {
+    if (code == 0 && row->scope == SCOPE_ADMIN && strcmp(call->db, "admin") != 0) {
         code = hf_sandbox_refuse(call->no, HF_SANDBOX_UNAUTHORIZED,
                                  "%s may only be run against the admin database.", call->name);
     }
     code = code != 0 ? code : read_session(call);
     code = code != 0 ? code : check_node(call, row);
-    return code != 0 ? code : row->run(call);
+    return code != 0 ? code : run(call, row);
 }
 
 /* ---- The fields of every reply ---- */
@@ -354,52 +288,36 @@ static int32_t run_checked(struct hf_sandbox_call *call)
 static void append_cluster_time(uint64_t ts, bson_t *reply)
 {
     static const uint8_t no_hash[20] = {0};
-    bson_t outer;
-    bson_t signature;
 
-    bson_append_document_begin(reply, "$clusterTime", -1, &outer);
-    hf_sandbox_append_ts(&outer, "clusterTime", ts);
-    bson_append_document_begin(&outer, "signature", -1, &signature);
-    bson_append_binary(&signature, "hash", -1, BSON_SUBTYPE_BINARY, no_hash, sizeof no_hash);
-    bson_append_int64(&signature, "keyId", -1, 0);
-    bson_append_document_end(&outer, &signature);
-    bson_append_document_end(reply, &outer);
+    BCON_APPEND(reply, "$clusterTime", "{", "clusterTime", HF_SANDBOX_BCON_TS(ts), "signature", "{",
+                "hash", BCON_BIN(BSON_SUBTYPE_BINARY, no_hash, sizeof no_hash), "keyId",
+                BCON_INT64(0), "}", "}");
 }
 
 /* Drivers of this age retry a write only where the server says that they may. */
-static void append_labels(const struct hf_sandbox_call *call, int32_t code, bson_t *reply)
+static bool is_retried(int32_t code)
 {
-    static const int32_t retried[] = {HF_SANDBOX_NOT_WRITABLE_PRIMARY,
-                                      HF_SANDBOX_INTERRUPTED_AT_SHUTDOWN,
-                                      HF_SANDBOX_NOT_PRIMARY_NO_SECONDARY_OK,
-                                      HF_SANDBOX_NOT_PRIMARY_OR_SECONDARY,
-                                      189,
-                                      91,
-                                      11602};
-    bson_t labels;
-
-    for (size_t i = 0; call->txn_number >= 0 && i < HF_ARRAY_LEN(retried); i++) {
-        if (retried[i] == code) {
-            bson_append_array_begin(reply, "errorLabels", -1, &labels);
-            bson_append_utf8(&labels, "0", -1, "RetryableWriteError", -1);
-            bson_append_array_end(reply, &labels);
-        }
-    }
+    return code == HF_SANDBOX_NOT_WRITABLE_PRIMARY || code == HF_SANDBOX_INTERRUPTED_AT_SHUTDOWN ||
+           code == HF_SANDBOX_NOT_PRIMARY_NO_SECONDARY_OK ||
+           code == HF_SANDBOX_NOT_PRIMARY_OR_SECONDARY || code == 189 || code == 91 ||
+           code == 11602;
 }
 
 static void append_error(const struct hf_sandbox_call *call, int32_t code, bson_t *reply)
 {
     char name[HF_SANDBOX_CODE_NAME_BYTES];
 
-    bson_append_double(reply, "ok", -1, 0);
-    bson_append_utf8(reply, "errmsg", -1, call->no->message, -1);
+    BCON_APPEND(reply, "ok", BCON_DOUBLE(0), "errmsg", BCON_UTF8(call->no->message));
     if (call->no->code > 0) {
-        bson_append_int32(reply, "code", -1, code);
-        bson_append_utf8(reply, "codeName", -1, hf_sandbox_code_name(code, name), -1);
-        append_labels(call, code, reply);
+        BCON_APPEND(reply, "code", BCON_INT32(code), "codeName",
+                    BCON_UTF8(hf_sandbox_code_name(code, name)));
+        if (call->txn_number >= 0 && is_retried(code)) {
+            BCON_APPEND(reply, "errorLabels", "[", "RetryableWriteError", "]");
+        }
     }
 }
 
+/* What a command returns stands before the times; what it throws, between them. */
 static void finish(struct hf_sandbox_call *call, int32_t code)
 {
     enum hf_sandbox_state state = hf_sandbox_repl_state(call->repl);
@@ -408,33 +326,32 @@ static void finish(struct hf_sandbox_call *call, int32_t code)
                  (state == HF_SANDBOX_PRIMARY || state == HF_SANDBOX_SECONDARY ||
                   state == HF_SANDBOX_RECOVERING);
     uint64_t operation = call->optime.ts != 0 ? call->optime.ts : applied;
+    bool thrown = code != 0 && !call->error_in_reply;
+    /* A node outside of any configuration throws these two from within the command. */
+    bool within =
+        code == HF_SANDBOX_NOT_YET_INITIALIZED || code == HF_SANDBOX_NO_REPLICATION_ENABLED;
 
-    if (code == 0 || call->error_in_reply) {
-        if (code == 0) {
-            bson_append_double(call->reply, "ok", -1, 1);
-        } else {
-            append_error(call, code, call->reply);
+    if (thrown) {
+        bson_reinit(call->reply);
+        if (code == HF_SANDBOX_NOT_WRITABLE_PRIMARY ||
+            code == HF_SANDBOX_NOT_PRIMARY_OR_SECONDARY ||
+            code == HF_SANDBOX_NOT_PRIMARY_NO_SECONDARY_OK) {
+            hf_sandbox_repl_append_topology(call->repl, call->reply);
         }
-        if (timed) {
-            append_cluster_time(applied, call->reply);
+        if (timed && !within) {
             hf_sandbox_append_ts(call->reply, "operationTime", operation);
         }
-        return;
     }
-    bson_reinit(call->reply);
-    if (code == HF_SANDBOX_NOT_WRITABLE_PRIMARY || code == HF_SANDBOX_NOT_PRIMARY_OR_SECONDARY ||
-        code == HF_SANDBOX_NOT_PRIMARY_NO_SECONDARY_OK) {
-        hf_sandbox_repl_append_topology(call->repl, call->reply);
+    if (code == 0) {
+        bson_append_double(call->reply, "ok", -1, 1);
+    } else {
+        append_error(call, code, call->reply);
     }
-    /* A node outside of any configuration throws these two from within the command. */
-    bool returned =
-        code == HF_SANDBOX_NOT_YET_INITIALIZED || code == HF_SANDBOX_NO_REPLICATION_ENABLED;
-    if (timed && !returned) {
-        hf_sandbox_append_ts(call->reply, "operationTime", operation);
-    }
-    append_error(call, code, call->reply);
     if (timed) {
         append_cluster_time(applied, call->reply);
+        if (!thrown) {
+            hf_sandbox_append_ts(call->reply, "operationTime", operation);
+        }
     }
 }
 
@@ -452,12 +369,6 @@ static void begin_operation(struct hf_sandbox_conn *conn, const struct hf_sandbo
     (void)snprintf(conn->op_name, sizeof conn->op_name, "%s", call->name);
     (void)snprintf(conn->op_ns, sizeof conn->op_ns, "%s.%s", call->db == NULL ? "" : call->db,
                    target);
-}
-
-static void end_operation(struct hf_sandbox_conn *conn)
-{
-    HF_LOCKED(&conn->server->conns_mutex);
-    conn->op_id = 0;
 }
 
 static void count_command(struct hf_sandbox_server *server, const char *name)
@@ -501,5 +412,6 @@ void hf_sandbox_command_run(struct hf_sandbox_conn *conn, const bson_t *command,
     count_command(conn->server, call.name);
     code = run_checked(&call);
     finish(&call, code);
-    end_operation(conn);
+    HF_LOCKED(&conn->server->conns_mutex);
+    conn->op_id = 0;
 }

@@ -18,10 +18,7 @@ struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call,
 
     HF_ASSERT(cursor != NULL);
     (void)snprintf(cursor->ns, sizeof cursor->ns, "%s", ns);
-    if (call->conn->rights.known) {
-        (void)snprintf(cursor->user, sizeof cursor->user, "%s@%s", call->conn->rights.user,
-                       call->conn->rights.db);
-    }
+    (void)snprintf(cursor->user, sizeof cursor->user, "%s", call->conn->user);
     cursor->session = call->session;
     cursor->command = bson_copy(call->command);
     cursor->created_wall_ms = hf_clock_wall_ms();
@@ -175,12 +172,7 @@ static int32_t check_session(const struct hf_sandbox_call *call,
 
 static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor)
 {
-    char user[HF_SANDBOX_NS_BYTES] = "";
-
-    if (call->conn->rights.known) {
-        (void)snprintf(user, sizeof user, "%s@%s", call->conn->rights.user, call->conn->rights.db);
-    }
-    return strcmp(user, cursor->user) == 0;
+    return strcmp(call->conn->user, cursor->user) == 0;
 }
 
 /* Under the lock: nobody ends a pinned cursor but the one who pinned it. */
@@ -307,12 +299,11 @@ int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
 
 /* ---- Ends ---- */
 
-enum ending { END_KILL, END_IDLE, END_SESSION, END_ALL };
+enum ending { END_KILL, END_IDLE, END_ALL };
 
 struct ending_of {
     enum ending why;
     int64_t id;
-    const uint8_t *session;
     uint64_t now_ms, timeout_ms;
 };
 
@@ -324,8 +315,6 @@ static bool ends(const struct ending_of *of, const struct hf_sandbox_cursor *cur
     case END_IDLE:
         return !cursor->pinned && !cursor->no_timeout &&
                of->now_ms - cursor->used_mono_ms >= of->timeout_ms;
-    case END_SESSION:
-        return cursor->session.given && memcmp(cursor->session.id, of->session, 16) == 0;
     case END_ALL:
         break;
     }
@@ -373,28 +362,21 @@ void hf_sandbox_cursors_reap(struct hf_sandbox_server *server)
     (void)end_cursors(server, &idle);
 }
 
-void hf_sandbox_cursors_end_session(struct hf_sandbox_server *server, const uint8_t id[16])
-{
-    (void)end_cursors(server, &(struct ending_of){.why = END_SESSION, .session = id});
-}
-
 void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server)
 {
     (void)end_cursors(server, &(struct ending_of){.why = END_ALL});
 }
 
-static bool may_kill(struct hf_sandbox_call *call, int64_t id)
+static bool is_foreign(struct hf_sandbox_call *call, int64_t id)
 {
     HF_LOCKED(&call->server->cursors_mutex);
     for (struct hf_sandbox_cursor *cursor = call->server->cursors; cursor != NULL;
          cursor = cursor->next) {
         if (cursor->id == id) {
-            return owns(call, cursor) || !call->server->options.options->auth ||
-                   hf_sandbox_rights_allow(&call->conn->rights, HF_SANDBOX_ACT(KILL_ANY_CURSOR),
-                                           NULL, NULL);
+            return !owns(call, cursor);
         }
     }
-    return true;
+    return false;
 }
 
 int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
@@ -417,7 +399,8 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
         if (!hf_sandbox_as_int64(bson_iter_value(&iter), &id)) {
             code = hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
                                      "Cursor ids must be numbers");
-        } else if (!may_kill(call, id)) {
+        } else if (is_foreign(call, id) &&
+                   !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
             code = hf_sandbox_call_denied(call);
         } else if (end_cursors(call->server, &(struct ending_of){.why = END_KILL, .id = id})) {
             hf_sandbox_append_element(&killed, &killed_count, bson_iter_value(&iter));

@@ -489,7 +489,6 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
                                          "$configServerState",
                                          "$audit",
                                          "$client"};
-    const struct hf_sandbox_rights *rights = &call->conn->rights;
     const char *coll = hf_sandbox_get_utf8(call->command, "aggregate", NULL);
     bson_t cursor;
     bson_iter_t iter;
@@ -525,11 +524,9 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
                                  "this stage");
     }
     bool current_op = source != NULL && strcmp(source, "$currentOp") == 0;
-    bool allowed =
-        !call->server->options.options->auth ||
-        (current_op       ? hf_sandbox_rights_allow(rights, HF_SANDBOX_ACT(INPROG), NULL, NULL)
-         : source != NULL ? hf_sandbox_rights_allow(rights, HF_SANDBOX_ACT(FIND), "admin", NULL)
-                          : hf_sandbox_rights_allow(rights, HF_SANDBOX_ACT(FIND), call->db, coll));
+    bool allowed = current_op       ? hf_sandbox_call_may(call, "inprog", NULL, NULL)
+                   : source != NULL ? hf_sandbox_call_may(call, "find", "admin", NULL)
+                                    : hf_sandbox_call_may(call, "find", call->db, coll);
     return allowed ? 0 : hf_sandbox_call_denied(call);
 }
 

@@ -8,10 +8,20 @@
 #include <bson/bson.h>
 
 #include "base/bytes.h"
-#include "base/compiler.h"
 
 enum hf_sandbox_scram_kind { HF_SANDBOX_SCRAM_SHA_1, HF_SANDBOX_SCRAM_SHA_256 };
 #define HF_SANDBOX_SCRAM_KINDS 2
+#define HF_SANDBOX_SCRAM_TEXT_BYTES 512
+
+/* A conversation; all zeros: none. */
+struct hf_sandbox_scram {
+    bool challenged;
+    enum hf_sandbox_scram_kind kind;
+    char user[128];
+    char nonce[HF_SANDBOX_SCRAM_TEXT_BYTES]; /* the client's, then both */
+    char said[4 * HF_SANDBOX_SCRAM_TEXT_BYTES];
+    uint8_t stored_key[32], server_key[32];
+};
 
 /* "SCRAM-SHA-1" */
 const char *hf_sandbox_scram_name(enum hf_sandbox_scram_kind kind);
@@ -19,20 +29,14 @@ const char *hf_sandbox_scram_name(enum hf_sandbox_scram_kind kind);
 void hf_sandbox_scram_append_credentials(enum hf_sandbox_scram_kind kind, const char *user,
                                          const char *password, bson_t *credentials);
 
-struct hf_sandbox_scram; /* a conversation */
-
-/* Reads the client's first message; user is the name in it. NULL when it is malformed. */
-HF_MUST_CHECK struct hf_sandbox_scram *hf_sandbox_scram_start(enum hf_sandbox_scram_kind kind,
-                                                              struct hf_bytes payload, char *user,
-                                                              size_t user_len);
-/* The server's first message, from the user's credentials; NULL (no memory, or bad credentials) refuses. Free with
- * hf_free. */
-HF_MUST_CHECK char *hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram,
-                                               const bson_t *credentials);
-/* Checks the client's proof; the server's last message (free with hf_free), NULL when it is wrong. */
-HF_MUST_CHECK char *hf_sandbox_scram_finish(struct hf_sandbox_scram *scram,
-                                            struct hf_bytes payload);
-bool hf_sandbox_scram_done(const struct hf_sandbox_scram *scram);
-void hf_sandbox_scram_destroy(struct hf_sandbox_scram *scram);
+/* Reads the client's first message, with the user's name in it. False when it is malformed. */
+bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, enum hf_sandbox_scram_kind kind,
+                            struct hf_bytes payload);
+/* The server's first message, from the user's credentials. False when these are none. */
+bool hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram, const bson_t *credentials,
+                                char out[HF_SANDBOX_SCRAM_TEXT_BYTES]);
+/* Checks the client's proof; the server's last message. False when it is wrong. */
+bool hf_sandbox_scram_finish(struct hf_sandbox_scram *scram, struct hf_bytes payload,
+                             char out[HF_SANDBOX_SCRAM_TEXT_BYTES]);
 
 #endif

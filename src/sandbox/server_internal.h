@@ -10,8 +10,8 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "sandbox/docs.h"
+#include "sandbox/engine.h"
 #include "sandbox/match.h"
-#include "sandbox/roles.h"
 #include "sandbox/scram.h"
 #include "sandbox/server.h"
 #include "sandbox/value.h"
@@ -24,7 +24,7 @@
 struct hf_sandbox_session {
     bool given;
     uint8_t id[16];
-    uint8_t uid[32]; /* SHA-256 of "user@db", or of nothing */
+    uint8_t uid[32]; /* SHA-256 of the user, or of nothing */
 };
 
 /* ---- Cursors (cursor.c) ---- */
@@ -34,7 +34,7 @@ struct hf_sandbox_find; /* how a cursor reads on in a collection (find.c) */
 struct hf_sandbox_cursor {
     int64_t id;
     char ns[HF_SANDBOX_NS_BYTES];
-    char user[HF_SANDBOX_NS_BYTES]; /* "name@db" of who opened it; "" without access control */
+    char user[HF_SANDBOX_NS_BYTES]; /* who opened it; "" without access control */
     struct hf_sandbox_session session;
     bool tailable, await_data, no_timeout;
     bool id_first; /* listCollections and its like name the id before the batch */
@@ -56,21 +56,18 @@ struct hf_sandbox_conn;
 struct hf_sandbox_server {
     struct hf_sandbox_server_options options;
     int listener;
-    char host[256]; /* name and port */
-    char pretty_host
-        [256]; /* the port only where it is not the usual one, as serverStatus shows it */
+    char host[256];        /* name and port */
+    char pretty_host[256]; /* the port only where it is not the usual one, for serverStatus */
     uint64_t started_mono_ms;
     atomic_bool stopping;
-    struct hf_thread *accept_thread, *reap_thread;
+    struct hf_thread *thread; /* accepts connections, ends idle cursors */
     atomic_int_fast32_t next_conn_id;
     atomic_int_fast32_t next_request_id;
     atomic_int_fast64_t next_op_id;
     atomic_uint_fast64_t cursor_timeout_ms;
-    atomic_uint_fast64_t users_generation; /* grows when users or roles may have changed */
-    atomic_int_fast64_t counts[6];         /* enum hf_sandbox_counter */
-    struct hf_mutex conns_mutex;           /* guards: conns, and each one's current operation */
+    atomic_int_fast64_t counts[6]; /* enum hf_sandbox_counter */
+    struct hf_mutex conns_mutex;   /* guards: conns, and each one's current operation */
     struct hf_sandbox_conn *conns;
-    size_t conn_count;
     struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned */
     struct hf_sandbox_cursor *cursors;
 };
@@ -93,13 +90,10 @@ struct hf_sandbox_conn {
     int32_t id;
     bool loopback;
     char client[80];
-    struct hf_sandbox_scram *scram; /* owned: a conversation under way, and for whom */
-    char scram_user[128];
-    char scram_db[64];
-    bool scram_short; /* the client does not want the empty last exchange */
-    struct hf_sandbox_rights rights;
-    struct hf_cancel cancel; /* of the current operation */
-    int64_t op_id;           /* 0: idle */
+    struct hf_sandbox_scram scram;  /* a log-in under way */
+    char user[HF_SANDBOX_NS_BYTES]; /* who is logged in, as "db.name"; "": nobody */
+    struct hf_cancel cancel;        /* of the current operation */
+    int64_t op_id;                  /* 0: idle */
     char op_name[64];
     char op_ns[HF_SANDBOX_NS_BYTES];
     uint64_t op_started_ms;
@@ -121,7 +115,7 @@ struct hf_sandbox_call {
     struct hf_sandbox_session session;
     int64_t txn_number; /* -1: none */
     bool
-        error_in_reply; /* a refusal that the server returns rather than throws: other order, maybe no code */
+        error_in_reply; /* a refusal that the server returns, not throws: another order of fields */
     struct hf_sandbox_optime optime; /* of its last write; ts 0: none */
 };
 
@@ -137,6 +131,10 @@ int32_t hf_sandbox_make_ns(const char *db, const char *coll, char out[HF_SANDBOX
                            struct hf_sandbox_refusal *no);
 /* UNAUTHORIZED as recorded. */
 int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call);
+/* Whether who is logged in may do it (users.c); always without access control. db NULL: on the cluster; coll NULL: on
+ * the whole database. */
+bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action, const char *db,
+                         const char *coll);
 /* Waits for the command's writeConcern; a failure becomes writeConcernError in the reply. */
 void hf_sandbox_call_await(struct hf_sandbox_call *call);
 
@@ -192,14 +190,11 @@ int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_san
                                      int64_t batch_size, bool single);
 struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call, const char *ns);
 void hf_sandbox_cursor_destroy(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor);
-/* Ends cursors that were idle for too long, or of a session; all when server stops. */
+/* Ends cursors that were idle for too long; all when the server stops. */
 void hf_sandbox_cursors_reap(struct hf_sandbox_server *server);
-void hf_sandbox_cursors_end_session(struct hf_sandbox_server *server, const uint8_t id[16]);
 void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server);
 /* idleCursor documents of $currentOp. */
 int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out);
-int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call);
 
 /* ---- find.c ---- */
 
@@ -207,23 +202,13 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call);
 int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
                              int64_t count, bool *ended);
 void hf_sandbox_find_destroy(struct hf_sandbox_find *find);
-int32_t hf_sandbox_cmd_find(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_count(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_distinct(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_aggregate(struct hf_sandbox_call *call);
 
 /* ---- retry.c: writes that a client may send twice ---- */
-
-struct hf_sandbox_statement { /* one that was done before, under the same txnNumber */
-    int32_t id;
-    bson_t *entry; /* owned: its oplog entry */
-};
 
 struct hf_sandbox_retry {
     bson_t *lead;                      /* owned: {lsid, txnNumber}; NULL: not a retryable write */
     struct hf_sandbox_optime previous; /* last entry of this txnNumber */
-    struct hf_sandbox_statement *done; /* owned */
-    size_t done_count;
+    struct hf_sandbox_docs done;       /* the entries of what was done under it */
 };
 
 /* Reads what the session did under this txnNumber; TRANSACTION_TOO_OLD when it is past it. */
@@ -238,73 +223,79 @@ int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sa
 /* The `o` of the oplog entry at that time (an image of findAndModify); NULL when it is gone. The caller's. */
 bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
 
-/* ---- write.c ---- */
+/* ---- The commands: name, function, on which node, whom it asks for the right, to do what ---- */
 
-int32_t hf_sandbox_cmd_insert(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_update(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_delete(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_find_and_modify(struct hf_sandbox_call *call);
+#define HF_SANDBOX_CALL_TABLE(X)                                                                   \
+    X("hello", hello, ANY, NONE, "")                                                               \
+    X("isMaster", hello, ANY, NONE, "")                                                            \
+    X("ping", ping, ANY, NONE, "")                                                                 \
+    X("endSessions", ping, ANY, NONE, "")                                                          \
+    X("buildInfo", build_info, ANY, NONE, "")                                                      \
+    X("saslStart", sasl_start, ANY, NONE, "")                                                      \
+    X("saslContinue", sasl_continue, ANY, NONE, "")                                                \
+    X("find", find, READ, COLL, "find")                                                            \
+    X("getMore", get_more, ANY, USER, "")                                                          \
+    X("killCursors", kill_cursors, ANY, USER, "")                                                  \
+    X("count", count, READ, COLL, "find")                                                          \
+    X("distinct", distinct, READ, COLL, "find")                                                    \
+    X("aggregate", aggregate, READ, USER, "")                                                      \
+    X("insert", insert, WRITE, COLL, "insert")                                                     \
+    X("update", update, WRITE, COLL, "update")                                                     \
+    X("delete", delete, WRITE, COLL, "remove")                                                     \
+    X("findAndModify", find_and_modify, WRITE, COLL, "update")                                     \
+    X("fsync", fsync, ANY, ADMIN, "fsync")                                                         \
+    X("fsyncUnlock", fsync_unlock, ANY, ADMIN, "unlock")                                           \
+    X("getCmdLineOpts", get_cmd_line_opts, ANY, ADMIN, "getCmdLineOpts")                           \
+    X("getParameter", get_parameter, ANY, ADMIN, "getParameter")                                   \
+    X("setParameter", set_parameter, ANY, ADMIN, "setParameter")                                   \
+    X("serverStatus", server_status, ANY, CLUSTER, "serverStatus")                                 \
+    X("currentOp", current_op, ANY, ADMIN, "inprog")                                               \
+    X("shutdown", shutdown, ANY, ADMIN, "shutdown")                                                \
+    X("replSetGetStatus", repl, ANY, ADMIN, "replSetGetStatus")                                    \
+    X("replSetGetConfig", repl, ANY, ADMIN, "replSetGetConfig")                                    \
+    X("replSetInitiate", repl, ANY, ADMIN, "replSetConfigure")                                     \
+    X("replSetReconfig", repl, ANY, ADMIN, "replSetConfigure")                                     \
+    X("replSetStepDown", repl, ANY, ADMIN, "replSetStateChange")                                   \
+    X("replSetFreeze", repl, ANY, ADMIN, "replSetStateChange")                                     \
+    X("replSetStepUp", repl, ANY, ADMIN, "replSetStateChange")
 
-/* ---- ddl.c ---- */
+/* These run in a transaction, again and again while somebody else is first, with an empty reply each time. A write then
+ * waits for its writeConcern. ns is the namespace of the first field, else "db.$cmd". */
+#define HF_SANDBOX_BODY_TABLE(X)                                                                   \
+    X("create", create, WRITE, COLL, "createCollection")                                           \
+    X("drop", drop, WRITE, COLL, "dropCollection")                                                 \
+    X("dropDatabase", drop_database, WRITE, DB, "dropDatabase")                                    \
+    X("renameCollection", rename, WRITE, USER, "")                                                 \
+    X("createIndexes", create_indexes, WRITE, COLL, "createIndex")                                 \
+    X("dropIndexes", drop_indexes, WRITE, COLL, "dropIndex")                                       \
+    X("appendOplogNote", append_note, WRITE, ADMIN, "appendOplogNote")                             \
+    X("createUser", create_user, WRITE, DB, "createUser")                                          \
+    X("createRole", create_user, WRITE, DB, "createRole")                                          \
+    X("listDatabases", list_databases, READ, ADMIN, "listDatabases")                               \
+    X("listCollections", list_collections, READ, DB, "listCollections")                            \
+    X("listIndexes", list_indexes, READ, COLL, "listIndexes")                                      \
+    X("dbHash", db_hash, READ, DB, "dbHash")                                                       \
+    X("validate", validate, READ, COLL, "validate")                                                \
+    X("collStats", stats, READ, COLL, "collStats")                                                 \
+    X("dbStats", stats, READ, DB, "dbStats")
 
-int32_t hf_sandbox_cmd_create(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_drop(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_drop_database(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_rename(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_create_indexes(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_drop_indexes(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_coll_mod(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_empty_capped(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_append_note(struct hf_sandbox_call *call);
+#define HF_SANDBOX_DECLARE_CALL(name, fn, node, scope, action)                                     \
+    int32_t hf_sandbox_cmd_##fn(struct hf_sandbox_call *call);
+#define HF_SANDBOX_DECLARE_BODY(name, fn, node, scope, action)                                     \
+    int32_t hf_sandbox_body_##fn(struct hf_sandbox_work *work, const char *ns);
+HF_SANDBOX_CALL_TABLE(HF_SANDBOX_DECLARE_CALL)
+HF_SANDBOX_BODY_TABLE(HF_SANDBOX_DECLARE_BODY)
 
-/* ---- list.c ---- */
+/* ---- What they share ---- */
 
-int32_t hf_sandbox_cmd_list_databases(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_list_collections(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_list_indexes(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_db_hash(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_validate(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_coll_stats(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_db_stats(struct hf_sandbox_call *call);
-
-/* ---- status.c ---- */
-
-int32_t hf_sandbox_cmd_hello(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_ping(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_build_info(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_get_cmd_line_opts(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_set_parameter(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_server_status(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_host_info(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_whatsmyuri(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_get_log(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_current_op(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_kill_op(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_fsync(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_fsync_unlock(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_shutdown(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_start_session(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_end_sessions(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_repl(struct hf_sandbox_call *call);
-/* Operations under way, as documents of $currentOp. */
+/* Inserts the document, with its entry (ddl.c). */
+int32_t hf_sandbox_work_insert(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
+                               const bson_t *doc, int64_t *record);
+/* Operations under way, as documents of $currentOp (status.c). */
 int32_t hf_sandbox_ops_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out);
-
-/* ---- users.c ---- */
-
-int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_logout(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_connection_status(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_create_user(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_update_user(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_drop_user(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_users_info(struct hf_sandbox_call *call);
-int32_t hf_sandbox_cmd_create_role(struct hf_sandbox_call *call);
-/* The user's mechanisms for hello's saslSupportedMechs. */
+/* Somebody is logged in, or this is a client on this host and there are no users yet (users.c). */
+bool hf_sandbox_call_known(const struct hf_sandbox_call *call);
+/* The mechanisms of the user "db.name", for hello's saslSupportedMechs (users.c). */
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply);
-/* Reads the user's rights anew when they may have changed. True when nobody has logged in, unless the exception for
- * localhost holds. */
-bool hf_sandbox_refresh_rights(struct hf_sandbox_call *call);
 
 #endif

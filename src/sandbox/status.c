@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands about the server itself: handshake, status, parameters, operations, sessions, replication's commands.
+ * Commands about the server itself: handshake, status, parameters, operations, replication's commands.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
-#include "os/process.h"
 #include "sandbox/server_internal.h"
 
 /* ---- Handshake ---- */
@@ -91,12 +89,6 @@ int32_t hf_sandbox_cmd_build_info(struct hf_sandbox_call *call)
         hf_sandbox_append_element(&inner, &index, &value);
     }
     bson_append_array_end(reply, &inner);
-    return 0;
-}
-
-int32_t hf_sandbox_cmd_whatsmyuri(struct hf_sandbox_call *call)
-{
-    bson_append_utf8(call->reply, "you", -1, call->conn->client, -1);
     return 0;
 }
 
@@ -266,37 +258,6 @@ int32_t hf_sandbox_cmd_server_status(struct hf_sandbox_call *call)
     return 0;
 }
 
-int32_t hf_sandbox_cmd_host_info(struct hf_sandbox_call *call)
-{
-    struct utsname name = {0};
-
-    (void)uname(&name);
-    BCON_APPEND(call->reply, "system", "{", "currentTime",
-                BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "hostname",
-                BCON_UTF8(call->server->pretty_host), "cpuAddrSize", BCON_INT32(64), "numCores",
-                BCON_INT32((int32_t)hf_thread_cpu_count()), "cpuArch", BCON_UTF8(name.machine), "}",
-                "os", "{", "type", BCON_UTF8(name.sysname), "name", BCON_UTF8(name.sysname),
-                "version", BCON_UTF8(name.release), "}");
-    return 0;
-}
-
-int32_t hf_sandbox_cmd_get_log(struct hf_sandbox_call *call)
-{
-    bool names = strcmp(hf_sandbox_get_utf8(call->command, call->name, ""), "*") == 0;
-    bson_t inner;
-
-    if (!names) {
-        bson_append_int32(call->reply, "totalLinesWritten", -1, 0);
-    }
-    bson_append_array_begin(call->reply, names ? "names" : "log", -1, &inner);
-    if (names) {
-        bson_append_utf8(&inner, "0", -1, "global", -1);
-        bson_append_utf8(&inner, "1", -1, "startupWarnings", -1);
-    }
-    bson_append_array_end(call->reply, &inner);
-    return 0;
-}
-
 /* ---- Operations ---- */
 
 int32_t hf_sandbox_ops_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out)
@@ -342,20 +303,6 @@ int32_t hf_sandbox_cmd_current_op(struct hf_sandbox_call *call)
     }
     bson_append_array_end(call->reply, &array);
     return code;
-}
-
-int32_t hf_sandbox_cmd_kill_op(struct hf_sandbox_call *call)
-{
-    int64_t id = hf_sandbox_get_int64(call->command, "op", 0);
-
-    HF_LOCKED(&call->server->conns_mutex);
-    for (struct hf_sandbox_conn *conn = call->server->conns; conn != NULL; conn = conn->next) {
-        if (id != 0 && conn->op_id == id) {
-            hf_cancel_request(&conn->cancel);
-        }
-    }
-    bson_append_utf8(call->reply, "info", -1, "attempting to kill op", -1);
-    return 0;
 }
 
 /* ---- fsync, shutdown ---- */
@@ -407,40 +354,6 @@ int32_t hf_sandbox_cmd_shutdown(struct hf_sandbox_call *call)
     hf_log_info(call->server->options.log, "sandbox.shutdown.asked",
                 HF_STR("client", call->conn->client));
     hf_cancel_request(call->server->options.shutdown);
-    return 0;
-}
-
-/* ---- Sessions ---- */
-
-int32_t hf_sandbox_cmd_start_session(struct hf_sandbox_call *call)
-{
-    uint8_t id[HF_SANDBOX_UUID_BYTES];
-
-    hf_sandbox_uuid_make(id);
-    BCON_APPEND(call->reply, "id", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "}",
-                "timeoutMinutes", BCON_INT32(30));
-    return 0;
-}
-
-/* endSessions leaves cursors alone, as was seen; killSessions ends them. */
-int32_t hf_sandbox_cmd_end_sessions(struct hf_sandbox_call *call)
-{
-    bson_iter_t iter;
-    bson_t list;
-
-    if (strcmp(call->name, "killSessions") != 0 ||
-        !hf_sandbox_get_doc(call->command, call->name, &list) || !bson_iter_init(&iter, &list)) {
-        return 0;
-    }
-    while (bson_iter_next(&iter)) {
-        bson_value_t id;
-        bson_t lsid;
-        if (hf_sandbox_value_doc(bson_iter_value(&iter), &lsid) &&
-            hf_sandbox_get(&lsid, "id", &id) && id.value_type == BSON_TYPE_BINARY &&
-            id.value.v_binary.data_len == 16) {
-            hf_sandbox_cursors_end_session(call->server, id.value.v_binary.data);
-        }
-    }
     return 0;
 }
 

@@ -293,8 +293,6 @@ static void test_definitions_clash_by_name_and_by_key(void **state)
     assert_refused(f, 85, "Index already exists with a different name: a_1");
     run(f, "{\"createIndexes\": \"c\", \"indexes\": [{\"key\": {\"b\": 1}, \"name\": \"a_1\"}]}");
     assert_int_equal(number(f, "code"), 86);
-    run(f, "{\"collMod\": \"c\", \"index\": {\"name\": \"a_1\", \"hidden\": true}}");
-    assert_reply(f, "{\"hidden_old\": false, \"hidden_new\": true, \"ok\": 1.0}");
     run(f, "{\"create\": \"c\"}");
     assert_refused(f, 48, "Collection already exists. NS: app.c");
     run(f, "@{\"renameCollection\": \"app.c\", \"to\": \"app.d\"}");
