@@ -15,137 +15,101 @@ static const char *name_of(const char *ns)
     return ns + strcspn(ns, ".") + 1;
 }
 
-static int32_t need(struct hf_sandbox_work *work, const char *ns, struct hf_sandbox_coll **out)
+int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, const char *ns,
+                             struct hf_sandbox_coll **out)
 {
     *out = hf_sandbox_txn_find(work->txn, ns);
-    return *out != NULL
-               ? 0
-               : hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_NOT_FOUND, "ns not found");
+    return *out != NULL ? 0 : REFUSE(work->call, NAMESPACE_NOT_FOUND, "ns not found");
 }
 
-static int32_t engine(struct hf_sandbox_work *work, enum hf_err rc)
+int32_t hf_sandbox_work_perform(struct hf_sandbox_work *work, const struct hf_sandbox_entry *entry)
 {
-    return rc == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
-}
+    OWNED_DOC *doc = BCON_NEW("op", BCON_UTF8(entry->op), "ns", BCON_UTF8(entry->ns), "o",
+                              BCON_DOCUMENT(entry->o));
 
-/* An entry "c" about the collection, in the command's database. */
-static int32_t log_command(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                           const bson_t *o, const bson_t *o2)
-{
-    return hf_sandbox_work_log_command(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
-}
-
-static int32_t log_change(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                          const char *op, const bson_t *o, const bson_t *o2)
-{
-    struct hf_sandbox_entry entry = {.op = op,
-                                     .ns = hf_sandbox_coll_ns(coll),
-                                     .uuid = hf_sandbox_coll_uuid(coll),
-                                     .o = o,
-                                     .o2 = o2};
-
-    return engine(work, hf_sandbox_txn_log(work->txn, &entry, NULL, &work->err));
-}
-
-int32_t hf_sandbox_work_insert(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
-                               const bson_t *doc, int64_t *record)
-{
-    int32_t code = log_change(work, coll, "i", doc, NULL);
-
-    return code != 0
-               ? code
-               : engine(work, hf_sandbox_coll_insert(work->txn, coll, doc, record, &work->err));
-}
-
-/* Sizes are stored as the smallest integer that holds them. */
-static void append_integer(bson_t *doc, const char *key, int64_t value)
-{
-    if (value <= INT32_MAX) {
-        bson_append_int32(doc, key, -1, (int32_t)value);
-    } else {
-        bson_append_int64(doc, key, -1, value);
+    if (entry->uuid != NULL) {
+        bson_append_binary(doc, "ui", -1, BSON_SUBTYPE_UUID, entry->uuid, HF_SANDBOX_UUID_BYTES);
     }
+    if (entry->o2 != NULL) {
+        bson_append_document(doc, "o2", -1, entry->o2);
+    }
+    return hf_sandbox_work_code(
+        work, strncmp(entry->ns, "local.", 6) != 0 &&
+                      hf_sandbox_txn_log(work->txn, entry, NULL, &work->err) != HF_ERR_OK
+                  ? work->err.code
+                  : hf_sandbox_apply(work->txn, doc, &work->err));
 }
 
-/* ---- create ---- */
-
-static int32_t read_create_options(struct hf_sandbox_call *call, bson_t *options)
+/* A command of the database, about a collection unless uuid is NULL. */
+static int32_t perform(struct hf_sandbox_work *work, const char *db, const uint8_t *uuid,
+                       const bson_t *o, const bson_t *o2)
 {
-    static const char *const kept[] = {"validator", "validationLevel", "validationAction"};
-    int64_t size = hf_sandbox_get_int64(call->command, "size", 0);
-    int64_t max = hf_sandbox_get_int64(call->command, "max", 0);
-    bson_value_t value;
+    char ns[HF_SANDBOX_NS_BYTES];
+    const struct hf_sandbox_entry entry = {.op = "c", .ns = ns, .uuid = uuid, .o = o, .o2 = o2};
 
-    if (bson_has_field(call->command, "viewOn") || bson_has_field(call->command, "timeseries")) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_IMPLEMENTED,
-                                 "views are not in the sandbox");
-    }
-    if (hf_sandbox_get_true(call->command, "capped")) {
-        if (size <= 0) {
-            return hf_sandbox_refuse(call->no, HF_SANDBOX_INVALID_OPTIONS,
-                                     "the 'size' field is required when 'capped' is true");
-        }
-        bson_append_bool(options, "capped", -1, true);
-        append_integer(options, "size", size);
-        if (max > 0) {
-            append_integer(options, "max", max);
-        }
-    }
-    for (size_t i = 0; i < HF_ARRAY_LEN(kept); i++) {
-        if (hf_sandbox_get(call->command, kept[i], &value)) {
-            hf_sandbox_append(options, kept[i], &value);
-        }
-    }
-    return 0;
+    (void)snprintf(ns, sizeof ns, "%s.$cmd", db);
+    return hf_sandbox_work_perform(work, &entry);
 }
+
+/* ---- create, drop, dropDatabase ---- */
 
 int32_t hf_sandbox_body_create(struct hf_sandbox_work *work, const char *ns)
 {
-    HF_CLEANUP(bson_destroy) bson_t *options = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *o = BCON_NEW("create", BCON_UTF8(name_of(ns)));
-    struct hf_sandbox_coll *coll;
+    const struct hf_sandbox_call *call = work->call;
+    OWNED_DOC *o = BCON_NEW("create", BCON_UTF8(name_of(ns)));
+    int64_t size = hf_sandbox_get_int64(call->command, "size", 0);
+    int64_t max = hf_sandbox_get_int64(call->command, "max", 0);
     uint8_t uuid[HF_SANDBOX_UUID_BYTES];
-    int32_t code = read_create_options(work->call, options);
 
-    if (code == 0 && hf_sandbox_txn_find(work->txn, ns) != NULL) {
-        code = hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_EXISTS,
-                                 "Collection already exists. NS: %s", ns);
+    if (bson_has_field(call->command, "viewOn") || bson_has_field(call->command, "timeseries")) {
+        return REFUSE(call, NOT_IMPLEMENTED, "views are not in the sandbox");
     }
-    bson_concat(o, options);
+    if (hf_sandbox_txn_find(work->txn, ns) != NULL) {
+        return REFUSE(call, NAMESPACE_EXISTS, "Collection already exists. NS: %s", ns);
+    }
+    if (hf_sandbox_get_true(call->command, "capped")) {
+        if (size <= 0 || size > INT32_MAX) {
+            return REFUSE(call, INVALID_OPTIONS, "a capped collection needs a 'size' up to 2 GiB");
+        }
+        BCON_APPEND(o, "capped", BCON_BOOL(true), "size", BCON_INT32((int32_t)size));
+        if (max > 0) {
+            bson_append_int32(o, "max", -1, (int32_t)max);
+        }
+    }
+    bson_copy_to_excluding_noinit(call->command, o, call->name, "capped", "size", "max", "lsid",
+                                  "txnNumber", "$db", "$clusterTime", "$readPreference",
+                                  "writeConcern", "maxTimeMS", "comment", NULL);
     BCON_APPEND(o, "idIndex", "{", "v", BCON_INT32(2), "key", "{", "_id", BCON_INT32(1), "}",
-                "name", BCON_UTF8("_id_"), "}");
+                "name", "_id_", "}");
     hf_sandbox_uuid_make(uuid);
-    code = code != 0 ? code : hf_sandbox_work_log_command(work, work->call->db, uuid, o, NULL);
-    return code != 0 ? code
-                     : engine(work, hf_sandbox_coll_create(work->txn, ns, options, uuid, &coll,
-                                                           &work->err));
+    return perform(work, call->db, uuid, o, NULL);
 }
 
-/* ---- drop, dropDatabase ---- */
-
-static int32_t drop_coll(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll)
+/* What an entry that ends a collection says of it. */
+static bson_t *last_words(const struct hf_sandbox_coll *coll)
 {
-    HF_CLEANUP(bson_destroy) bson_t *o = BCON_NEW("drop", BCON_UTF8(hf_sandbox_coll_name(coll)));
-    HF_CLEANUP(bson_destroy) bson_t *o2 = bson_new();
-    int32_t code;
+    return BCON_NEW("numRecords", BCON_INT32((int32_t)hf_sandbox_coll_records(coll)));
+}
 
-    append_integer(o2, "numRecords", hf_sandbox_coll_records(coll));
-    code = log_command(work, coll, o, o2);
-    return code != 0 ? code : engine(work, hf_sandbox_coll_drop(work->txn, coll, &work->err));
+static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll)
+{
+    OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(hf_sandbox_coll_name(coll)));
+    OWNED_DOC *o2 = last_words(coll);
+
+    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
 }
 
 int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
 {
     struct hf_sandbox_coll *coll;
-    int32_t code = need(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
     if (code != 0) {
         return code;
     }
     if (strcmp(ns, "local.oplog.rs") == 0 ||
         (strncmp(name_of(ns), "system.", 7) == 0 && strncmp(ns, "config.", 7) != 0)) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_ILLEGAL_OPERATION,
-                                 "can't drop system collection %s", ns);
+        return REFUSE(work->call, ILLEGAL_OPERATION, "can't drop system collection %s", ns);
     }
     BCON_APPEND(work->call->reply, "nIndexesWas",
                 BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)), "ns", BCON_UTF8(ns));
@@ -154,109 +118,84 @@ int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
 
 int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work, const char *ns)
 {
-    HF_CLEANUP(bson_destroy) bson_t *o = BCON_NEW("dropDatabase", BCON_INT32(1));
+    const char *db = work->call->db;
+    OWNED_DOC *o = BCON_NEW("dropDatabase", BCON_INT32(1));
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    struct hf_sandbox_call *call = work->call;
     size_t count = 0;
     int32_t code;
 
     (void)ns;
-    if (strcmp(call->db, "admin") == 0 ||
-        (strcmp(call->db, "local") == 0 && hf_sandbox_repl_enabled(call->repl))) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_ILLEGAL_OPERATION,
-                                 "Dropping the '%s' database is prohibited.", call->db);
+    if (strcmp(db, "admin") == 0 ||
+        (strcmp(db, "local") == 0 && hf_sandbox_repl_enabled(work->call->repl))) {
+        return REFUSE(work->call, ILLEGAL_OPERATION, "Dropping the '%s' database is prohibited.",
+                      db);
     }
-    code = engine(work, hf_sandbox_txn_list(work->txn, call->db, &colls, &count, &work->err));
+    code =
+        hf_sandbox_work_code(work, hf_sandbox_txn_list(work->txn, db, &colls, &count, &work->err));
     for (size_t i = 0; code == 0 && i < count; i++) {
         code = drop_coll(work, colls[i]);
     }
-    if (count > 0) {
-        bson_append_utf8(call->reply, "dropped", -1, call->db, -1);
-        code = code != 0 ? code : hf_sandbox_work_log_command(work, call->db, NULL, o, NULL);
+    if (code == 0 && count > 0) {
+        bson_append_utf8(work->call->reply, "dropped", -1, db, -1);
+        code = perform(work, db, NULL, o, NULL);
     }
     return code;
 }
 
 /* ---- renameCollection ---- */
 
-static int32_t rename_to(struct hf_sandbox_work *work, const char *db, const char *from,
-                         const char *to)
-{
-    HF_CLEANUP(bson_destroy)
-    bson_t *o = BCON_NEW("renameCollection", BCON_UTF8(from), "to", BCON_UTF8(to), "stayTemp",
-                         BCON_BOOL(false));
-    HF_CLEANUP(bson_destroy) bson_t *o2 = NULL;
-    struct hf_sandbox_call *call = work->call;
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, from);
-    struct hf_sandbox_coll *target = hf_sandbox_txn_find(work->txn, to);
-    int32_t code;
-
-    if (coll == NULL) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_NAMESPACE_NOT_FOUND,
-                                 "Source collection %s does not exist", from);
-    }
-    if (target != NULL) {
-        if (!hf_sandbox_get_true(call->command, "dropTarget")) {
-            return hf_sandbox_refuse(call->no, HF_SANDBOX_NAMESPACE_EXISTS,
-                                     "target namespace exists");
-        }
-        BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(target), 16));
-        o2 = bson_new();
-        append_integer(o2, "numRecords", hf_sandbox_coll_records(target));
-    }
-    code = hf_sandbox_work_log_command(work, db, hf_sandbox_coll_uuid(coll), o, o2);
-    if (code == 0 && target != NULL) {
-        code = engine(work, hf_sandbox_coll_drop(work->txn, target, &work->err));
-    }
-    return code != 0 ? code : engine(work, hf_sandbox_coll_rename(work->txn, coll, to, &work->err));
-}
-
 int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
 {
     struct hf_sandbox_call *call = work->call;
     const char *from = hf_sandbox_get_utf8(call->command, call->name, "");
     const char *to = hf_sandbox_get_utf8(call->command, "to", "");
-    size_t db_len = strcspn(from, ".");
+    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, from);
+    struct hf_sandbox_coll *target = hf_sandbox_txn_find(work->txn, to);
+    OWNED_DOC *o = BCON_NEW("renameCollection", BCON_UTF8(from), "to", BCON_UTF8(to), "stayTemp",
+                            BCON_BOOL(false));
+    OWNED_DOC *o2 = target == NULL ? NULL : last_words(target);
     char db[HF_SANDBOX_NS_BYTES], checked[HF_SANDBOX_NS_BYTES];
     int32_t code;
 
     (void)ns;
-    (void)snprintf(db, sizeof db, "%.*s", (int)db_len, from);
-    code = hf_sandbox_make_ns(db, name_of(from), checked, call->no);
-    if (code != 0 || !hf_sandbox_call_may(call, "renameCollectionSameDB", db, name_of(from))) {
-        return code != 0 ? code : hf_sandbox_call_denied(call);
+    (void)snprintf(db, sizeof db, "%.*s", (int)strcspn(from, "."), from);
+    if (!hf_sandbox_call_may(call, "renameCollectionSameDB", db, name_of(from))) {
+        return hf_sandbox_call_denied(call);
     }
-    if (strncmp(from, to, db_len + 1) != 0) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_IMPLEMENTED,
-                                 "renaming across databases is not in the sandbox");
+    if (coll == NULL) {
+        return REFUSE(call, NAMESPACE_NOT_FOUND, "Source collection %s does not exist", from);
+    }
+    if (strncmp(from, to, strlen(db) + 1) != 0) {
+        return REFUSE(call, NOT_IMPLEMENTED, "renaming across databases is not in the sandbox");
+    }
+    if (target != NULL && !hf_sandbox_get_true(call->command, "dropTarget")) {
+        return REFUSE(call, NAMESPACE_EXISTS, "target namespace exists");
+    }
+    if (target != NULL) {
+        BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(target), 16));
     }
     code = hf_sandbox_make_ns(db, name_of(to), checked, call->no);
-    return code != 0 ? code : rename_to(work, db, from, to);
+    return code != 0 ? code : perform(work, db, hf_sandbox_coll_uuid(coll), o, o2);
 }
 
 /* ---- createIndexes ---- */
 
 /* {v, unique, key, name, ...}: the order in which the server stores it. */
-static int32_t store_form(struct hf_sandbox_call *call, const bson_t *given, bson_t *out)
+static int32_t store_form(struct hf_sandbox_call *call, const bson_value_t *value, bson_t *out)
 {
-    const char *name = hf_sandbox_get_utf8(given, "name", NULL);
-    bson_t key;
+    const char *name;
+    bson_t given, key;
 
-    if (name == NULL || !hf_sandbox_get_doc(given, "key", &key)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "The '%s' field is a required property of an index specification",
-                                 name == NULL ? "name" : "key");
-    }
-    if (bson_empty(&key)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_CANNOT_CREATE_INDEX,
-                                 "Index keys cannot be an empty object");
+    if (!hf_sandbox_value_doc(value, &given) || !hf_sandbox_get_doc(&given, "key", &key) ||
+        bson_empty(&key) || (name = hf_sandbox_get_utf8(&given, "name", NULL)) == NULL) {
+        return REFUSE(call, CANNOT_CREATE_INDEX, "An index needs a key and a name");
     }
     bson_append_int32(out, "v", -1, 2);
-    if (hf_sandbox_get_true(given, "unique")) {
+    if (hf_sandbox_get_true(&given, "unique")) {
         bson_append_bool(out, "unique", -1, true);
     }
     BCON_APPEND(out, "key", BCON_DOCUMENT(&key), "name", BCON_UTF8(name));
-    bson_copy_to_excluding_noinit(given, out, "v", "unique", "key", "name", "ns", "background",
+    bson_copy_to_excluding_noinit(&given, out, "v", "unique", "key", "name", "ns", "background",
                                   NULL);
     return 0;
 }
@@ -285,28 +224,25 @@ static int32_t compare_index(struct hf_sandbox_work *work, const struct hf_sandb
     const char *name = hf_sandbox_get_utf8(spec, "name", "");
     const bson_t *same_name = find_index(coll, name, NULL);
     const bson_t *same_key;
-    const char *other;
     bson_t key;
 
     (void)hf_sandbox_get_doc(spec, "key", &key);
     same_key = find_index(coll, NULL, &key);
     *exists = same_key != NULL;
-    other = same_key == NULL ? name : hf_sandbox_get_utf8(same_key, "name", "");
-    if (same_key != NULL && same_key != same_name && strcmp(other, "_id_") != 0) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_INDEX_OPTIONS_CONFLICT,
-                                 "Index already exists with a different name: %s", other);
+    if (same_key != same_name && same_key != NULL && same_key != hf_sandbox_coll_index(coll, 0)) {
+        return REFUSE(work->call, INDEX_OPTIONS_CONFLICT,
+                      "Index already exists with a different name: %s",
+                      hf_sandbox_get_utf8(same_key, "name", ""));
     }
     return same_key != NULL || same_name == NULL
                ? 0
-               : hf_sandbox_refuse(work->call->no, HF_SANDBOX_INDEX_KEY_SPECS_CONFLICT,
-                                   "An existing index has the same name as the requested index. "
-                                   "Requested index: %s",
-                                   name);
+               : REFUSE(work->call, INDEX_KEY_SPECS_CONFLICT,
+                        "An existing index has the same name as the requested index: %s", name);
 }
 
-/* With log each index is one entry, its specification inlined. */
-static int32_t create_listed(struct hf_sandbox_work *work, const char *ns, const bson_t *specs,
-                             bool log)
+/* Each index is one entry, its specification inlined. */
+static int32_t build_at_once(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                             const bson_t *specs)
 {
     bson_iter_t iter;
     bson_t spec;
@@ -315,58 +251,60 @@ static int32_t create_listed(struct hf_sandbox_work *work, const char *ns, const
     (void)bson_iter_init(&iter, specs);
     while (code == 0 && bson_iter_next(&iter) &&
            hf_sandbox_value_doc(bson_iter_value(&iter), &spec)) {
-        HF_CLEANUP(bson_destroy) bson_t *o = BCON_NEW("createIndexes", BCON_UTF8(name_of(ns)));
-        /* Every new index makes a new version of the collection. */
-        struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, ns);
+        OWNED_DOC *o = BCON_NEW("createIndexes", BCON_UTF8(hf_sandbox_coll_name(coll)));
         bson_concat(o, &spec);
-        code = log ? log_command(work, coll, o, NULL) : 0;
-        code = code != 0
-                   ? code
-                   : engine(work, hf_sandbox_coll_create_index(work->txn, coll, &spec, &work->err));
+        code = perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, NULL);
     }
     return code;
 }
 
-static int32_t log_build(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
-                         const char *step, const uint8_t *id, const bson_t *specs)
+static int32_t note_build(struct hf_sandbox_work *work, const struct hf_sandbox_coll *builds,
+                          const char *op, const bson_t *o, const bson_t *o2)
 {
-    HF_CLEANUP(bson_destroy)
-    bson_t *o = BCON_NEW(step, BCON_UTF8(hf_sandbox_coll_name(coll)), "indexBuildUUID",
-                         BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
+    const struct hf_sandbox_entry entry = {
+        .op = op, .ns = BUILDS_NS, .uuid = hf_sandbox_coll_uuid(builds), .o = o, .o2 = o2};
 
-    return log_command(work, coll, o, NULL);
+    return hf_sandbox_work_perform(work, &entry);
+}
+
+static int32_t perform_step(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                            const char *step, const uint8_t *id, const bson_t *specs)
+{
+    OWNED_DOC *o = BCON_NEW(step, BCON_UTF8(hf_sandbox_coll_name(coll)), "indexBuildUUID",
+                            BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
+
+    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, NULL);
 }
 
 /*
  * On a collection with documents the real server builds in two phases, with writes to config.system.indexBuilds around
- * them. Here it is one transaction, and the same entries; the document there comes and goes, so only they are written.
+ * them. Here it is one transaction, and the same entries.
  */
-static int32_t build_in_phases(struct hf_sandbox_work *work, const char *ns, const bson_t *specs,
-                               const bson_t *names)
+static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                               const bson_t *specs, const bson_t *names)
 {
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, ns);
-    HF_CLEANUP(bson_destroy) bson_t *hello = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *key = NULL;
-    HF_CLEANUP(bson_destroy) bson_t *build = NULL;
-    HF_CLEANUP(bson_destroy) bson_t *set = NULL;
-    struct hf_sandbox_coll *builds;
     uint8_t id[HF_SANDBOX_UUID_BYTES];
+    OWNED_DOC *hello = bson_new();
+    OWNED_DOC *key = bson_new();
+    OWNED_DOC *build = NULL;
+    OWNED_DOC *set = NULL;
+    struct hf_sandbox_coll *builds;
     int32_t code = hf_sandbox_work_need_coll(work, BUILDS_NS, &builds);
 
     hf_sandbox_uuid_make(id);
     hf_sandbox_repl_append_hello(work->call->repl, true, hello);
-    key = BCON_NEW("_id", BCON_BIN(BSON_SUBTYPE_UUID, id, 16));
-    build = BCON_NEW("_id", BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "collectionUUID",
-                     BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(coll), 16), "commitQuorum",
-                     BCON_UTF8("votingMembers"), "indexNames", BCON_ARRAY(names));
+    bson_append_binary(key, "_id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
+    build = bson_copy(key);
+    BCON_APPEND(build, "collectionUUID",
+                BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(coll), 16), "commitQuorum",
+                "votingMembers", "indexNames", BCON_ARRAY(names));
     set = BCON_NEW("$v", BCON_INT32(1), "$set", "{", "commitReadyMembers", "[",
                    BCON_UTF8(hf_sandbox_get_utf8(hello, "me", "")), "]", "}");
-    code = code != 0 ? code : log_change(work, builds, "i", build, NULL);
-    code = code != 0 ? code : log_build(work, coll, "startIndexBuild", id, specs);
-    code = code != 0 ? code : log_change(work, builds, "u", set, key);
-    code = code != 0 ? code : log_build(work, coll, "commitIndexBuild", id, specs);
-    code = code != 0 ? code : create_listed(work, ns, specs, false);
-    return code != 0 ? code : log_change(work, builds, "d", key, NULL);
+    code = code != 0 ? code : note_build(work, builds, "i", build, NULL);
+    code = code != 0 ? code : perform_step(work, coll, "startIndexBuild", id, specs);
+    code = code != 0 ? code : note_build(work, builds, "u", set, key);
+    code = code != 0 ? code : perform_step(work, coll, "commitIndexBuild", id, specs);
+    return code != 0 ? code : note_build(work, builds, "d", key, NULL);
 }
 
 /* Those of the command that are not there yet, in their stored form, and their names. */
@@ -381,18 +319,12 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
 
     if (!hf_sandbox_get_doc(call->command, "indexes", &list) || bson_empty(&list) ||
         !bson_iter_init(&iter, &list)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_BAD_VALUE,
-                                 "Must specify at least one index to create");
+        return REFUSE(call, BAD_VALUE, "Must specify at least one index to create");
     }
     while (code == 0 && bson_iter_next(&iter)) {
-        HF_CLEANUP(bson_destroy) bson_t *spec = bson_new();
+        OWNED_DOC *spec = bson_new();
         bool exists = true;
-        bson_t given;
-        if (!hf_sandbox_value_doc(bson_iter_value(&iter), &given)) {
-            return hf_sandbox_refuse(call->no, HF_SANDBOX_TYPE_MISMATCH,
-                                     "The elements of the 'indexes' array must be objects");
-        }
-        code = store_form(call, &given, spec);
+        code = store_form(call, bson_iter_value(&iter), spec);
         code = code != 0 ? code : compare_index(work, coll, spec, &exists);
         if (code == 0 && !exists) {
             bson_value_t value = hf_sandbox_value_of_doc(spec);
@@ -406,8 +338,8 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
 
 int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char *ns)
 {
-    HF_CLEANUP(bson_destroy) bson_t *specs = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *names = bson_new();
+    OWNED_DOC *specs = bson_new();
+    OWNED_DOC *names = bson_new();
     struct hf_sandbox_call *call = work->call;
     bool created = hf_sandbox_txn_find(work->txn, ns) == NULL;
     struct hf_sandbox_coll *coll;
@@ -422,9 +354,9 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char 
     after = before + (int32_t)bson_count_keys(specs);
     if (hf_sandbox_coll_records(coll) == 0 || hf_sandbox_work_kind_of(ns) != WORK_WRITE ||
         !hf_sandbox_engine_replicated(call->engine)) {
-        code = create_listed(work, ns, specs, true);
+        code = build_at_once(work, coll, specs);
     } else if (after > before) {
-        code = build_in_phases(work, ns, specs, names);
+        code = build_in_phases(work, coll, specs, names);
     }
     BCON_APPEND(call->reply, "createdCollectionAutomatically", BCON_BOOL(created),
                 "numIndexesBefore", BCON_INT32(before), "numIndexesAfter", BCON_INT32(after));
@@ -438,17 +370,14 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char 
 
 /* ---- dropIndexes ---- */
 
-static int32_t drop_index(struct hf_sandbox_work *work, const char *ns, const bson_t *spec)
+static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                          const bson_t *spec)
 {
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, ns);
-    HF_CLEANUP(bson_destroy) bson_t *copy = bson_copy(spec);
-    const char *name = hf_sandbox_get_utf8(copy, "name", "");
-    HF_CLEANUP(bson_destroy)
-    bson_t *o = BCON_NEW("dropIndexes", BCON_UTF8(name_of(ns)), "index", BCON_UTF8(name));
-    int32_t code = log_command(work, coll, o, copy);
+    OWNED_DOC *o = BCON_NEW("dropIndexes", BCON_UTF8(hf_sandbox_coll_name(coll)), "index",
+                            BCON_UTF8(hf_sandbox_get_utf8(spec, "name", "")));
+    OWNED_DOC *o2 = bson_copy(spec);
 
-    return code != 0 ? code
-                     : engine(work, hf_sandbox_coll_drop_index(work->txn, coll, name, &work->err));
+    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
 }
 
 /* index: a name, "*" for all but _id, or a key. */
@@ -460,7 +389,7 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
     const bson_t *spec = NULL;
     struct hf_sandbox_coll *coll;
     bson_t key;
-    int32_t code = need(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
     if (code != 0) {
         return code;
@@ -469,21 +398,19 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
         spec = find_index(coll, name, &key);
     }
     if (!all && (spec == NULL || spec == hf_sandbox_coll_index(coll, 0))) {
-        return spec != NULL
-                   ? hf_sandbox_refuse(call->no, HF_SANDBOX_INVALID_OPTIONS,
-                                       "cannot drop _id index")
-                   : hf_sandbox_refuse(call->no, HF_SANDBOX_INDEX_NOT_FOUND,
-                                       "index not found with name [%s]", name == NULL ? "" : name);
+        return spec != NULL ? REFUSE(call, INVALID_OPTIONS, "cannot drop _id index")
+                            : REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]",
+                                     name == NULL ? "" : name);
     }
     BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)));
     if (all) {
         BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
     }
     while (code == 0 && all && hf_sandbox_coll_index_count(coll) > 1) {
-        code = drop_index(work, ns, hf_sandbox_coll_index(coll, 1));
-        coll = hf_sandbox_txn_find(work->txn, ns);
+        code = drop_index(work, coll, hf_sandbox_coll_index(coll, 1));
+        coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
     }
-    return all ? code : drop_index(work, ns, spec);
+    return all ? code : drop_index(work, coll, spec);
 }
 
 /* ---- appendOplogNote ---- */
@@ -495,13 +422,12 @@ int32_t hf_sandbox_body_append_note(struct hf_sandbox_work *work, const char *ns
 
     (void)ns;
     if (!hf_sandbox_repl_enabled(work->call->repl)) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_NO_REPLICATION_ENABLED,
-                                 "Must have replication set up to run \"appendOplogNote\"");
+        return REFUSE(work->call, NO_REPLICATION_ENABLED,
+                      "Must have replication set up to run \"appendOplogNote\"");
     }
     if (!hf_sandbox_get_doc(work->call->command, "data", &data)) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_NO_SUCH_KEY,
-                                 "Missing expected field \"data\"");
+        return REFUSE(work->call, NO_SUCH_KEY, "Missing expected field \"data\"");
     }
     entry.o = &data;
-    return engine(work, hf_sandbox_txn_log(work->txn, &entry, NULL, &work->err));
+    return hf_sandbox_work_perform(work, &entry);
 }

@@ -159,6 +159,9 @@ HF_MUST_CHECK enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn,
                                              const struct hf_sandbox_entry *entry,
                                              struct hf_sandbox_optime *optime,
                                              struct hf_error *err);
+/* Does what the entry {op, ns, ui, o, ..} says, whether it was done before or not. */
+HF_MUST_CHECK enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bson_t *entry,
+                                           struct hf_error *err);
 /* Before the first log: sets count optimes aside, used by the logs that follow, the rest is left
  * out (a large transaction of n operations reserves n and writes fewer entries). */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_reserve(struct hf_sandbox_txn *txn, uint32_t count,

@@ -330,11 +330,6 @@ HF_MUST_CHECK enum hf_err hf_sandbox_local_set_min_valid(struct hf_sandbox_engin
                                                          struct hf_sandbox_optime begin,
                                                          struct hf_error *err);
 
-/* ---- apply.c ---- */
-/* Applies one entry within the transaction, which is stamped already. */
-HF_MUST_CHECK enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bson_t *entry,
-                                           struct hf_error *err);
-
 /* ---- recover.c ---- */
 HF_MUST_CHECK enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine,
                                              struct hf_error *err);

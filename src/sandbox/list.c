@@ -5,24 +5,13 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "sandbox/server_internal.h"
 
 static int32_t list(struct hf_sandbox_work *work, const char *db, struct hf_sandbox_coll ***colls,
                     size_t *count)
 {
-    return hf_sandbox_txn_list(work->txn, db, colls, count, &work->err) == HF_ERR_OK
-               ? 0
-               : hf_sandbox_work_refuse(work);
-}
-
-static int32_t need(struct hf_sandbox_work *work, const char *ns, struct hf_sandbox_coll **out)
-{
-    *out = hf_sandbox_txn_find(work->txn, ns);
-    return *out != NULL ? 0
-                        : hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_NOT_FOUND,
-                                            "ns does not exist: %s", ns);
+    return hf_sandbox_work_code(work, hf_sandbox_txn_list(work->txn, db, colls, count, &work->err));
 }
 
 /* ---- listDatabases, listCollections, listIndexes ---- */
@@ -42,7 +31,7 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
     for (size_t i = 0; i < count;) {
         const char *name = hf_sandbox_coll_ns(colls[i]);
         size_t len = strcspn(name, ".") + 1;
-        HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
+        OWNED_DOC *doc = bson_new();
         double bytes = 0;
 
         bson_append_utf8(doc, "name", -1, name, (int)len - 1);
@@ -119,7 +108,7 @@ int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work, const char *n
 {
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
     struct hf_sandbox_coll *coll;
-    int32_t code = need(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
     for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
         code = hf_sandbox_docs_add_take(&docs, bson_copy(hf_sandbox_coll_index(coll, i)),
@@ -130,76 +119,68 @@ int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work, const char *n
 
 /* ---- dbHash, validate ---- */
 
-static void digest_hex(EVP_MD_CTX *context, char out[33])
+static EVP_MD_CTX *digest_begin(void)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+
+    HF_ASSERT(context != NULL && EVP_DigestInit_ex(context, EVP_md5(), NULL) == 1);
+    return context;
+}
+
+static void digest_end_take(EVP_MD_CTX *context, char out[33])
 {
     uint8_t bytes[EVP_MAX_MD_SIZE];
 
     HF_ASSERT(EVP_DigestFinal_ex(context, bytes, NULL) == 1);
     hf_hex_encode(hf_bytes_of(bytes, 16), out);
+    EVP_MD_CTX_free(context);
 }
 
 /*
  * Reads the collection in the order of an index, in its own where that is NULL: how many there are, in *broken how many
- * documents cannot be read to their end, in hex (may be NULL) the MD5 of all.
+ * documents cannot be read to their end, in hex the MD5 of all.
  */
 static int32_t read_all(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
                         const char *index, int64_t *count, int64_t *broken, char hex[33])
 {
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     struct hf_sandbox_scan_options options = {.index = index};
-    EVP_MD_CTX *md5 = EVP_MD_CTX_new();
+    EVP_MD_CTX *md5 = digest_begin();
     enum hf_err rc = hf_sandbox_scan_open(work->txn, coll, &options, &scan, &work->err);
     bool found = rc == HF_ERR_OK;
     int32_t code = 0;
 
-    HF_ASSERT(md5 != NULL && EVP_DigestInit_ex(md5, EVP_md5(), NULL) == 1);
     for (*count = 0; found && code == 0; *count += found) {
         bson_t doc;
         rc = hf_sandbox_scan_next(scan, &found, NULL, &doc, &work->err);
         found = found && rc == HF_ERR_OK;
-        *broken += found && !hf_sandbox_doc_valid(&doc);
-        if (found && hex != NULL) {
+        if (found) {
+            *broken += !hf_sandbox_doc_valid(&doc);
             HF_ASSERT(EVP_DigestUpdate(md5, bson_get_data(&doc), doc.len) == 1);
         }
         code = *count % 256 == 255 ? hf_sandbox_call_check(work->call) : 0;
     }
-    if (hex != NULL) {
-        digest_hex(md5, hex);
-    }
-    EVP_MD_CTX_free(md5);
-    return rc == HF_ERR_OK ? code : hf_sandbox_work_refuse(work);
+    digest_end_take(md5, hex);
+    return code != 0 ? code : hf_sandbox_work_code(work, rc);
 }
 
-/* Only what every member has alike, and of that what the command names, if it does. */
-static bool is_hashed(const struct hf_sandbox_call *call, const struct hf_sandbox_coll *coll)
+/* Only what every member has alike. */
+static bool is_hashed(const struct hf_sandbox_coll *coll)
 {
     const char *ns = hf_sandbox_coll_ns(coll);
-    const char *name = hf_sandbox_coll_name(coll);
-    bson_iter_t iter;
-    bson_t chosen;
-    bool found = false;
 
-    if (strncmp(ns, "local.", 6) == 0 || strcmp(ns, "config.transactions") == 0 ||
-        (strncmp(name, "system.", 7) == 0 && strncmp(ns, "admin.", 6) != 0)) {
-        return false;
-    }
-    if (!hf_sandbox_get_doc(call->command, "collections", &chosen) || bson_empty(&chosen) ||
-        !bson_iter_init(&iter, &chosen)) {
-        return true;
-    }
-    while (!found && bson_iter_next(&iter)) {
-        found = BSON_ITER_HOLDS_UTF8(&iter) && strcmp(bson_iter_utf8(&iter, NULL), name) == 0;
-    }
-    return found;
+    return strncmp(ns, "local.", 6) != 0 && strcmp(ns, "config.transactions") != 0 &&
+           (strncmp(hf_sandbox_coll_name(coll), "system.", 7) != 0 ||
+            strncmp(ns, "admin.", 6) == 0);
 }
 
 int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    HF_CLEANUP(bson_destroy) bson_t *hashes = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *capped = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *uuids = bson_new();
-    EVP_MD_CTX *all = EVP_MD_CTX_new();
+    OWNED_DOC *hashes = bson_new();
+    OWNED_DOC *capped = bson_new();
+    OWNED_DOC *uuids = bson_new();
+    EVP_MD_CTX *all = digest_begin();
     uint64_t started = hf_clock_mono_ms();
     uint32_t capped_count = 0;
     int64_t records, broken = 0;
@@ -208,10 +189,9 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
     int32_t code = list(work, work->call->db, &colls, &count);
 
     (void)ns;
-    HF_ASSERT(all != NULL && EVP_DigestInit_ex(all, EVP_md5(), NULL) == 1);
     for (size_t i = 0; code == 0 && i < count; i++) {
         const char *name = hf_sandbox_coll_name(colls[i]);
-        if (is_hashed(work->call, colls[i])) {
+        if (is_hashed(colls[i])) {
             code =
                 read_all(work, colls[i], hf_sandbox_coll_index_count(colls[i]) > 0 ? "_id_" : NULL,
                          &records, &broken, hex);
@@ -225,11 +205,10 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
             }
         }
     }
-    digest_hex(all, hex);
-    EVP_MD_CTX_free(all);
-    BCON_APPEND(work->call->reply, "host", BCON_UTF8(work->call->server->pretty_host),
-                "collections", BCON_DOCUMENT(hashes), "capped", BCON_ARRAY(capped), "uuids",
-                BCON_DOCUMENT(uuids), "md5", BCON_UTF8(hex), "timeMillis",
+    digest_end_take(all, hex);
+    BCON_APPEND(work->call->reply, "host", BCON_UTF8(work->call->server->host), "collections",
+                BCON_DOCUMENT(hashes), "capped", BCON_ARRAY(capped), "uuids", BCON_DOCUMENT(uuids),
+                "md5", BCON_UTF8(hex), "timeMillis",
                 BCON_INT32((int32_t)(hf_clock_mono_ms() - started)));
     return code;
 }
@@ -237,18 +216,15 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
 /* It sets the fast counts right, but writes nothing: a read-only node can do it. */
 int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
 {
-    HF_CLEANUP(bson_destroy) bson_t *keys = bson_new();
-    HF_CLEANUP(bson_destroy) bson_t *details = bson_new();
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, ns);
+    OWNED_DOC *keys = bson_new();
+    OWNED_DOC *details = bson_new();
+    struct hf_sandbox_coll *coll;
     int64_t records = 0, broken = 0;
     bool valid = true;
-    int32_t code;
+    char hex[33];
+    int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
-    if (coll == NULL) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_NOT_FOUND,
-                                 "Collection '%s' does not exist to validate.", ns);
-    }
-    code = read_all(work, coll, NULL, &records, &broken, NULL);
+    code = code != 0 ? code : read_all(work, coll, NULL, &records, &broken, hex);
     for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
         const bson_t *spec = hf_sandbox_coll_index(coll, i);
         const char *name = hf_sandbox_get_utf8(spec, "name", "");
@@ -257,16 +233,14 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
         bool whole = usable && !hf_sandbox_coll_index_multikey(coll, i) &&
                      !hf_sandbox_get_true(spec, "sparse") &&
                      !bson_has_field(spec, "partialFilterExpression");
-        bool good;
 
-        code = usable ? read_all(work, coll, name, &entries, &broken, NULL) : 0;
-        good = !whole || entries == records;
-        valid = valid && good;
+        code = usable ? read_all(work, coll, name, &entries, &broken, hex) : 0;
+        valid = valid && (!whole || entries == records);
         bson_append_int32(keys, name, -1, (int32_t)entries);
-        BCON_APPEND(details, name, "{", "valid", BCON_BOOL(good), "}");
+        BCON_APPEND(details, name, "{", "valid", BCON_BOOL(!whole || entries == records), "}");
     }
-    if (code == 0 && hf_sandbox_coll_recount(work->txn, coll, &work->err) != HF_ERR_OK) {
-        code = hf_sandbox_work_refuse(work);
+    if (code != 0) {
+        return code;
     }
     BCON_APPEND(work->call->reply, "ns", BCON_UTF8(ns), "nInvalidDocuments",
                 BCON_INT32((int32_t)broken), "nrecords", BCON_INT32((int32_t)records), "nIndexes",
@@ -274,40 +248,29 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
                 BCON_DOCUMENT(keys), "indexDetails", BCON_DOCUMENT(details), "valid",
                 BCON_BOOL(valid && broken == 0), "warnings", "[", "]", "errors", "[", "]",
                 "extraIndexEntries", "[", "]", "missingIndexEntries", "[", "]");
-    return code;
+    return hf_sandbox_work_code(work, hf_sandbox_coll_recount(work->txn, coll, &work->err));
 }
 
-/* ---- collStats, dbStats ---- */
-
-/* Of one collection, or of all of the database. */
+/* collStats of one collection, dbStats of all of the database. */
 int32_t hf_sandbox_body_stats(struct hf_sandbox_work *work, const char *ns)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    struct hf_sandbox_call *call = work->call;
-    bool of_db = strcasecmp(call->name, "dbStats") == 0;
-    int64_t records = 0, bytes = 0, data = 0, all = 0, indexes = 0;
+    const char *db = work->call->db;
+    int64_t records = 0, bytes = 0, disk = 0, found = 0;
     size_t count = 0;
-    int32_t code = list(work, call->db, &colls, &count);
+    int32_t code = list(work, db, &colls, &count);
 
     for (size_t i = 0; i < count; i++) {
-        if (of_db || strcmp(hf_sandbox_coll_ns(colls[i]), ns) == 0) {
+        if (ns[strlen(db) + 1] == '$' || strcmp(hf_sandbox_coll_ns(colls[i]), ns) == 0) {
             records += hf_sandbox_coll_records(colls[i]);
             bytes += hf_sandbox_coll_bytes(colls[i]);
-            data += hf_sandbox_coll_disk_bytes(colls[i], false);
-            all += hf_sandbox_coll_disk_bytes(colls[i], true);
-            indexes += (int64_t)hf_sandbox_coll_index_count(colls[i]);
+            disk += hf_sandbox_coll_disk_bytes(colls[i], true);
+            found++;
         }
     }
-    if (of_db) {
-        BCON_APPEND(call->reply, "db", BCON_UTF8(call->db), "collections",
-                    BCON_INT32((int32_t)count));
-    } else {
-        BCON_APPEND(call->reply, "ns", BCON_UTF8(ns));
-    }
-    BCON_APPEND(call->reply, of_db ? "objects" : "count", BCON_INT64(records),
-                of_db ? "dataSize" : "size", BCON_INT64(bytes), "storageSize", BCON_INT64(data),
-                of_db ? "indexes" : "nindexes", BCON_INT64(indexes),
-                of_db ? "indexSize" : "totalIndexSize", BCON_INT64(all - data), "totalSize",
-                BCON_INT64(all));
+    BCON_APPEND(work->call->reply, "ns", BCON_UTF8(ns), "db", BCON_UTF8(db), "collections",
+                BCON_INT32((int32_t)found), "count", BCON_INT64(records), "objects",
+                BCON_INT64(records), "size", BCON_INT64(bytes), "dataSize", BCON_INT64(bytes),
+                "totalSize", BCON_INT64(disk));
     return code;
 }

@@ -11,8 +11,6 @@
 
 #include "base/error.h"
 
-#define HF_SANDBOX_OPTION_COUNT 10
-
 struct hf_sandbox_options {
     int argc; /* as the process was called, for getCmdLineOpts */
     const char *const *argv;
@@ -20,13 +18,12 @@ struct hf_sandbox_options {
     const char *repl_set;         /* NULL: a standalone */
     const char *key_file;         /* NULL: members trust each other */
     const char *log_path;         /* NULL: standard output */
-    bool auth;                    /* --auth, or a key file */
+    const char *auth;             /* not NULL: --auth, or a key file */
     bool recover_from_oplog_as_standalone, take_unstable_checkpoint_on_shutdown;
-    uint64_t port, oplog_size_mb;               /* 0: the default */
-    uint64_t sync_delay_s;                      /* between checkpoints; 0: none but the last */
-    uint64_t cache_bytes;                       /* 0: the default */
-    bson_t set_parameters;                      /* owned: name: value as text, in the order given */
-    const char *given[HF_SANDBOX_OPTION_COUNT]; /* for each row of the table the text, or NULL */
+    uint64_t port, oplog_size_mb; /* 0: the default */
+    uint64_t sync_delay_s;        /* between checkpoints; 0: none but the last */
+    uint64_t cache_bytes;         /* 0: the default */
+    bson_t set_parameters;        /* owned: name: value as text, in the order given */
 };
 
 /* Parses argv[1] on, which is borrowed. INVALID names the option. */

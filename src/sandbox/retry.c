@@ -20,16 +20,15 @@ static int32_t read_entry(struct hf_sandbox_work *work, uint64_t ts, bson_t **ou
     struct hf_sandbox_coll *oplog = hf_sandbox_txn_find(work->txn, OPLOG_NS);
 
     *out = NULL;
-    return oplog == NULL ||
-                   hf_sandbox_coll_get(work->txn, oplog, (int64_t)ts, out, &work->err) == HF_ERR_OK
-               ? 0
-               : hf_sandbox_work_refuse(work);
+    return hf_sandbox_work_code(
+        work, oplog == NULL ? HF_ERR_OK
+                            : hf_sandbox_coll_get(work->txn, oplog, (int64_t)ts, out, &work->err));
 }
 
 static int32_t find_session(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
                             int64_t *record, bson_t **doc)
 {
-    HF_CLEANUP(bson_destroy) bson_t *id = session_doc(&work->call->session);
+    OWNED_DOC *id = session_doc(&work->call->session);
     bson_value_t value = hf_sandbox_value_of_doc(id);
 
     *doc = NULL;
@@ -44,7 +43,7 @@ static int32_t read_done(struct hf_sandbox_work *work, void *context)
 {
     struct hf_sandbox_retry *retry = context;
     struct hf_sandbox_call *call = work->call;
-    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
+    OWNED_DOC *doc = NULL;
     int64_t record;
     int32_t code =
         find_session(work, hf_sandbox_txn_find(work->txn, TRANSACTIONS_NS), &record, &doc);
@@ -52,8 +51,8 @@ static int32_t read_done(struct hf_sandbox_work *work, void *context)
 
     hf_sandbox_docs_fini(&retry->done);
     if (code == 0 && number > call->txn_number) {
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_TRANSACTION_TOO_OLD,
+        return REFUSE(
+            call, TRANSACTION_TOO_OLD,
             "Retryable write with txnNumber %lld is prohibited on session because a newer "
             "retryable write with txnNumber %lld has already started on this session.",
             (long long)call->txn_number, (long long)number);
@@ -78,16 +77,15 @@ static int32_t read_done(struct hf_sandbox_work *work, void *context)
 int32_t hf_sandbox_retry_begin(struct hf_sandbox_call *call, struct hf_sandbox_retry *out)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
-    HF_CLEANUP(bson_destroy) bson_t *session = session_doc(&call->session);
+    OWNED_DOC *session = session_doc(&call->session);
 
     *out = (struct hf_sandbox_retry){.previous = HF_SANDBOX_OPTIME_NONE};
     if (call->txn_number < 0) {
         return 0;
     }
     if (!hf_sandbox_engine_replicated(call->engine)) {
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_ILLEGAL_OPERATION,
-            "Transaction numbers are only allowed on a replica set member or mongos");
+        return REFUSE(call, ILLEGAL_OPERATION,
+                      "Transaction numbers are only allowed on a replica set member or mongos");
     }
     out->lead = BCON_NEW("lsid", BCON_DOCUMENT(session), "txnNumber", BCON_INT64(call->txn_number));
     return hf_sandbox_work_run(&work, WORK_READ, read_done, out);
@@ -115,9 +113,9 @@ int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sa
 {
     struct hf_sandbox_call *call = work->call;
     struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, TRANSACTIONS_NS);
-    HF_CLEANUP(bson_destroy) bson_t *id = session_doc(&call->session);
-    HF_CLEANUP(bson_destroy) bson_t *old = NULL;
-    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
+    OWNED_DOC *id = session_doc(&call->session);
+    OWNED_DOC *old = NULL;
+    OWNED_DOC *doc = NULL;
     int64_t record = 0;
     enum hf_err rc;
     int32_t code;
@@ -134,7 +132,7 @@ int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sa
     }
     rc = old == NULL ? hf_sandbox_coll_insert(work->txn, coll, doc, &record, &work->err)
                      : hf_sandbox_coll_update(work->txn, coll, record, old, doc, &work->err);
-    return rc == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
+    return hf_sandbox_work_code(work, rc);
 }
 
 struct image {
@@ -145,7 +143,7 @@ struct image {
 static int32_t read_image(struct hf_sandbox_work *work, void *context)
 {
     struct image *image = context;
-    HF_CLEANUP(bson_destroy) bson_t *entry = NULL;
+    OWNED_DOC *entry = NULL;
     int32_t code = read_entry(work, image->ts, &entry);
     bson_t view;
 

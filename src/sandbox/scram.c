@@ -82,26 +82,6 @@ void hf_sandbox_scram_append_credentials(enum hf_sandbox_scram_kind kind_number,
     hf_wipe(salted, sizeof salted);
 }
 
-/* Undoes =2C and =3D in the name, which ends at a comma. */
-static bool decode_name(const char *from, char *out, size_t out_len)
-{
-    size_t at = 0;
-
-    for (; *from != ','; from++) {
-        char letter = *from;
-        if (letter == '=') {
-            letter = strncmp(from, "=2C", 3) == 0 ? ',' : strncmp(from, "=3D", 3) == 0 ? '=' : '\0';
-            from += 2;
-        }
-        if (letter == '\0' || at + 1 >= out_len) {
-            return false;
-        }
-        out[at++] = letter;
-    }
-    out[at] = '\0';
-    return at > 0;
-}
-
 static bool read_text(struct hf_bytes payload, char out[HF_SANDBOX_SCRAM_TEXT_BYTES])
 {
     int len = snprintf(out, HF_SANDBOX_SCRAM_TEXT_BYTES, "%.*s", (int)payload.len,
@@ -115,6 +95,7 @@ bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, enum hf_sandbox_scra
 {
     char text[HF_SANDBOX_SCRAM_TEXT_BYTES];
     const char *nonce;
+    size_t len;
 
     *scram = (struct hf_sandbox_scram){.kind = kind};
     if (!read_text(payload, text) || strncmp(text, "n,,n=", 5) != 0 ||
@@ -124,7 +105,10 @@ bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, enum hf_sandbox_scra
     }
     (void)snprintf(scram->nonce, sizeof scram->nonce, "%s", nonce + 3);
     (void)snprintf(scram->said, sizeof scram->said, "%s", text + 3);
-    return decode_name(text + 5, scram->user, sizeof scram->user);
+    /* Names with an escape (a comma, an equals sign) are not taken. */
+    len = strcspn(text + 5, ",=");
+    (void)snprintf(scram->user, sizeof scram->user, "%.*s", (int)len, text + 5);
+    return len > 0 && len < sizeof scram->user && text[5 + len] == ',';
 }
 
 static bool read_key(const bson_t *credentials, const char *name, size_t len,

@@ -81,7 +81,7 @@ static void conn_run(void *argument)
     HF_CLEANUP(hf_buf_fini)
     struct hf_buf out = HF_BUF_INIT(HF_SANDBOX_MESSAGE_MAX_BYTES + (1 << 20));
 
-    while (!atomic_load(&conn->server->stopping) && read_message(conn->fd, &in) &&
+    while (!hf_cancel_requested(&conn->server->stop) && read_message(conn->fd, &in) &&
            answer(conn, &in, &out)) {
         if (in.capacity > (4U << 20)) {
             hf_buf_fini(&in);
@@ -140,7 +140,6 @@ static void admit(struct hf_sandbox_server *server, int fd, const struct sockadd
     conn->fd = fd;
     conn->id = (int32_t)atomic_fetch_add(&server->next_conn_id, 1);
     conn->loopback = strncmp(host, "127.", 4) == 0;
-    hf_cancel_init(&conn->cancel);
     (void)snprintf(conn->client, sizeof conn->client, "%s:%u", host, ntohs(peer->sin_port));
     hf_mutex_lock(&server->conns_mutex);
     if (hf_thread_start("conn", conn_run, conn, &conn->thread, &err) == HF_ERR_OK) {
@@ -160,7 +159,7 @@ static void accept_run(void *argument)
 {
     struct hf_sandbox_server *server = argument;
 
-    while (!atomic_load(&server->stopping)) {
+    while (!hf_cancel_requested(&server->stop)) {
         struct pollfd poller = {.fd = server->listener, .events = POLLIN};
         struct sockaddr_in peer = {0};
         socklen_t len = sizeof peer;
@@ -216,15 +215,13 @@ enum hf_err hf_sandbox_server_start(const struct hf_sandbox_server_options *opti
     hf_mutex_init(&server->conns_mutex);
     hf_mutex_init(&server->cursors_mutex);
     atomic_store(&server->next_conn_id, 1);
-    atomic_store(&server->next_op_id, 1);
     atomic_store(&server->cursor_timeout_ms,
                  hf_parse_u64(hf_str_of(timeout), &timeout_ms) ? timeout_ms : 600000);
     server->started_mono_ms = hf_clock_mono_ms();
     hf_host_name(host, sizeof host);
-    (void)snprintf(server->host, sizeof server->host, "%s:%u", host,
+    (void)snprintf(server->host, sizeof server->host,
+                   options->options->port == 27017 ? "%s" : "%s:%u", host,
                    (unsigned)options->options->port);
-    (void)snprintf(server->pretty_host, sizeof server->pretty_host, "%s",
-                   options->options->port == 27017 ? host : server->host);
     if (listen_on(server, options->options->bind_ip, options->options->port, err) != HF_ERR_OK ||
         hf_thread_start("accept", accept_run, server, &server->thread, err) != HF_ERR_OK) {
         hf_sandbox_server_stop(server);
@@ -241,11 +238,10 @@ void hf_sandbox_server_stop(struct hf_sandbox_server *server)
     if (server == NULL) {
         return;
     }
-    atomic_store(&server->stopping, true);
+    hf_cancel_request(&server->stop);
     hf_thread_join(server->thread);
     hf_mutex_lock(&server->conns_mutex);
     for (struct hf_sandbox_conn *conn = server->conns; conn != NULL; conn = conn->next) {
-        hf_cancel_request(&conn->cancel);
         (void)shutdown(conn->fd, SHUT_RD);
     }
     hf_mutex_unlock(&server->conns_mutex);

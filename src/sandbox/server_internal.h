@@ -21,6 +21,10 @@
 #define HF_SANDBOX_BATCH_MAX_BYTES (16 * 1024 * 1024)
 #define HF_SANDBOX_DOC_MAX (16 * 1024 * 1024)
 
+/* OWNED_DOC *name = ..: destroyed with its scope. */
+#define OWNED_DOC HF_CLEANUP(bson_destroy) bson_t
+#define REFUSE(call, name, ...) hf_sandbox_refuse((call)->no, HF_SANDBOX_##name, __VA_ARGS__)
+
 struct hf_sandbox_session {
     bool given;
     uint8_t id[16];
@@ -56,29 +60,16 @@ struct hf_sandbox_conn;
 struct hf_sandbox_server {
     struct hf_sandbox_server_options options;
     int listener;
-    char host[256];        /* name and port */
-    char pretty_host[256]; /* the port only where it is not the usual one, for serverStatus */
+    char host[256]; /* the name, and the port where it is not the usual one */
     uint64_t started_mono_ms;
-    atomic_bool stopping;
+    struct hf_cancel stop;    /* interrupts every operation */
     struct hf_thread *thread; /* accepts connections, ends idle cursors */
-    atomic_int_fast32_t next_conn_id;
-    atomic_int_fast32_t next_request_id;
-    atomic_int_fast64_t next_op_id;
+    atomic_int_fast32_t next_conn_id, next_request_id;
     atomic_uint_fast64_t cursor_timeout_ms;
-    atomic_int_fast64_t counts[6]; /* enum hf_sandbox_counter */
-    struct hf_mutex conns_mutex;   /* guards: conns, and each one's current operation */
+    struct hf_mutex conns_mutex; /* guards: conns */
     struct hf_sandbox_conn *conns;
     struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned */
     struct hf_sandbox_cursor *cursors;
-};
-
-enum hf_sandbox_counter {
-    COUNT_INSERT,
-    COUNT_QUERY,
-    COUNT_UPDATE,
-    COUNT_DELETE,
-    COUNT_GETMORE,
-    COUNT_COMMAND
 };
 
 struct hf_sandbox_conn {
@@ -92,11 +83,6 @@ struct hf_sandbox_conn {
     char client[80];
     struct hf_sandbox_scram scram;  /* a log-in under way */
     char user[HF_SANDBOX_NS_BYTES]; /* who is logged in, as "db.name"; "": nobody */
-    struct hf_cancel cancel;        /* of the current operation */
-    int64_t op_id;                  /* 0: idle */
-    char op_name[64];
-    char op_ns[HF_SANDBOX_NS_BYTES];
-    uint64_t op_started_ms;
 };
 
 /* One command on its way. */
@@ -108,14 +94,13 @@ struct hf_sandbox_call {
     const bson_t *command;
     const char *name; /* as sent */
     const char *db;
+    char ns[HF_SANDBOX_NS_BYTES]; /* for a body */
     bson_t *reply;
     struct hf_sandbox_refusal *no;
     const struct hf_cancel *cancel;
     uint64_t deadline_ms; /* on hf_clock_mono_ms, from maxTimeMS; 0: none */
     struct hf_sandbox_session session;
-    int64_t txn_number; /* -1: none */
-    bool
-        error_in_reply; /* a refusal that the server returns, not throws: another order of fields */
+    int64_t txn_number;              /* -1: none */
     struct hf_sandbox_optime optime; /* of its last write; ts 0: none */
 };
 
@@ -158,6 +143,10 @@ void hf_sandbox_work_fini(struct hf_sandbox_work *work);
 HF_CLEANUP_DEFINE_VALUE(hf_sandbox_work_fini, struct hf_sandbox_work)
 /* The code for work->err, which an engine's function just filled. */
 int32_t hf_sandbox_work_refuse(struct hf_sandbox_work *work);
+static inline int32_t hf_sandbox_work_code(struct hf_sandbox_work *work, enum hf_err result)
+{
+    return result == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
+}
 /* Writes to `local` are not replicated; reads take the command's readConcern. */
 enum hf_sandbox_work_kind hf_sandbox_work_kind_of(const char *ns);
 /* The collection, created (and logged) when it is missing. */
@@ -255,9 +244,7 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
     X("replSetGetConfig", repl, ANY, ADMIN, "replSetGetConfig")                                    \
     X("replSetInitiate", repl, ANY, ADMIN, "replSetConfigure")                                     \
     X("replSetReconfig", repl, ANY, ADMIN, "replSetConfigure")                                     \
-    X("replSetStepDown", repl, ANY, ADMIN, "replSetStateChange")                                   \
-    X("replSetFreeze", repl, ANY, ADMIN, "replSetStateChange")                                     \
-    X("replSetStepUp", repl, ANY, ADMIN, "replSetStateChange")
+    X("replSetStepDown", repl, ANY, ADMIN, "replSetStateChange")
 
 /* These run in a transaction, again and again while somebody else is first, with an empty reply each time. A write then
  * waits for its writeConcern. ns is the namespace of the first field, else "db.$cmd". */
@@ -288,10 +275,12 @@ HF_SANDBOX_BODY_TABLE(HF_SANDBOX_DECLARE_BODY)
 
 /* ---- What they share ---- */
 
-/* Inserts the document, with its entry (ddl.c). */
-int32_t hf_sandbox_work_insert(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
-                               const bson_t *doc, int64_t *record);
-/* Operations under way, as documents of $currentOp (status.c). */
+/* The collection; refused when there is none (ddl.c). */
+int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, const char *ns,
+                             struct hf_sandbox_coll **out);
+/* Logs the entry (but in `local`) and does what it says (ddl.c). */
+int32_t hf_sandbox_work_perform(struct hf_sandbox_work *work, const struct hf_sandbox_entry *entry);
+/* The operation that asks, as a document of $currentOp (status.c). */
 int32_t hf_sandbox_ops_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out);
 /* Somebody is logged in, or this is a client on this host and there are no users yet (users.c). */
 bool hf_sandbox_call_known(const struct hf_sandbox_call *call);

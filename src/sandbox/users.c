@@ -73,7 +73,7 @@ static bool doc_allows(const struct hf_sandbox_call *call, const bson_t *doc,
 static bool role_allows(const struct hf_sandbox_call *call, const char *role, const char *db,
                         const struct hf_sandbox_deed *deed, unsigned depth)
 {
-    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
+    OWNED_DOC *doc = NULL;
     char id[HF_SANDBOX_NS_BYTES];
     bool any;
 
@@ -100,10 +100,10 @@ bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action,
                          const char *coll)
 {
     const struct hf_sandbox_deed deed = {.action = action, .db = db, .coll = coll};
-    HF_CLEANUP(bson_destroy) bson_t *user = NULL;
+    OWNED_DOC *user = NULL;
     bool any;
 
-    if (!call->server->options.options->auth) {
+    if (call->server->options.options->auth == NULL) {
         return true;
     }
     if (call->conn->user[0] == '\0') {
@@ -121,8 +121,7 @@ bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action,
 static int32_t refuse_login(struct hf_sandbox_call *call)
 {
     call->conn->scram = (struct hf_sandbox_scram){.challenged = false};
-    call->error_in_reply = true;
-    return hf_sandbox_refuse(call->no, HF_SANDBOX_AUTHENTICATION_FAILED, "Authentication failed.");
+    return REFUSE(call, AUTHENTICATION_FAILED, "Authentication failed.");
 }
 
 static int32_t answer_login(struct hf_sandbox_call *call, bool done, const char *payload)
@@ -169,7 +168,7 @@ int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call)
     struct hf_sandbox_scram *scram = &call->conn->scram;
     enum hf_sandbox_scram_kind kind =
         strcmp(mechanism, "SCRAM-SHA-1") == 0 ? HF_SANDBOX_SCRAM_SHA_1 : HF_SANDBOX_SCRAM_SHA_256;
-    HF_CLEANUP(bson_destroy) bson_t *user = NULL;
+    OWNED_DOC *user = NULL;
     char id[HF_SANDBOX_NS_BYTES];
     char challenge[HF_SANDBOX_SCRAM_TEXT_BYTES];
     bson_t all, one;
@@ -206,7 +205,7 @@ int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
 
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply)
 {
-    HF_CLEANUP(bson_destroy) bson_t *doc = find_user(call, user);
+    OWNED_DOC *doc = find_user(call, user);
     bson_t credentials, array;
     uint32_t index = 0;
 
@@ -226,41 +225,26 @@ void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user
 
 /* ---- createUser, createRole ---- */
 
-/* roles: ["name" | {role, db}] in the form in which they are stored; each must exist. */
-static int32_t append_roles(struct hf_sandbox_call *call, bson_t *out)
+/* roles: ["name" | {role, db}], in the form in which they are stored. One that is unknown gives nothing. */
+static void append_roles(const struct hf_sandbox_call *call, bson_t *out)
 {
     bson_iter_t iter;
-    bson_t roles, array;
+    bson_t roles, array, role;
     uint32_t index = 0;
 
     bson_append_array_begin(out, "roles", -1, &array);
     for (bool more =
              hf_sandbox_get_doc(call->command, "roles", &roles) && bson_iter_init(&iter, &roles);
          more && bson_iter_next(&iter);) {
-        HF_CLEANUP(bson_destroy) bson_t *stored = NULL;
-        HF_CLEANUP(bson_destroy) bson_t *made = NULL;
-        bool named = BSON_ITER_HOLDS_UTF8(&iter);
-        bson_t doc = BSON_INITIALIZER;
-        char id[HF_SANDBOX_NS_BYTES];
-        bool any;
-
-        (void)hf_sandbox_value_doc(bson_iter_value(&iter), &doc);
-        const char *role =
-            named ? bson_iter_utf8(&iter, NULL) : hf_sandbox_get_utf8(&doc, "role", "");
-        const char *db = named ? call->db : hf_sandbox_get_utf8(&doc, "db", "");
-        (void)snprintf(id, sizeof id, "%s.%s", db, role);
-        if (!hf_sandbox_role_builtin(role, db) &&
-            (made = find_doc(call, ROLES_NS, id, &any)) == NULL) {
-            bson_append_array_end(out, &array);
-            return hf_sandbox_refuse(call->no, HF_SANDBOX_ROLE_NOT_FOUND,
-                                     "Could not find role: %s@%s", role, db);
-        }
-        stored = BCON_NEW("role", BCON_UTF8(role), "db", BCON_UTF8(db));
+        bool named = !hf_sandbox_value_doc(bson_iter_value(&iter), &role);
+        OWNED_DOC *stored = BCON_NEW(
+            "role",
+            BCON_UTF8(named ? bson_iter_utf8(&iter, NULL) : hf_sandbox_get_utf8(&role, "role", "")),
+            "db", BCON_UTF8(named ? call->db : hf_sandbox_get_utf8(&role, "db", "")));
         bson_value_t value = hf_sandbox_value_of_doc(stored);
         hf_sandbox_append_element(&array, &index, &value);
     }
     bson_append_array_end(out, &array);
-    return 0;
 }
 
 static void append_credentials(const char *user, const char *password, bson_t *doc)
@@ -281,37 +265,42 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
     bool is_user = strcmp(call->name, "createUser") == 0;
     const char *name = hf_sandbox_get_utf8(call->command, call->name, "");
     const char *password = hf_sandbox_get_utf8(call->command, "pwd", "");
-    HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
+    OWNED_DOC *old = NULL;
+    OWNED_DOC *doc = bson_new();
+    struct hf_sandbox_entry entry = {.op = "i", .ns = is_user ? USERS_NS : ROLES_NS, .o = doc};
     struct hf_sandbox_coll *coll;
-    uint8_t id[HF_SANDBOX_UUID_BYTES];
-    char key[HF_SANDBOX_NS_BYTES];
-    bson_value_t privileges;
+    uint8_t user_id[HF_SANDBOX_UUID_BYTES];
+    char id[HF_SANDBOX_NS_BYTES];
+    bson_t privileges;
+    bool any;
     int32_t code;
 
     (void)ns;
-    if (name[0] == '\0' || strlen(name) > 100 ||
+    if (name[0] == '\0' ||
         (is_user ? password[0] == '\0'
-                 : !hf_sandbox_get(call->command, "privileges", &privileges))) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_BAD_VALUE, "%s needs a name and %s",
-                                 call->name, is_user ? "a pwd" : "privileges");
+                 : !hf_sandbox_get_doc(call->command, "privileges", &privileges))) {
+        return REFUSE(call, BAD_VALUE, "a name and a pwd or privileges are needed");
     }
-    (void)snprintf(key, sizeof key, "%s.%s", call->db, name);
-    bson_append_utf8(doc, "_id", -1, key, -1);
-    if (is_user) {
-        hf_sandbox_uuid_make(id);
-        bson_append_binary(doc, "userId", -1, BSON_SUBTYPE_UUID, id, sizeof id);
+    (void)snprintf(id, sizeof id, "%s.%s", call->db, name);
+    old = find_doc(call, entry.ns, id, &any);
+    if (old != NULL) {
+        return REFUSE(call, DUPLICATE_KEY, "%s already exists", id);
     }
-    BCON_APPEND(doc, is_user ? "user" : "role", BCON_UTF8(name), "db", BCON_UTF8(call->db));
+    bson_append_utf8(doc, "_id", -1, id, -1);
     if (is_user) {
+        hf_sandbox_uuid_make(user_id);
+        BCON_APPEND(doc, "userId", BCON_BIN(BSON_SUBTYPE_UUID, user_id, sizeof user_id), "user",
+                    BCON_UTF8(name), "db", BCON_UTF8(call->db));
         append_credentials(name, password, doc);
     } else {
-        hf_sandbox_append(doc, "privileges", &privileges);
+        BCON_APPEND(doc, "role", BCON_UTF8(name), "db", BCON_UTF8(call->db), "privileges",
+                    BCON_ARRAY(&privileges));
     }
-    code = append_roles(call, doc);
-    code = code != 0 ? code : hf_sandbox_work_need_coll(work, is_user ? USERS_NS : ROLES_NS, &coll);
-    code = code != 0 ? code : hf_sandbox_work_insert(work, coll, doc, NULL);
-    return code != HF_SANDBOX_DUPLICATE_KEY
-               ? code
-               : hf_sandbox_refuse(call->no, is_user ? 51003 : 51002, "%s \"%s@%s\" already exists",
-                                   is_user ? "User" : "Role", name, call->db);
+    append_roles(call, doc);
+    code = hf_sandbox_work_need_coll(work, entry.ns, &coll);
+    if (code != 0) {
+        return code;
+    }
+    entry.uuid = hf_sandbox_coll_uuid(coll);
+    return hf_sandbox_work_perform(work, &entry);
 }

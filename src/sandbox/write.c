@@ -255,8 +255,6 @@ static int32_t insert_all(struct insertion *insertion, struct answers *answers)
         code = run_work(&work, insertion->writer, insert_chunk, insertion);
         if (code == 0) {
             answers->n += (int64_t)(insertion->to - insertion->from);
-            atomic_fetch_add(&call->server->counts[COUNT_INSERT],
-                             (int64_t)(insertion->to - insertion->from));
             insertion->from = insertion->to;
             continue;
         }

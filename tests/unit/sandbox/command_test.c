@@ -62,7 +62,6 @@ static int setup(void **state)
     options->shutdown = &f->shutdown;
     hf_mutex_init(&f->server->conns_mutex);
     hf_mutex_init(&f->server->cursors_mutex);
-    atomic_store(&f->server->next_op_id, 1);
     atomic_store(&f->server->cursor_timeout_ms, 600000);
     (void)snprintf(f->server->host, sizeof f->server->host, "host:27017");
     f->conn->server = f->server;
@@ -323,10 +322,9 @@ static void test_equal_documents_hash_alike_in_any_order(void **state)
     assert_string_equal(hash.value.v_utf8.str, first);
     run(f,
         "{\"update\": \"b\", \"updates\": [{\"q\": {\"_id\": 1}, \"u\": {\"$set\": {\"x\": 0}}}]}");
-    run(f, "{\"dbHash\": 1, \"collections\": [\"b\"]}");
+    run(f, "{\"dbHash\": 1}");
     assert_true(hf_sandbox_get_path(f->reply, "collections.b", &hash));
     assert_string_not_equal(hash.value.v_utf8.str, first);
-    assert_false(hf_sandbox_get_path(f->reply, "collections.a", &hash));
 }
 
 int main(void)
