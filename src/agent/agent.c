@@ -141,6 +141,9 @@ static void job_run(void *argument)
                 HF_STR("kind", job->task.kind == HF_TASK_CAPTURE ? "capture" : "restore"));
     code = job->task.kind == HF_TASK_CAPTURE ? hf_agent_capture(&work, &finish, &err)
                                              : hf_agent_restore(&work, &finish, &err);
+    if (code == HF_ERR_CANCELLED && hf_cancel_requested(agent->cancel)) {
+        code = hf_wrap(&err, "the agent was stopped");
+    }
     if (code != HF_ERR_OK) {
         hf_log_error(agent->options->log, "agent.task.failed",
                      HF_STR("task", hf_id_text(&job->task.id).text), HF_STR("error", err.message));
