@@ -382,7 +382,7 @@ class Writer:
         self.journal, self.live, self.unsure = [], {name: [] for name in collections}, []
         self.next_id, self.lock = seed * 1_000_000, threading.Lock()
         self.thread, self.going, self.problem = None, threading.Event(), None
-        self.client = replica_set.client()
+        self.client = replica_set.client(serverSelectionTimeoutMS=20000)  # an election is not a failure
         replica_set.scratch.writers.append(self)
 
     def document(self, key):
@@ -825,6 +825,7 @@ class Proxy:
                 continue
             try:
                 server = socket.create_connection(("127.0.0.1", self.target_port), 5)
+                server.settimeout(None)  # a long poll is silent for long
             except OSError:
                 client.close()
                 continue
@@ -832,6 +833,9 @@ class Proxy:
                 self.pairs.add((client, server))
             for source, sink, up in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._pump, args=(source, sink, up), daemon=True).start()
+
+    def passes(self, source, sink, up, piece):
+        """Called with each piece before it goes on; for those who want to look, or to hold it up."""
 
     def _pump(self, source, sink, up):
         try:
@@ -841,6 +845,7 @@ class Proxy:
                     break
                 if self.delay:
                     time.sleep(self.delay)
+                self.passes(source, sink, up, piece)
                 if up:
                     self.upstream += len(piece)
                     if self.left is not None:
