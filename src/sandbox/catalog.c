@@ -747,38 +747,57 @@ static enum hf_err load_sizes(struct hf_sandbox_engine *engine, WT_SESSION *sess
     return HF_ERR_OK;
 }
 
+static int store_size(WT_CURSOR *cursor, const struct hf_sandbox_table *table)
+{
+    HF_CLEANUP(bson_destroy)
+    bson_t *doc = BCON_NEW("numRecords", BCON_INT64((int64_t)atomic_load(&table->records)),
+                           "dataSize", BCON_INT64((int64_t)atomic_load(&table->bytes)));
+    WT_ITEM key = {.data = table->uri, .size = strlen(table->uri)};
+    WT_ITEM item = {.data = bson_get_data(doc), .size = doc->len};
+
+    cursor->set_key(cursor, &key);
+    cursor->set_value(cursor, &item);
+    return cursor->insert(cursor);
+}
+
+/* Not under the catalog's lock: a full cache makes a write wait for transactions, and these need the lock to end. */
 enum hf_err hf_sandbox_sizes_store(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
+    HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     WT_SESSION *session;
     WT_CURSOR *cursor;
+    size_t count;
     int code;
 
-    if (hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    code = session->open_cursor(session, SIZES_URI, NULL, NULL, &cursor);
     hf_mutex_lock(&engine->catalog);
-    for (size_t i = 0; code == 0 && i < engine->coll_count; i++) {
-        struct hf_sandbox_table *table = engine->colls[i]->table;
-        WT_ITEM key = {.data = table->uri, .size = strlen(table->uri)};
-        WT_ITEM item = {.size = 0};
-        bson_t doc = BSON_INITIALIZER;
-
-        (void)BSON_APPEND_INT64(&doc, "numRecords", (int64_t)atomic_load(&table->records));
-        (void)BSON_APPEND_INT64(&doc, "dataSize", (int64_t)atomic_load(&table->bytes));
-        item.data = bson_get_data(&doc);
-        item.size = doc.len;
-        cursor->set_key(cursor, &key);
-        cursor->set_value(cursor, &item);
-        code = cursor->insert(cursor);
-        bson_destroy(&doc);
+    count = engine->coll_count;
+    colls = hf_alloc_array(count + 1, sizeof *colls);
+    for (size_t i = 0; colls != NULL && i < count; i++) {
+        colls[i] = engine->colls[i];
+        atomic_fetch_add(&colls[i]->references, 1);
     }
     hf_mutex_unlock(&engine->catalog);
-    if (code == 0) {
-        code = cursor->close(cursor);
+    if (colls == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "write sizeStorer");
     }
-    hf_sandbox_session_give(engine, session);
-    return code == 0 ? HF_ERR_OK : hf_sandbox_wt_fail(err, code, "write sizeStorer");
+    hf_error_clear(err);
+    if (hf_sandbox_session_take(engine, &session, err) == HF_ERR_OK) {
+        code = session->open_cursor(session, SIZES_URI, NULL, NULL, &cursor);
+        if (code == 0) {
+            for (size_t i = 0; i < count && code == 0; i++) {
+                code = store_size(cursor, colls[i]->table);
+            }
+            (void)cursor->close(cursor);
+        }
+        hf_sandbox_session_give(engine, session);
+        if (code != 0) {
+            (void)hf_sandbox_wt_fail(err, code, "write sizeStorer");
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        hf_sandbox_coll_drop_reference(colls[i]);
+    }
+    return err->code;
 }
 
 static enum hf_err load_rows(struct hf_sandbox_engine *engine, WT_SESSION *session,

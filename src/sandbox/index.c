@@ -5,9 +5,12 @@
  * A unique index maps key to record. Any other has key and record in its keys, and empty values.
  */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
+
+#define BUILD_MAX_BYTES ((size_t)1 << 30)
 
 void hf_sandbox_put_record(uint8_t out[8], int64_t record)
 {
@@ -257,30 +260,143 @@ enum hf_err hf_sandbox_indexes_change(struct hf_sandbox_txn *txn, struct hf_sand
     return HF_ERR_OK;
 }
 
-enum hf_err hf_sandbox_index_build(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
-                                   struct hf_sandbox_index *index, struct hf_error *err)
+/* ---- Building ---- */
+
+/* Of every document, one behind the other: the key's length, the key as in the table, the record. */
+static enum hf_err gather(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
+                          struct hf_sandbox_index *index, struct hf_buf *out, size_t *count,
+                          struct hf_error *err)
 {
     const struct hf_sandbox_scan_options natural = {.index = NULL};
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    bool found;
+    uint8_t len[4], place[8];
     int64_t record;
     bson_t doc;
+    bool found = true;
 
-    if (!index->usable) {
-        return HF_ERR_OK;
-    }
     if (hf_sandbox_scan_open(txn, coll, &natural, &scan, err) != HF_ERR_OK) {
         return err->code;
     }
-    for (;;) {
-        if (hf_sandbox_scan_next(scan, &found, &record, &doc, err) != HF_ERR_OK) {
+    while (found) {
+        HF_CLEANUP(hf_sandbox_keys_fini) struct hf_sandbox_keys keys = HF_SANDBOX_KEYS_INIT;
+        const struct hf_bytes behind = hf_bytes_of(place, index->unique ? 0 : sizeof place);
+
+        if (hf_sandbox_scan_next(scan, &found, &record, &doc, err) != HF_ERR_OK ||
+            (found && hf_sandbox_keys_of(index, &doc, &keys, err) != HF_ERR_OK)) {
             return err->code;
         }
-        if (!found) {
-            return HF_ERR_OK;
+        hf_sandbox_put_record(place, found ? record : 0);
+        for (size_t i = 0; i < keys.count; i++) {
+            hf_store_le32(len, (uint32_t)(keys.list[i].len + behind.len));
+            if (hf_buf_append(out, hf_bytes_of(len, sizeof len), err) != HF_ERR_OK ||
+                hf_buf_append(out, hf_buf_bytes(&keys.list[i]), err) != HF_ERR_OK ||
+                hf_buf_append(out, behind, err) != HF_ERR_OK ||
+                hf_buf_append(out, hf_bytes_of(place, sizeof place), err) != HF_ERR_OK) {
+                return err->code;
+            }
         }
-        if (change_one(txn, coll, index, record, NULL, &doc, err) != HF_ERR_OK) {
+        *count += keys.count;
+        if (keys.multikey) {
+            atomic_store(&index->multikey, true);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static int compare_gathered(const void *a, const void *b)
+{
+    const uint8_t *one = *(const uint8_t *const *)a;
+    const uint8_t *other = *(const uint8_t *const *)b;
+    uint32_t len = hf_load_le32(one);
+    uint32_t other_len = hf_load_le32(other);
+    int order = memcmp(one + 4, other + 4, len < other_len ? len : other_len);
+
+    return order != 0 ? order : (len > other_len) - (len < other_len);
+}
+
+static int load_all(WT_CURSOR *cursor, bool unique, uint8_t *const *list, size_t count)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < count && code == 0; i++) {
+        WT_ITEM key = {.data = list[i] + 4, .size = hf_load_le32(list[i])};
+        WT_ITEM value = {.data = list[i] + 4 + key.size, .size = unique ? 8 : 0};
+
+        cursor->set_key(cursor, &key);
+        cursor->set_value(cursor, &value);
+        code = cursor->insert(cursor);
+    }
+    return code;
+}
+
+/* Straight into the new table's file: nobody else sees it before the transaction commits, and as one change a large
+ * index would not fit into the cache. What is loaded so is in no journal. */
+static enum hf_err load(struct hf_sandbox_engine *engine, const struct hf_sandbox_index *index,
+                        uint8_t *const *list, size_t count, struct hf_error *err)
+{
+    WT_SESSION *session;
+    WT_CURSOR *cursor;
+    int code;
+    int closed;
+
+    if (hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_mutex_lock(&engine->checkpoint); /* one that runs has the table open */
+    code = session->open_cursor(session, index->uri, NULL, "bulk", &cursor);
+    hf_mutex_unlock(&engine->checkpoint);
+    if (code == EBUSY) {
+        code = session->open_cursor(session, index->uri, NULL, NULL, &cursor);
+    }
+    if (code == 0) {
+        code = load_all(cursor, index->unique, list, count);
+        closed = cursor->close(cursor);
+        code = code == 0 ? closed : code;
+    }
+    hf_sandbox_session_give(engine, session);
+    if (code != 0) {
+        return hf_sandbox_wt_fail(err, code, index->uri);
+    }
+    return engine->options.replicated ? HF_ERR_OK : hf_sandbox_engine_checkpoint(engine, err);
+}
+
+enum hf_err hf_sandbox_index_build(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
+                                   struct hf_sandbox_index *index, struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf gathered = HF_BUF_INIT(BUILD_MAX_BYTES);
+    HF_CLEANUP(hf_free) uint8_t **list = NULL;
+    size_t count = 0;
+    uint8_t *at;
+
+    hf_error_clear(err);
+    if (!index->usable) {
+        return HF_ERR_OK;
+    }
+    if (gather(txn, coll, index, &gathered, &count, err) != HF_ERR_OK || count == 0) {
+        return err->code;
+    }
+    list = hf_alloc_array(count, sizeof *list);
+    if (list == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "build index %s", index->name);
+    }
+    at = gathered.data;
+    for (size_t i = 0; i < count; i++, at += 4 + hf_load_le32(at) + 8) {
+        list[i] = at;
+    }
+    qsort(list, count, sizeof *list, compare_gathered);
+    for (size_t i = 1; i < count; i++) {
+        HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
+        const uint8_t *record = list[i] + 4 + hf_load_le32(list[i]);
+
+        if (compare_gathered(&list[i - 1], &list[i]) == 0) {
+            if (hf_sandbox_coll_get(txn, coll, hf_sandbox_load_record(record), &doc, err) ==
+                HF_ERR_OK) {
+                note_duplicate(txn, coll, index, doc);
+                (void)hf_fail(err, HF_ERR_EXISTS, "duplicate key in %s, index %s", coll->ns,
+                              index->name);
+            }
             return err->code;
         }
     }
+    return load(txn->engine, index, list, count, err);
 }
