@@ -51,20 +51,13 @@ static enum hf_err apply_insert(struct hf_sandbox_txn *txn, struct hf_sandbox_co
 /* The document after {$v: 1, $set: ..} or, when o has no operator, o itself. */
 static bson_t *updated_doc(const bson_t *old, const bson_t *o, struct hf_error *err)
 {
-    struct hf_sandbox_update *update = NULL;
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {.doc = NULL};
     struct hf_sandbox_refusal no;
     int32_t code;
     bson_t spec = BSON_INITIALIZER;
-    bson_value_t value;
 
     bson_copy_to_excluding_noinit(o, &spec, "$v", NULL);
-    value = hf_sandbox_value_of_doc(&spec);
-    code = hf_sandbox_update_create(&value, NULL, &update, &no);
-    if (code == 0) {
-        code = hf_sandbox_update_apply(update, old, -1, 0, &updated, &no);
-    }
-    hf_sandbox_update_destroy(update);
+    code = hf_sandbox_update_apply(&spec, old, 0, &updated, &no);
     bson_destroy(&spec);
     if (code != 0) {
         (void)hf_fail(err, HF_ERR_INVALID, "apply an update: %.900s", no.message);

@@ -49,192 +49,38 @@ static int32_t fill_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
 {
     uint32_t count = 0;
     bool ended = false;
+    int32_t code = 0;
 
-    while (count < size) {
-        if (cursor->docs_at == cursor->docs.count) {
-            hf_sandbox_docs_fini(&cursor->docs);
-            cursor->docs_at = 0;
-            if (cursor->find == NULL || ended) {
+    while (code == 0 && count < size) {
+        if (cursor->docs_at < cursor->docs.count) {
+            const bson_t *doc = cursor->docs.items[cursor->docs_at];
+            bson_value_t value = hf_sandbox_value_of_doc(doc);
+            if (count > 0 && batch->len + doc->len > HF_SANDBOX_BATCH_MAX_BYTES) {
                 break;
             }
-            int32_t code = hf_sandbox_find_fill(call, cursor, size - count, &ended);
-            if (code != 0) {
-                return code;
-            }
-            if (ended && !cursor->tailable) {
-                hf_sandbox_find_destroy(HF_TAKE(cursor->find));
-            }
+            hf_sandbox_append_element(batch, &count, &value);
+            cursor->docs_at++;
             continue;
         }
-        const bson_t *doc = cursor->docs.items[cursor->docs_at];
-        if (count > 0 && batch->len + doc->len > HF_SANDBOX_BATCH_MAX_BYTES) {
+        hf_sandbox_docs_fini(&cursor->docs);
+        cursor->docs_at = 0;
+        if (cursor->find == NULL || ended) {
             break;
         }
-        bson_value_t value = hf_sandbox_value_of_doc(doc);
-        hf_sandbox_append_element(batch, &count, &value);
-        cursor->docs_at++;
+        code = hf_sandbox_find_fill(call, cursor, size - count, &ended);
+        if (ended && !cursor->tailable) {
+            hf_sandbox_find_destroy(HF_TAKE(cursor->find));
+        }
     }
     cursor->docs_returned += count;
     *more = cursor->docs_at < cursor->docs.count || cursor->find != NULL;
-    return 0;
-}
-
-static void append_cursor(struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor,
-                          const char *name, const bson_t *batch)
-{
-    bson_t doc;
-
-    bson_append_document_begin(call->reply, "cursor", -1, &doc);
-    if (!cursor->id_first) {
-        bson_append_array(&doc, name, -1, batch);
-    }
-    bson_append_int64(&doc, "id", -1, cursor->id);
-    bson_append_utf8(&doc, "ns", -1, cursor->ns, -1);
-    if (cursor->id_first) {
-        bson_append_array(&doc, name, -1, batch);
-    }
-    bson_append_document_end(call->reply, &doc);
-}
-
-int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
-                                     int64_t batch_size, bool single)
-{
-    struct hf_sandbox_server *server = call->server;
-    bson_t batch = BSON_INITIALIZER;
-    bool more = false;
-    int32_t code =
-        fill_batch(call, cursor, batch_size < 0 ? DEFAULT_FIRST_BATCH : batch_size, &batch, &more);
-
-    if (code == 0 && !single && (more || cursor->tailable)) {
-        while (cursor->id <= 0) {
-            hf_random_bytes(&cursor->id, sizeof cursor->id);
-            cursor->id &= INT64_MAX;
-        }
-    }
-    if (code == 0) {
-        cursor->batches_returned = 1;
-        append_cursor(call, cursor, "firstBatch", &batch);
-    }
-    bson_destroy(&batch);
-    if (cursor->id != 0) {
-        HF_LOCKED(&server->cursors_mutex);
-        cursor->next = server->cursors;
-        server->cursors = cursor;
-    } else {
-        hf_sandbox_cursor_destroy(server, cursor);
-    }
     return code;
 }
 
-/* ---- Going on ---- */
-
-static void session_text(const struct hf_sandbox_session *session, char *out, size_t out_len)
+/* Fills the batch, an empty one until the deadline where the cursor awaits data. */
+static int32_t await_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
+                           int64_t size, uint64_t deadline, bson_t *batch, bool *more)
 {
-    const uint8_t *id = session->id;
-    char uid[HF_BASE64_LEN(32) + 1];
-
-    hf_base64_encode(hf_bytes_of(session->uid, sizeof session->uid), uid);
-    (void)snprintf(out, out_len,
-                   "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x - %s",
-                   id[0], id[1], id[2], id[3], id[4], id[5], id[6], id[7], id[8], id[9], id[10],
-                   id[11], id[12], id[13], id[14], id[15], uid);
-}
-
-static int32_t check_session(const struct hf_sandbox_call *call,
-                             const struct hf_sandbox_cursor *cursor)
-{
-    char opened[128];
-    char now[128];
-
-    session_text(&cursor->session, opened, sizeof opened);
-    session_text(&call->session, now, sizeof now);
-    if (cursor->session.given && !call->session.given) {
-        return hf_sandbox_refuse(
-            call->no, 50737,
-            "Cannot run getMore on cursor %lld, which was created in session %s, without an lsid",
-            (long long)cursor->id, opened);
-    }
-    if (!cursor->session.given && call->session.given) {
-        return hf_sandbox_refuse(
-            call->no, 50736,
-            "Cannot run getMore on cursor %lld, which was not created in a session, in session %s",
-            (long long)cursor->id, now);
-    }
-    if (cursor->session.given && (memcmp(cursor->session.id, call->session.id, 16) != 0 ||
-                                  memcmp(cursor->session.uid, call->session.uid, 32) != 0)) {
-        return hf_sandbox_refuse(
-            call->no, 50738,
-            "Cannot run getMore on cursor %lld, which was created in session %s, in session %s",
-            (long long)cursor->id, opened, now);
-    }
-    return 0;
-}
-
-static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor)
-{
-    return strcmp(call->conn->user, cursor->user) == 0;
-}
-
-/* Under the lock: nobody ends a pinned cursor but the one who pinned it. */
-static int32_t pin(const struct hf_sandbox_call *call, int64_t id, const char *ns,
-                   struct hf_sandbox_cursor **out)
-{
-    struct hf_sandbox_cursor *cursor;
-
-    HF_LOCKED(&call->server->cursors_mutex);
-    for (cursor = call->server->cursors; cursor != NULL && cursor->id != id;
-         cursor = cursor->next) {
-    }
-    if (cursor == NULL || atomic_load(&cursor->killed)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_CURSOR_NOT_FOUND, "cursor id %lld not found",
-                                 (long long)id);
-    }
-    if (strcmp(cursor->ns, ns) != 0) {
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_UNAUTHORIZED,
-            "Requested getMore on namespace '%s', but cursor belongs to a different namespace %s",
-            ns, cursor->ns);
-    }
-    if (!owns(call, cursor)) {
-        return hf_sandbox_call_denied(call);
-    }
-    if (cursor->pinned) {
-        return hf_sandbox_refuse(call->no, 12051, "cursor already in use (id: %lld).",
-                                 (long long)id);
-    }
-    int32_t code = check_session(call, cursor);
-    cursor->pinned = code == 0;
-    *out = cursor;
-    return code;
-}
-
-/* Gives the cursor back, or ends it. */
-static void unpin(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor, bool keep)
-{
-    hf_mutex_lock(&server->cursors_mutex);
-    cursor->pinned = false;
-    cursor->used_wall_ms = hf_clock_wall_ms();
-    cursor->used_mono_ms = hf_clock_mono_ms();
-    keep = keep && !atomic_load(&cursor->killed);
-    for (struct hf_sandbox_cursor **at = &server->cursors; !keep && *at != NULL;
-         at = &(*at)->next) {
-        if (*at == cursor) {
-            *at = cursor->next;
-            break;
-        }
-    }
-    hf_mutex_unlock(&server->cursors_mutex);
-    if (!keep) {
-        hf_sandbox_cursor_destroy(server, cursor);
-    }
-}
-
-/* Fills the batch; with awaitData an empty one waits for what comes. */
-static int32_t next_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
-                          int64_t size, uint64_t wait_ms, bson_t *batch, bool *more)
-{
-    uint64_t deadline = hf_clock_mono_ms() + wait_ms;
-
     for (;;) {
         uint64_t top = hf_sandbox_engine_applied(call->engine).ts;
         int32_t code = fill_batch(call, cursor, size, batch, more);
@@ -257,72 +103,171 @@ static int32_t next_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
     }
 }
 
-int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
+/* Appends `cursor` to the reply, with the batch under that name; *keep: the cursor lives on. */
+static int32_t answer(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor, int64_t size,
+                      uint64_t deadline, const char *name, bool *keep)
 {
-    struct hf_sandbox_cursor *cursor = NULL;
-    int64_t id = hf_sandbox_get_int64(call->command, "getMore", 0);
-    const char *coll = hf_sandbox_get_utf8(call->command, "collection", "");
-    int64_t size = hf_sandbox_get_int64(call->command, "batchSize", 0);
-    int64_t max_time_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
-    char ns[HF_SANDBOX_NS_BYTES];
     bson_t batch = BSON_INITIALIZER;
+    bson_t doc;
     bool more = false;
-    int32_t code;
+    int32_t code = await_batch(call, cursor, size, deadline, &batch, &more);
 
-    (void)snprintf(ns, sizeof ns, "%s.%s", call->db, coll);
-    code = pin(call, id, ns, &cursor);
-    if (code != 0) {
-        return code;
+    *keep = code == 0 && (more || cursor->tailable) && !cursor->single;
+    while (*keep && cursor->id <= 0) {
+        hf_random_bytes(&cursor->id, sizeof cursor->id);
+        cursor->id &= INT64_MAX;
     }
-    if (max_time_ms > 0 && !cursor->await_data) {
-        unpin(call->server, cursor, true);
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_BAD_VALUE,
-            "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
-    }
-    code = next_batch(call, cursor, size <= 0 ? INT32_MAX : size,
-                      max_time_ms > 0 ? (uint64_t)max_time_ms : AWAIT_DEFAULT_MS, &batch, &more);
-    bool keep = code == 0 && (more || cursor->tailable);
     if (code == 0) {
-        bson_t doc;
         cursor->batches_returned++;
         bson_append_document_begin(call->reply, "cursor", -1, &doc);
-        bson_append_array(&doc, "nextBatch", -1, &batch);
-        bson_append_int64(&doc, "id", -1, keep ? id : 0);
+        if (!cursor->id_first) {
+            bson_append_array(&doc, name, -1, &batch);
+        }
+        bson_append_int64(&doc, "id", -1, *keep ? cursor->id : 0);
         bson_append_utf8(&doc, "ns", -1, cursor->ns, -1);
+        if (cursor->id_first) {
+            bson_append_array(&doc, name, -1, &batch);
+        }
         bson_append_document_end(call->reply, &doc);
     }
     bson_destroy(&batch);
-    unpin(call->server, cursor, keep);
+    return code;
+}
+
+int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
+                                     int64_t batch_size, bool single)
+{
+    struct hf_sandbox_server *server = call->server;
+    bool keep = false;
+    int32_t code;
+
+    cursor->single = single;
+    code = answer(call, cursor, batch_size < 0 ? DEFAULT_FIRST_BATCH : batch_size, 0, "firstBatch",
+                  &keep);
+    cursor->id_first = false;
+    if (keep) {
+        HF_LOCKED(&server->cursors_mutex);
+        cursor->next = server->cursors;
+        server->cursors = cursor;
+    } else {
+        hf_sandbox_cursor_destroy(server, cursor);
+    }
+    return code;
+}
+
+/* ---- Going on ---- */
+
+/* "in session UUID - uid", or the other words where there is none. */
+static void session_text(const struct hf_sandbox_session *session, const char *other, char *out,
+                         size_t out_len)
+{
+    bson_t doc = BSON_INITIALIZER;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(128);
+    char uid[HF_BASE64_LEN(32) + 1];
+    const char *id;
+
+    bson_append_binary(&doc, "", -1, BSON_SUBTYPE_UUID, session->id, sizeof session->id);
+    hf_sandbox_doc_text(&doc, &text); /* { : UUID("..") } */
+    bson_destroy(&doc);
+    id = hf_buf_text(&text);
+    HF_ASSERT(id != NULL);
+    hf_base64_encode(hf_bytes_of(session->uid, sizeof session->uid), uid);
+    (void)snprintf(out, out_len, session->given ? "in session %.36s - %s" : "%s",
+                   session->given ? id + 10 : other, uid);
+}
+
+static int32_t check_session(const struct hf_sandbox_call *call,
+                             const struct hf_sandbox_cursor *cursor)
+{
+    const struct hf_sandbox_session *opened = &cursor->session;
+    const struct hf_sandbox_session *now = &call->session;
+    char opened_text[128];
+    char now_text[128];
+
+    if (opened->given == now->given && memcmp(opened->id, now->id, sizeof now->id) == 0 &&
+        memcmp(opened->uid, now->uid, sizeof now->uid) == 0) {
+        return 0;
+    }
+    session_text(opened, "in a session", opened_text, sizeof opened_text);
+    session_text(now, "without an lsid", now_text, sizeof now_text);
+    return hf_sandbox_refuse(call->no,
+                             !opened->given ? 50736
+                             : now->given   ? 50738
+                                            : 50737,
+                             "Cannot run getMore on cursor %lld, which was %screated %s, %s",
+                             (long long)cursor->id, opened->given ? "" : "not ", opened_text,
+                             now_text);
+}
+
+static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor)
+{
+    return strcmp(call->conn->user, cursor->user) == 0;
+}
+
+/* Under the lock. NULL: none. */
+static struct hf_sandbox_cursor *find_cursor(const struct hf_sandbox_call *call, int64_t id)
+{
+    struct hf_sandbox_cursor *cursor = call->server->cursors;
+
+    while (cursor != NULL && cursor->id != id) {
+        cursor = cursor->next;
+    }
+    return cursor;
+}
+
+/* Nobody ends a pinned cursor but the one who pinned it. */
+static int32_t pin(const struct hf_sandbox_call *call, int64_t id, const char *ns,
+                   struct hf_sandbox_cursor **out)
+{
+    struct hf_sandbox_cursor *cursor;
+    int32_t code;
+
+    HF_LOCKED(&call->server->cursors_mutex);
+    cursor = find_cursor(call, id);
+    if (cursor == NULL || atomic_load(&cursor->killed)) {
+        return hf_sandbox_refuse(call->no, HF_SANDBOX_CURSOR_NOT_FOUND, "cursor id %lld not found",
+                                 (long long)id);
+    }
+    if (strcmp(cursor->ns, ns) != 0) {
+        return hf_sandbox_refuse(
+            call->no, HF_SANDBOX_UNAUTHORIZED,
+            "Requested getMore on namespace '%s', but cursor belongs to a different namespace %s",
+            ns, cursor->ns);
+    }
+    if (!owns(call, cursor)) {
+        return hf_sandbox_call_denied(call);
+    }
+    if (cursor->pinned) {
+        return hf_sandbox_refuse(call->no, 12051, "cursor already in use (id: %lld).",
+                                 (long long)id);
+    }
+    code = check_session(call, cursor);
+    cursor->pinned = code == 0;
+    *out = cursor;
     return code;
 }
 
 /* ---- Ends ---- */
 
-enum ending { END_KILL, END_IDLE, END_ALL };
-
-struct ending_of {
-    enum ending why;
+/* What is to end; all where nothing is set. */
+struct ending {
     int64_t id;
-    uint64_t now_ms, timeout_ms;
+    bool idle;
 };
 
-static bool ends(const struct ending_of *of, const struct hf_sandbox_cursor *cursor)
+static bool ends(const struct hf_sandbox_server *server, const struct ending *ending,
+                 const struct hf_sandbox_cursor *cursor)
 {
-    switch (of->why) {
-    case END_KILL:
-        return cursor->id == of->id;
-    case END_IDLE:
-        return !cursor->pinned && !cursor->no_timeout &&
-               of->now_ms - cursor->used_mono_ms >= of->timeout_ms;
-    case END_ALL:
-        break;
+    if (ending->id != 0) {
+        return cursor->id == ending->id;
     }
-    return true;
+    return !ending->idle ||
+           (!cursor->pinned && !cursor->no_timeout &&
+            hf_clock_mono_ms() - cursor->used_mono_ms >= atomic_load(&server->cursor_timeout_ms));
 }
 
 /* Takes cursors out and destroys them; a pinned one ends when its command does. */
-static bool end_cursors(struct hf_sandbox_server *server, const struct ending_of *of)
+static bool end_cursors(struct hf_sandbox_server *server, struct ending ending)
 {
     struct hf_sandbox_cursor *ended = NULL;
     bool any = false;
@@ -330,18 +275,19 @@ static bool end_cursors(struct hf_sandbox_server *server, const struct ending_of
     hf_mutex_lock(&server->cursors_mutex);
     for (struct hf_sandbox_cursor **at = &server->cursors; *at != NULL;) {
         struct hf_sandbox_cursor *cursor = *at;
-        bool chosen = !atomic_load(&cursor->killed) && ends(of, cursor);
 
-        any = any || chosen;
-        if (chosen && !cursor->pinned) {
+        if (atomic_load(&cursor->killed) || !ends(server, &ending, cursor)) {
+            at = &cursor->next;
+            continue;
+        }
+        any = true;
+        if (cursor->pinned) {
+            atomic_store(&cursor->killed, true);
+            at = &cursor->next;
+        } else {
             *at = cursor->next;
             cursor->next = ended;
             ended = cursor;
-        } else {
-            if (chosen) {
-                atomic_store(&cursor->killed, true);
-            }
-            at = &cursor->next;
         }
     }
     hf_mutex_unlock(&server->cursors_mutex);
@@ -355,37 +301,72 @@ static bool end_cursors(struct hf_sandbox_server *server, const struct ending_of
 
 void hf_sandbox_cursors_reap(struct hf_sandbox_server *server)
 {
-    struct ending_of idle = {.why = END_IDLE,
-                             .now_ms = hf_clock_mono_ms(),
-                             .timeout_ms = atomic_load(&server->cursor_timeout_ms)};
-
-    (void)end_cursors(server, &idle);
+    (void)end_cursors(server, (struct ending){.idle = true});
 }
 
 void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server)
 {
-    (void)end_cursors(server, &(struct ending_of){.why = END_ALL});
+    (void)end_cursors(server, (struct ending){0});
+}
+
+/* Gives the cursor back, or ends it. */
+static void unpin(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor, bool keep)
+{
+    int64_t id = cursor->id;
+
+    hf_mutex_lock(&server->cursors_mutex);
+    cursor->pinned = false;
+    cursor->used_wall_ms = hf_clock_wall_ms();
+    cursor->used_mono_ms = hf_clock_mono_ms();
+    keep = !atomic_exchange(&cursor->killed, false) && keep;
+    hf_mutex_unlock(&server->cursors_mutex);
+    if (!keep) {
+        (void)end_cursors(server, (struct ending){.id = id});
+    }
+}
+
+int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
+{
+    struct hf_sandbox_cursor *cursor = NULL;
+    int64_t size = hf_sandbox_get_int64(call->command, "batchSize", 0);
+    int64_t wait_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
+    char ns[HF_SANDBOX_NS_BYTES];
+    bool keep = true;
+    int32_t code;
+
+    (void)snprintf(ns, sizeof ns, "%s.%s", call->db,
+                   hf_sandbox_get_utf8(call->command, "collection", ""));
+    code = pin(call, hf_sandbox_get_int64(call->command, "getMore", 0), ns, &cursor);
+    if (code != 0) {
+        return code;
+    }
+    if (wait_ms > 0 && !cursor->await_data) {
+        code =
+            hf_sandbox_refuse(call->no, HF_SANDBOX_BAD_VALUE,
+                              "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+    } else {
+        code = answer(call, cursor, size <= 0 ? INT32_MAX : size,
+                      hf_clock_mono_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : AWAIT_DEFAULT_MS),
+                      "nextBatch", &keep);
+    }
+    unpin(call->server, cursor, keep);
+    return code;
 }
 
 static bool is_foreign(struct hf_sandbox_call *call, int64_t id)
 {
+    const struct hf_sandbox_cursor *cursor;
+
     HF_LOCKED(&call->server->cursors_mutex);
-    for (struct hf_sandbox_cursor *cursor = call->server->cursors; cursor != NULL;
-         cursor = cursor->next) {
-        if (cursor->id == id) {
-            return !owns(call, cursor);
-        }
-    }
-    return false;
+    cursor = find_cursor(call, id);
+    return cursor != NULL && !owns(call, cursor);
 }
 
 int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
 {
-    static const char *const empty[] = {"cursorsAlive", "cursorsUnknown"};
-    bson_t killed = BSON_INITIALIZER;
-    bson_t missing = BSON_INITIALIZER;
-    uint32_t killed_count = 0;
-    uint32_t missing_count = 0;
+    bson_t lists[2] = {BSON_INITIALIZER, BSON_INITIALIZER}; /* not found, killed */
+    uint32_t counts[2] = {0, 0};
+    bson_t none = BSON_INITIALIZER;
     bson_iter_t iter;
     bson_t list;
     int32_t code = 0;
@@ -395,58 +376,44 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
                                  "Field 'cursors' must be an array");
     }
     while (code == 0 && bson_iter_next(&iter)) {
-        int64_t id = 0;
-        if (!hf_sandbox_as_int64(bson_iter_value(&iter), &id)) {
-            code = hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
-                                     "Cursor ids must be numbers");
-        } else if (is_foreign(call, id) &&
-                   !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
+        int64_t id = bson_iter_as_int64(&iter);
+        if (is_foreign(call, id) && !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
             code = hf_sandbox_call_denied(call);
-        } else if (end_cursors(call->server, &(struct ending_of){.why = END_KILL, .id = id})) {
-            hf_sandbox_append_element(&killed, &killed_count, bson_iter_value(&iter));
         } else {
-            hf_sandbox_append_element(&missing, &missing_count, bson_iter_value(&iter));
+            bool killed = id != 0 && end_cursors(call->server, (struct ending){.id = id});
+            hf_sandbox_append_element(&lists[killed], &counts[killed], bson_iter_value(&iter));
         }
     }
-    bson_append_array(call->reply, "cursorsKilled", -1, &killed);
-    bson_append_array(call->reply, "cursorsNotFound", -1, &missing);
-    bson_reinit(&missing);
-    for (size_t i = 0; i < HF_ARRAY_LEN(empty); i++) {
-        bson_append_array(call->reply, empty[i], -1, &missing);
-    }
-    bson_destroy(&killed);
-    bson_destroy(&missing);
+    bson_append_array(call->reply, "cursorsKilled", -1, &lists[true]);
+    bson_append_array(call->reply, "cursorsNotFound", -1, &lists[false]);
+    bson_append_array(call->reply, "cursorsAlive", -1, &none);
+    bson_append_array(call->reply, "cursorsUnknown", -1, &none);
+    bson_destroy(&lists[true]);
+    bson_destroy(&lists[false]);
+    bson_destroy(&none);
     return code;
 }
 
 static bson_t *describe(const struct hf_sandbox_server *server,
                         const struct hf_sandbox_cursor *cursor)
 {
-    bson_t *doc = bson_new();
-    bson_t inner;
+    bson_t *doc = BCON_NEW("type", "idleCursor", "host", BCON_UTF8(server->host), "ns",
+                           BCON_UTF8(cursor->ns));
 
-    bson_append_utf8(doc, "type", -1, "idleCursor", -1);
-    bson_append_utf8(doc, "host", -1, server->host, -1);
-    bson_append_utf8(doc, "ns", -1, cursor->ns, -1);
     if (cursor->session.given) {
-        bson_append_document_begin(doc, "lsid", -1, &inner);
-        bson_append_binary(&inner, "id", -1, BSON_SUBTYPE_UUID, cursor->session.id, 16);
-        bson_append_binary(&inner, "uid", -1, BSON_SUBTYPE_BINARY, cursor->session.uid, 32);
-        bson_append_document_end(doc, &inner);
+        BCON_APPEND(doc, "lsid", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, cursor->session.id, 16),
+                    "uid", BCON_BIN(BSON_SUBTYPE_BINARY, cursor->session.uid, 32), "}");
     }
-    bson_append_utf8(doc, "planSummary", -1, cursor->find == NULL ? "" : "COLLSCAN", -1);
-    bson_append_document_begin(doc, "cursor", -1, &inner);
-    bson_append_int64(&inner, "cursorId", -1, cursor->id);
-    bson_append_date_time(&inner, "createdDate", -1, (int64_t)cursor->created_wall_ms);
-    bson_append_date_time(&inner, "lastAccessDate", -1, (int64_t)cursor->used_wall_ms);
-    /* The real server counts no document for a backup cursor. */
-    bson_append_int64(&inner, "nDocsReturned", -1, cursor->backup ? 0 : cursor->docs_returned);
-    bson_append_int64(&inner, "nBatchesReturned", -1, cursor->batches_returned);
-    bson_append_bool(&inner, "noCursorTimeout", -1, cursor->no_timeout);
-    bson_append_bool(&inner, "tailable", -1, cursor->tailable);
-    bson_append_bool(&inner, "awaitData", -1, cursor->await_data);
-    bson_append_document(&inner, "originatingCommand", -1, cursor->command);
-    bson_append_document_end(doc, &inner);
+    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->find == NULL ? "" : "COLLSCAN"), "cursor",
+                "{", "cursorId", BCON_INT64(cursor->id), "createdDate",
+                BCON_DATE_TIME((int64_t)cursor->created_wall_ms), "lastAccessDate",
+                BCON_DATE_TIME((int64_t)cursor->used_wall_ms), "nDocsReturned",
+                /* The real server counts no document for a backup cursor. */
+                BCON_INT64(cursor->backup ? 0 : cursor->docs_returned), "nBatchesReturned",
+                BCON_INT64(cursor->batches_returned), "noCursorTimeout",
+                BCON_BOOL(cursor->no_timeout), "tailable", BCON_BOOL(cursor->tailable), "awaitData",
+                BCON_BOOL(cursor->await_data), "originatingCommand", BCON_DOCUMENT(cursor->command),
+                "}");
     return doc;
 }
 

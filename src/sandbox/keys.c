@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 #include "sandbox/engine_internal.h"
-#include "sandbox/path.h"
 #include "sandbox/value.h"
 
 #define TYPE_BIAS 10    /* ranks begin at -1; 0 ends an object or array */

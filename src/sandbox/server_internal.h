@@ -9,9 +9,8 @@
 
 #include "base/alloc.h"
 #include "os/clock.h"
-#include "sandbox/docs.h"
 #include "sandbox/engine.h"
-#include "sandbox/match.h"
+#include "sandbox/pipeline.h"
 #include "sandbox/scram.h"
 #include "sandbox/server.h"
 #include "sandbox/value.h"
@@ -41,6 +40,7 @@ struct hf_sandbox_cursor {
     char user[HF_SANDBOX_NS_BYTES]; /* who opened it; "" without access control */
     struct hf_sandbox_session session;
     bool tailable, await_data, no_timeout;
+    bool single;   /* ends with its first batch */
     bool id_first; /* listCollections and its like name the id before the batch */
     bool backup;   /* its end closes the backup */
     uint8_t backup_id[HF_SANDBOX_UUID_BYTES];

@@ -117,7 +117,7 @@ static void test_arrays_match_by_element_and_as_a_whole(void **state)
     check(cases, sizeof cases / sizeof cases[0]);
 }
 
-static void test_logic_types_regexes_and_remainders(void **state)
+static void test_logic_types_and_remainders(void **state)
 {
     static const struct match_case cases[] = {
         {"{\"$or\": [{\"a\": 1}, {\"b\": 1}]}", "{\"b\": 1}", true},
@@ -125,13 +125,6 @@ static void test_logic_types_regexes_and_remainders(void **state)
         {"{\"$and\": [{\"a\": {\"$gt\": 1}}, {\"a\": {\"$lt\": 3}}]}", "{\"a\": 2}", true},
         {"{\"a\": {\"$not\": {\"$gt\": 1}}}", "{}", true},
         {"{\"a\": {\"$not\": {\"$gt\": 1}}}", "{\"a\": 2}", false},
-        {"{\"a\": {\"$regex\": \"^b\\\\d+$\"}}", "{\"a\": \"b12\"}", true},
-        {"{\"a\": {\"$regex\": \"^B\", \"$options\": \"i\"}}", "{\"a\": \"b12\"}", true},
-        {"{\"a\": {\"$regularExpression\": {\"pattern\": \"x\", \"options\": \"\"}}}",
-         "{\"a\": [\"axb\"]}", true},
-        {"{\"a\": {\"$in\": [1, {\"$regularExpression\": {\"pattern\": \"^x\", \"options\": "
-         "\"\"}}]}}",
-         "{\"a\": \"xy\"}", true},
         {"{\"a\": {\"$mod\": [4, 1]}}", "{\"a\": 9}", true},
         {"{\"a\": {\"$mod\": [4, 1]}}", "{\"a\": 8}", false},
         {"{\"$comment\": \"why\", \"a\": 1}", "{\"a\": 1}", true},
@@ -147,9 +140,8 @@ static void test_types_by_name_and_number(void **state)
     bson_t *filters[] = {
         BCON_NEW("a", "{", "$type", BCON_UTF8("string"), "}"),
         BCON_NEW("a", "{", "$type", BCON_UTF8("number"), "}"),
-        BCON_NEW("a", "{", "$type", "[", BCON_UTF8("int"), BCON_INT32(8), "]", "}"),
+        BCON_NEW("a", "{", "$type", BCON_INT32(8), "}"),
         BCON_NEW("a", "{", "$type", BCON_UTF8("array"), "}"),
-        BCON_NEW("a", "{", "$type", BCON_UTF8("foo"), "}"),
     };
     bson_t *docs[] = {from_json("{\"a\": [1, \"x\"]}"), from_json("{\"a\": 1.5}"),
                       from_json("{\"a\": true}"), from_json("{\"a\": []}")};
@@ -162,12 +154,10 @@ static void test_types_by_name_and_number(void **state)
         assert_true(hf_sandbox_matcher_test(matcher, docs[i]));
         assert_false(hf_sandbox_matcher_test(matcher, docs[(i + 2) % 4]));
         hf_sandbox_matcher_destroy(matcher);
-        bson_destroy(docs[i]);
     }
-    assert_int_equal(hf_sandbox_matcher_create(filters[4], &matcher, &no), HF_SANDBOX_BAD_VALUE);
-    assert_string_equal(no.message, "Unknown type name alias: foo");
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 4; i++) {
         bson_destroy(filters[i]);
+        bson_destroy(docs[i]);
     }
 }
 
@@ -180,9 +170,12 @@ static void test_what_is_malformed_is_refused_by_name(void **state)
         {"{\"$foo\": 1}", "unknown top level operator: $foo"},
         {"{\"$or\": []}", "$or must be a nonempty array"},
         {"{\"$and\": [1]}", "$or/$and/$nor entries need to be full objects"},
+        {"{\"$nor\": [{\"a\": 1}, {\"a\": {\"$all\": 1}}]}", "$all needs an array"},
         {"{\"a\": {\"$in\": 1}}", "$in needs an array"},
-        {"{\"a\": {\"$mod\": [0, 1]}}", "divisor cannot be 0"},
-        {"{\"a\": {\"$regex\": \"(\"}}", "Regular expression is invalid: ("},
+        {"{\"a\": {\"$mod\": [0, 1]}}", "$mod needs a divisor, which is not 0, and a remainder"},
+        {"{\"a\": {\"$regex\": \"(\"}}", "a regular expression is not in the sandbox"},
+        {"{\"a\": {\"$elemMatch\": {\"$gt\": 1, \"$size\": -1}}}",
+         "$size needs a whole number that is not negative"},
         {"{\"a\": {\"$elemMatch\": 1}}", "$elemMatch needs an Object"},
     };
 
@@ -198,19 +191,15 @@ static void test_what_is_malformed_is_refused_by_name(void **state)
     }
 }
 
-static void test_the_place_in_an_array_and_the_bounds_are_known(void **state)
+static void test_the_bounds_of_a_scan_are_known(void **state)
 {
-    bson_t *filter = from_json("{\"a\": {\"$gte\": 5}, \"_id\": 7}");
-    bson_t *doc = from_json("{\"_id\": 7, \"a\": [1, 3, 6, 9]}");
+    bson_t *filter = from_json("{\"a\": {\"$gte\": 5}, \"$and\": [{\"_id\": 7}]}");
     struct hf_sandbox_matcher *matcher = NULL;
     struct hf_sandbox_refusal no = {0};
     bson_value_t value;
-    int32_t place = 0;
 
     (void)state;
     assert_int_equal(hf_sandbox_matcher_create(filter, &matcher, &no), 0);
-    assert_true(hf_sandbox_matcher_test_place(matcher, doc, &place));
-    assert_int_equal(place, 2);
     assert_true(hf_sandbox_matcher_equal_to(matcher, "_id", &value));
     assert_int_equal(value.value.v_int32, 7);
     assert_false(hf_sandbox_matcher_equal_to(matcher, "a", &value));
@@ -218,7 +207,6 @@ static void test_the_place_in_an_array_and_the_bounds_are_known(void **state)
     assert_int_equal(value.value.v_int32, 5);
     hf_sandbox_matcher_destroy(matcher);
     bson_destroy(filter);
-    bson_destroy(doc);
 }
 
 int main(void)
@@ -227,10 +215,10 @@ int main(void)
         cmocka_unit_test(test_comparison_keeps_to_the_type_of_its_operand),
         cmocka_unit_test(test_null_matches_what_is_missing),
         cmocka_unit_test(test_arrays_match_by_element_and_as_a_whole),
-        cmocka_unit_test(test_logic_types_regexes_and_remainders),
+        cmocka_unit_test(test_logic_types_and_remainders),
         cmocka_unit_test(test_types_by_name_and_number),
         cmocka_unit_test(test_what_is_malformed_is_refused_by_name),
-        cmocka_unit_test(test_the_place_in_an_array_and_the_bounds_are_known),
+        cmocka_unit_test(test_the_bounds_of_a_scan_are_known),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

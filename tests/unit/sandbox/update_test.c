@@ -42,13 +42,10 @@ static void check(const struct update_case *cases, size_t count)
     for (size_t i = 0; i < count; i++) {
         bson_t *doc = from_json(cases[i].doc);
         bson_t *spec = from_json(cases[i].update);
-        bson_value_t value = hf_sandbox_value_of_doc(spec);
-        struct hf_sandbox_update *update = NULL;
         struct hf_sandbox_updated updated;
         struct hf_sandbox_refusal no = {0};
 
-        if (hf_sandbox_update_create(&value, NULL, &update, &no) != 0 ||
-            hf_sandbox_update_apply(update, doc, 1, 1795450115987, &updated, &no) != 0) {
+        if (hf_sandbox_update_apply(spec, doc, 1795450115987, &updated, &no) != 0) {
             fail_msg("%s: %s", cases[i].update, no.message);
         }
         assert_int_equal(updated.changed, cases[i].o != NULL);
@@ -57,7 +54,6 @@ static void check(const struct update_case *cases, size_t count)
             assert_doc(updated.o, cases[i].o, cases[i].update);
         }
         hf_sandbox_updated_fini(&updated);
-        hf_sandbox_update_destroy(update);
         bson_destroy(doc);
         bson_destroy(spec);
     }
@@ -83,8 +79,9 @@ static void test_operators_change_the_document_and_say_so_as_recorded(void **sta
          "\"$unset\": {\"s\": true}}"},
         {"{\"_id\": 1, \"a\": 1}", "{\"$set\": {\"a\": 1}}", "{\"_id\": 1, \"a\": 1}", NULL},
         {"{\"_id\": 1, \"a\": 1}", "{\"$unset\": {\"b\": 1}}", "{\"_id\": 1, \"a\": 1}", NULL},
-        {"{\"_id\": 1, \"a\": [1, 2, 3]}", "{\"$set\": {\"a.$\": 9}}",
-         "{\"_id\": 1, \"a\": [1, 9, 3]}", "{\"$v\": 1, \"$set\": {\"a.1\": 9}}"},
+        {"{\"_id\": 1, \"a\": [1, 2, 3]}", "{\"$set\": {\"a.1\": 9}, \"$unset\": {\"a.0\": 1}}",
+         "{\"_id\": 1, \"a\": [null, 9, 3]}",
+         "{\"$v\": 1, \"$unset\": {\"a.0\": true}, \"$set\": {\"a.1\": 9}}"},
         {"{\"_id\": 1, \"a\": [1]}", "{\"$set\": {\"a.3\": 4}}",
          "{\"_id\": 1, \"a\": [1, null, null, 4]}", "{\"$v\": 1, \"$set\": {\"a.3\": 4}}"},
         {"{\"_id\": 1}", "{\"z\": 9}", "{\"_id\": 1, \"z\": 9}", "{\"_id\": 1, \"z\": 9}"},
@@ -100,66 +97,31 @@ static void test_arithmetic_and_arrays(void **state)
         {"{\"a\": 2147483647}", "{\"$inc\": {\"a\": 1}}",
          "{\"a\": {\"$numberLong\": \"2147483648\"}}",
          "{\"$v\": 1, \"$set\": {\"a\": {\"$numberLong\": \"2147483648\"}}}"},
-        {"{}", "{\"$mul\": {\"a\": 3}}", "{\"a\": 0}", "{\"$v\": 1, \"$set\": {\"a\": 0}}"},
-        {"{\"a\": 5}", "{\"$min\": {\"a\": 7}}", "{\"a\": 5}", NULL},
-        {"{\"a\": 5}", "{\"$max\": {\"a\": 7}}", "{\"a\": 7}", "{\"$v\": 1, \"$set\": {\"a\": 7}}"},
-        {"{\"a\": [1, 2]}", "{\"$addToSet\": {\"a\": {\"$each\": [2, 3]}}}", "{\"a\": [1, 2, 3]}",
-         "{\"$v\": 1, \"$set\": {\"a.2\": 3}}"},
-        {"{\"a\": [1, 5, 9]}", "{\"$pull\": {\"a\": {\"$gt\": 4}}}", "{\"a\": [1]}",
-         "{\"$v\": 1, \"$set\": {\"a\": [1]}}"},
-        {"{\"a\": [{\"x\": 1}, {\"x\": 2}]}", "{\"$pull\": {\"a\": {\"x\": 1}}}",
-         "{\"a\": [{\"x\": 2}]}", "{\"$v\": 1, \"$set\": {\"a\": [{\"x\": 2}]}}"},
-        {"{\"a\": [1, 2, 3]}", "{\"$pop\": {\"a\": -1}}", "{\"a\": [2, 3]}",
-         "{\"$v\": 1, \"$set\": {\"a\": [2, 3]}}"},
-        {"{\"a\": [1, 2]}", "{\"$push\": {\"a\": {\"$each\": [3], \"$slice\": -2}}}",
-         "{\"a\": [2, 3]}", "{\"$v\": 1, \"$set\": {\"a\": [2, 3]}}"},
-        {"{\"a\": [3]}", "{\"$push\": {\"a\": {\"$each\": [1, 2], \"$position\": 0}}}",
-         "{\"a\": [1, 2, 3]}", "{\"$v\": 1, \"$set\": {\"a\": [1, 2, 3]}}"},
+        {"{}", "{\"$inc\": {\"a\": 3}}", "{\"a\": 3}", "{\"$v\": 1, \"$set\": {\"a\": 3}}"},
+        {"{\"a\": [1]}", "{\"$push\": {\"a\": {\"x\": 2}}}", "{\"a\": [1, {\"x\": 2}]}",
+         "{\"$v\": 1, \"$set\": {\"a.1\": {\"x\": 2}}}"},
+        {"{\"a\": [1]}", "{\"$push\": {\"a\": {\"$each\": []}}}", "{\"a\": [1]}", NULL},
+        {"{\"a\": 1}", "{\"$setOnInsert\": {\"b\": 1}}", "{\"a\": 1}", NULL},
     };
 
     (void)state;
     check(cases, sizeof cases / sizeof cases[0]);
 }
 
-static void test_array_filters_write_the_whole_array(void **state)
-{
-    bson_t *doc = from_json("{\"_id\": 1, \"arr\": [5, 6, 7]}");
-    bson_t *spec = from_json("{\"$set\": {\"arr.$[x]\": 0}}");
-    bson_t *filters = from_json("{\"0\": {\"x\": {\"$gte\": 6}}}");
-    bson_value_t value = hf_sandbox_value_of_doc(spec);
-    struct hf_sandbox_update *update = NULL;
-    struct hf_sandbox_updated updated;
-    struct hf_sandbox_refusal no = {0};
-
-    (void)state;
-    assert_int_equal(hf_sandbox_update_create(&value, filters, &update, &no), 0);
-    assert_int_equal(hf_sandbox_update_apply(update, doc, -1, 0, &updated, &no), 0);
-    assert_doc(updated.o, "{\"$v\": 1, \"$set\": {\"arr\": [5, 0, 0]}}", "array filter");
-    hf_sandbox_updated_fini(&updated);
-    hf_sandbox_update_destroy(update);
-    bson_destroy(doc);
-    bson_destroy(spec);
-    bson_destroy(filters);
-}
-
 static void test_an_upsert_starts_from_the_query(void **state)
 {
     bson_t *query = from_json("{\"_id\": 77, \"a.b\": 2, \"c\": {\"$gt\": 1}}");
     bson_t *spec = from_json("{\"$set\": {\"x\": 1}, \"$setOnInsert\": {\"y\": 2}}");
-    bson_value_t value = hf_sandbox_value_of_doc(spec);
     struct hf_sandbox_matcher *matcher = NULL;
-    struct hf_sandbox_update *update = NULL;
     struct hf_sandbox_refusal no = {0};
     bson_t *made = NULL;
 
     (void)state;
     assert_int_equal(hf_sandbox_matcher_create(query, &matcher, &no), 0);
-    assert_int_equal(hf_sandbox_update_create(&value, NULL, &update, &no), 0);
-    assert_int_equal(hf_sandbox_update_insert(update, matcher, 0, &made, &no), 0);
+    assert_int_equal(hf_sandbox_update_insert(spec, matcher, 0, &made, &no), 0);
     assert_doc(made, "{\"_id\": 77, \"a\": {\"b\": 2}, \"x\": 1, \"y\": 2}", "upsert");
     bson_destroy(made);
     hf_sandbox_matcher_destroy(matcher);
-    hf_sandbox_update_destroy(update);
     bson_destroy(query);
     bson_destroy(spec);
 }
@@ -172,11 +134,13 @@ static void test_refusals_name_the_path(void **state)
         {"{\"$set\": {\"a\": 1, \"a.b\": 2}}",
          "Updating the path 'a.b' would create a conflict at 'a'"},
         {"{\"$foo\": {\"a\": 1}}", "Unknown modifier: $foo"},
-        {"{\"$set\": {\"s.x\": 1}}", "Cannot create field 'x' in element {s: string}"},
-        {"{\"$inc\": {\"s\": 1}}",
-         "Cannot apply $inc to a value of non-numeric type. The field 's' is of type string"},
-        {"{\"$push\": {\"s\": 1}}",
-         "The field 's' must be an array but is of type string in the document"},
+        {"{\"$set\": {\"s.x\": 1}}", "Cannot create field 'x' in an element of type string"},
+        {"{\"$inc\": {\"s\": 1}}", "Cannot increment 's' of type string by a value of type int"},
+        {"{\"$push\": {\"s\": 1}}", "$push to 's' needs an array, and $each alone if at all"},
+        {"{\"$push\": {\"a\": {\"$each\": [1], \"$slice\": 1}}}",
+         "$push to 'a' needs an array, and $each alone if at all"},
+        {"{\"$set\": {\"a.$[x]\": 2}}",
+         "The dollar ($) prefixed field in 'a.$[x]' is not valid for storage."},
         {"{\"$set\": {\"_id\": 2}}",
          "Performing an update on the path '_id' would modify the immutable field '_id'"},
         {"{\"$set\": {\"a..b\": 2}}",
@@ -189,17 +153,12 @@ static void test_refusals_name_the_path(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bson_t *doc = from_json("{\"_id\": 1, \"s\": \"text\"}");
         bson_t *spec = from_json(cases[i].update);
-        bson_value_t value = hf_sandbox_value_of_doc(spec);
-        struct hf_sandbox_update *update = NULL;
         struct hf_sandbox_updated updated = {0};
         struct hf_sandbox_refusal no = {0};
 
-        if (hf_sandbox_update_create(&value, NULL, &update, &no) == 0) {
-            assert_int_not_equal(hf_sandbox_update_apply(update, doc, -1, 0, &updated, &no), 0);
-        }
+        assert_int_not_equal(hf_sandbox_update_apply(spec, doc, 0, &updated, &no), 0);
         assert_string_equal(no.message, cases[i].message);
         hf_sandbox_updated_fini(&updated);
-        hf_sandbox_update_destroy(update);
         bson_destroy(doc);
         bson_destroy(spec);
     }
@@ -210,7 +169,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_operators_change_the_document_and_say_so_as_recorded),
         cmocka_unit_test(test_arithmetic_and_arrays),
-        cmocka_unit_test(test_array_filters_write_the_whole_array),
         cmocka_unit_test(test_an_upsert_starts_from_the_query),
         cmocka_unit_test(test_refusals_name_the_path),
     };

@@ -11,8 +11,6 @@
 
 #include <cmocka.h>
 
-#include "sandbox/docs.h"
-
 static bson_t *from_json(const char *json)
 {
     bson_error_t error;
@@ -100,33 +98,19 @@ static void test_a_document_is_written_as_in_the_servers_messages(void **state)
     bson_destroy(doc);
 }
 
-static void test_sorting_takes_the_smallest_element_of_an_array(void **state)
+static void test_numbers_add_up_to_the_type_that_holds_the_sum(void **state)
 {
-    static const char *const inputs[] = {"{\"_id\": 1, \"a\": [5, 2]}", "{\"_id\": 2, \"a\": 3}",
-                                         "{\"_id\": 3}", "{\"_id\": 4, \"a\": []}",
-                                         "{\"_id\": 5, \"a\": 3}"};
-    static const int32_t ascending[] = {4, 3, 1, 2, 5};
-    static const int32_t descending[] = {1, 2, 5, 3, 4};
-    struct hf_sandbox_docs docs = {0};
-    struct hf_sandbox_refusal no = {0};
-    bson_t *up = from_json("{\"a\": 1}");
-    bson_t *down = from_json("{\"a\": -1}");
+    const bson_value_t big = hf_sandbox_value_of_int32(INT32_MAX);
+    const bson_value_t bigger = hf_sandbox_value_of_int64(INT64_MAX);
+    const bson_value_t half = hf_sandbox_value_of_double(0.5);
+    bson_value_t sum;
 
     (void)state;
-    for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(hf_sandbox_docs_add_take(&docs, from_json(inputs[i]), &no), 0);
-    }
-    hf_sandbox_docs_sort(&docs, up);
-    for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(hf_sandbox_get_int64(docs.items[i], "_id", 0), ascending[i]);
-    }
-    hf_sandbox_docs_sort(&docs, down);
-    for (size_t i = 0; i < 5; i++) {
-        assert_int_equal(hf_sandbox_get_int64(docs.items[i], "_id", 0), descending[i]);
-    }
-    hf_sandbox_docs_fini(&docs);
-    bson_destroy(up);
-    bson_destroy(down);
+    assert_true(hf_sandbox_value_add(&big, &big, &sum));
+    assert_int_equal(sum.value_type, BSON_TYPE_INT64);
+    assert_true(hf_sandbox_value_add(&big, &half, &sum));
+    assert_int_equal(sum.value_type, BSON_TYPE_DOUBLE);
+    assert_false(hf_sandbox_value_add(&big, &bigger, &sum));
 }
 
 int main(void)
@@ -134,7 +118,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_are_in_the_servers_order),
         cmocka_unit_test(test_a_document_is_written_as_in_the_servers_messages),
-        cmocka_unit_test(test_sorting_takes_the_smallest_element_of_an_array),
+        cmocka_unit_test(test_numbers_add_up_to_the_type_that_holds_the_sum),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
