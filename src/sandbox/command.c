@@ -89,6 +89,34 @@ int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call)
                   shown == NULL ? call->name : shown);
 }
 
+bson_t *hf_sandbox_call_lookup(const struct hf_sandbox_call *call, const char *ns,
+                               const bson_value_t *id, bool *any)
+{
+    const struct hf_sandbox_txn_options options = {.write = false};
+    struct hf_error err = {.code = HF_ERR_CONFLICT};
+    bson_t *doc = NULL;
+
+    while (err.code == HF_ERR_CONFLICT && hf_sandbox_call_check(call) == 0) {
+        HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
+        struct hf_sandbox_coll *coll = NULL;
+        int64_t record;
+
+        err.code = hf_sandbox_txn_begin(call->engine, &options, &txn, &err);
+        coll = err.code == HF_ERR_OK ? hf_sandbox_txn_find(txn, ns) : NULL;
+        if (any != NULL) {
+            *any = coll != NULL;
+        }
+        if (coll != NULL && id->value_type == BSON_TYPE_TIMESTAMP) {
+            record = (int64_t)HF_SANDBOX_TS(id->value.v_timestamp.timestamp,
+                                            id->value.v_timestamp.increment);
+            err.code = hf_sandbox_coll_get(txn, coll, record, &doc, &err);
+        } else if (coll != NULL) {
+            err.code = hf_sandbox_coll_find_id(txn, coll, id, &record, &doc, &err);
+        }
+    }
+    return doc;
+}
+
 void hf_sandbox_call_await(struct hf_sandbox_call *call)
 {
     struct hf_sandbox_optime optime = call->optime;

@@ -200,46 +200,6 @@ static int32_t store_form(struct hf_sandbox_call *call, const bson_value_t *valu
     return 0;
 }
 
-/* The index with this name, or with this key where name is NULL; NULL when there is none. */
-static const bson_t *find_index(const struct hf_sandbox_coll *coll, const char *name,
-                                const bson_t *key)
-{
-    bson_t other;
-
-    for (size_t i = 0; i < hf_sandbox_coll_index_count(coll); i++) {
-        const bson_t *spec = hf_sandbox_coll_index(coll, i);
-        if (name != NULL ? strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0
-                         : hf_sandbox_get_doc(spec, "key", &other) &&
-                               hf_sandbox_doc_compare(key, &other) == 0) {
-            return spec;
-        }
-    }
-    return NULL;
-}
-
-/* *exists when the same index is there; a clash of names or keys is refused. */
-static int32_t compare_index(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                             const bson_t *spec, bool *exists)
-{
-    const char *name = hf_sandbox_get_utf8(spec, "name", "");
-    const bson_t *same_name = find_index(coll, name, NULL);
-    const bson_t *same_key;
-    bson_t key;
-
-    (void)hf_sandbox_get_doc(spec, "key", &key);
-    same_key = find_index(coll, NULL, &key);
-    *exists = same_key != NULL;
-    if (same_key != same_name && same_key != NULL && same_key != hf_sandbox_coll_index(coll, 0)) {
-        return REFUSE(work->call, INDEX_OPTIONS_CONFLICT,
-                      "Index already exists with a different name: %s",
-                      hf_sandbox_get_utf8(same_key, "name", ""));
-    }
-    return same_key != NULL || same_name == NULL
-               ? 0
-               : REFUSE(work->call, INDEX_KEY_SPECS_CONFLICT,
-                        "An existing index has the same name as the requested index: %s", name);
-}
-
 /* Each index is one entry, its specification inlined. */
 static int32_t build_at_once(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                              const bson_t *specs)
@@ -307,6 +267,35 @@ static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_san
     return code != 0 ? code : note_build(work, builds, "d", key, NULL);
 }
 
+/* *exists when the same index is there; a clash of names or keys is refused. */
+static int32_t compare_index(const struct hf_sandbox_call *call, const struct hf_sandbox_coll *coll,
+                             const bson_t *spec, bool *exists)
+{
+    const char *name = hf_sandbox_get_utf8(spec, "name", "");
+    bson_t key, other_key;
+    int32_t code = 0;
+
+    *exists = false;
+    for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
+        const bson_t *other = hf_sandbox_coll_index(coll, i);
+        const char *other_name = hf_sandbox_get_utf8(other, "name", "");
+        bool same_name = strcmp(name, other_name) == 0;
+        bool same_key = hf_sandbox_get_doc(spec, "key", &key) &&
+                        hf_sandbox_get_doc(other, "key", &other_key) &&
+                        hf_sandbox_doc_compare(&key, &other_key) == 0;
+
+        *exists = *exists || (same_key && (same_name || i == 0));
+        if (same_key && !*exists) {
+            code = REFUSE(call, INDEX_OPTIONS_CONFLICT,
+                          "Index already exists with a different name: %s", other_name);
+        } else if (same_name && !same_key) {
+            code = REFUSE(call, INDEX_KEY_SPECS_CONFLICT,
+                          "An existing index has the same name as the requested index: %s", name);
+        }
+    }
+    return code;
+}
+
 /* Those of the command that are not there yet, in their stored form, and their names. */
 static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                             bson_t *specs, bson_t *names)
@@ -317,16 +306,15 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
     bson_t list;
     int32_t code = 0;
 
-    if (!hf_sandbox_get_doc(call->command, "indexes", &list) || bson_empty(&list) ||
-        !bson_iter_init(&iter, &list)) {
+    if (!hf_sandbox_get_doc(call->command, "indexes", &list) || !bson_iter_init(&iter, &list)) {
         return REFUSE(call, BAD_VALUE, "Must specify at least one index to create");
     }
     while (code == 0 && bson_iter_next(&iter)) {
         OWNED_DOC *spec = bson_new();
         bool exists = true;
         code = store_form(call, bson_iter_value(&iter), spec);
-        code = code != 0 ? code : compare_index(work, coll, spec, &exists);
-        if (code == 0 && !exists) {
+        code = code != 0 ? code : compare_index(call, coll, spec, &exists);
+        if (!exists) {
             bson_value_t value = hf_sandbox_value_of_doc(spec);
             bson_value_t name = hf_sandbox_value_of_utf8(hf_sandbox_get_utf8(spec, "name", ""));
             hf_sandbox_append_element(specs, &spec_count, &value);
@@ -380,37 +368,35 @@ static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_
     return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
 }
 
-/* index: a name, "*" for all but _id, or a key. */
+/* index: a name, or "*" for all but _id. */
 int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *ns)
 {
     struct hf_sandbox_call *call = work->call;
-    const char *name = hf_sandbox_get_utf8(call->command, "index", NULL);
-    bool all = name != NULL && strcmp(name, "*") == 0;
-    const bson_t *spec = NULL;
+    const char *name = hf_sandbox_get_utf8(call->command, "index", "");
+    bool all = strcmp(name, "*") == 0;
+    const bson_t *spec;
     struct hf_sandbox_coll *coll;
-    bson_t key;
     int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
     if (code != 0) {
         return code;
     }
-    if (name != NULL || hf_sandbox_get_doc(call->command, "index", &key)) {
-        spec = find_index(coll, name, &key);
-    }
-    if (!all && (spec == NULL || spec == hf_sandbox_coll_index(coll, 0))) {
-        return spec != NULL ? REFUSE(call, INVALID_OPTIONS, "cannot drop _id index")
-                            : REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]",
-                                     name == NULL ? "" : name);
-    }
     BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)));
-    if (all) {
-        BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
+    for (size_t i = 1; !all && i < hf_sandbox_coll_index_count(coll); i++) {
+        spec = hf_sandbox_coll_index(coll, i);
+        if (strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
+            return drop_index(work, coll, spec);
+        }
     }
-    while (code == 0 && all && hf_sandbox_coll_index_count(coll) > 1) {
+    if (!all) {
+        return REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]", name);
+    }
+    BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
+    while (code == 0 && hf_sandbox_coll_index_count(coll) > 1) {
         code = drop_index(work, coll, hf_sandbox_coll_index(coll, 1));
         coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
     }
-    return all ? code : drop_index(work, coll, spec);
+    return code;
 }
 
 /* ---- appendOplogNote ---- */

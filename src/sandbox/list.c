@@ -2,10 +2,10 @@
 /*
  * What the catalog holds and whether it is sound: lists, hashes, validation, sizes.
  */
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/hash.h"
 #include "sandbox/server_internal.h"
 
 static int32_t list(struct hf_sandbox_work *work, const char *db, struct hf_sandbox_coll ***colls,
@@ -119,48 +119,42 @@ int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work, const char *n
 
 /* ---- dbHash, validate ---- */
 
-static EVP_MD_CTX *digest_begin(void)
+/* hex becomes the MD5 of itself and the bytes. */
+static void chain(struct hf_buf *buf, const void *bytes, size_t len, char hex[33])
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    struct hf_error err;
 
-    HF_ASSERT(context != NULL && EVP_DigestInit_ex(context, EVP_md5(), NULL) == 1);
-    return context;
-}
-
-static void digest_end_take(EVP_MD_CTX *context, char out[33])
-{
-    uint8_t bytes[EVP_MAX_MD_SIZE];
-
-    HF_ASSERT(EVP_DigestFinal_ex(context, bytes, NULL) == 1);
-    hf_hex_encode(hf_bytes_of(bytes, 16), out);
-    EVP_MD_CTX_free(context);
+    hf_buf_clear(buf);
+    HF_ASSERT(hf_buf_append(buf, hf_bytes_of(hex, 32), &err) == HF_ERR_OK &&
+              hf_buf_append(buf, hf_bytes_of(bytes, len), &err) == HF_ERR_OK);
+    hf_md5_hex(hf_buf_bytes(buf), hex);
 }
 
 /*
  * Reads the collection in the order of an index, in its own where that is NULL: how many there are, in *broken how many
- * documents cannot be read to their end, in hex the MD5 of all.
+ * documents cannot be read to their end, in hex a hash of all.
  */
 static int32_t read_all(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
                         const char *index, int64_t *count, int64_t *broken, char hex[33])
 {
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(HF_SANDBOX_MESSAGE_MAX_BYTES);
     struct hf_sandbox_scan_options options = {.index = index};
-    EVP_MD_CTX *md5 = digest_begin();
     enum hf_err rc = hf_sandbox_scan_open(work->txn, coll, &options, &scan, &work->err);
     bool found = rc == HF_ERR_OK;
     int32_t code = 0;
 
+    (void)memset(hex, '0', 32);
     for (*count = 0; found && code == 0; *count += found) {
         bson_t doc;
         rc = hf_sandbox_scan_next(scan, &found, NULL, &doc, &work->err);
         found = found && rc == HF_ERR_OK;
         if (found) {
             *broken += !hf_sandbox_doc_valid(&doc);
-            HF_ASSERT(EVP_DigestUpdate(md5, bson_get_data(&doc), doc.len) == 1);
+            chain(&buf, bson_get_data(&doc), doc.len, hex);
         }
         code = *count % 256 == 255 ? hf_sandbox_call_check(work->call) : 0;
     }
-    digest_end_take(md5, hex);
     return code != 0 ? code : hf_sandbox_work_code(work, rc);
 }
 
@@ -177,39 +171,34 @@ static bool is_hashed(const struct hf_sandbox_coll *coll)
 int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(64);
     OWNED_DOC *hashes = bson_new();
     OWNED_DOC *capped = bson_new();
     OWNED_DOC *uuids = bson_new();
-    EVP_MD_CTX *all = digest_begin();
-    uint64_t started = hf_clock_mono_ms();
     uint32_t capped_count = 0;
     int64_t records, broken = 0;
     size_t count = 0;
-    char hex[33];
+    char all[33] = "00000000000000000000000000000000", hex[33];
     int32_t code = list(work, work->call->db, &colls, &count);
 
     (void)ns;
     for (size_t i = 0; code == 0 && i < count; i++) {
-        const char *name = hf_sandbox_coll_name(colls[i]);
+        bson_value_t name = hf_sandbox_value_of_utf8(hf_sandbox_coll_name(colls[i]));
+        bool ordered = hf_sandbox_coll_index_count(colls[i]) > 0;
         if (is_hashed(colls[i])) {
-            code =
-                read_all(work, colls[i], hf_sandbox_coll_index_count(colls[i]) > 0 ? "_id_" : NULL,
-                         &records, &broken, hex);
-            HF_ASSERT(EVP_DigestUpdate(all, hex, 32) == 1);
-            bson_append_utf8(hashes, name, -1, hex, -1);
-            bson_append_binary(uuids, name, -1, BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(colls[i]),
-                               16);
+            code = read_all(work, colls[i], ordered ? "_id_" : NULL, &records, &broken, hex);
+            chain(&buf, hex, 32, all);
+            BCON_APPEND(hashes, name.value.v_utf8.str, BCON_UTF8(hex));
+            BCON_APPEND(uuids, name.value.v_utf8.str,
+                        BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(colls[i]), 16));
             if (hf_sandbox_coll_capped(colls[i])) {
-                bson_value_t value = hf_sandbox_value_of_utf8(name);
-                hf_sandbox_append_element(capped, &capped_count, &value);
+                hf_sandbox_append_element(capped, &capped_count, &name);
             }
         }
     }
-    digest_end_take(all, hex);
     BCON_APPEND(work->call->reply, "host", BCON_UTF8(work->call->server->host), "collections",
                 BCON_DOCUMENT(hashes), "capped", BCON_ARRAY(capped), "uuids", BCON_DOCUMENT(uuids),
-                "md5", BCON_UTF8(hex), "timeMillis",
-                BCON_INT32((int32_t)(hf_clock_mono_ms() - started)));
+                "md5", BCON_UTF8(all), "timeMillis", BCON_INT32(0));
     return code;
 }
 

@@ -12,7 +12,7 @@
 
 #include "base/fault.h"
 #include "os/process.h"
-#include "sandbox/server.h"
+#include "sandbox/server_internal.h"
 
 #define EXIT_BAD_OPTIONS 2
 #define EXIT_ABRUPT 14    /* mongod's: a fatal assertion */

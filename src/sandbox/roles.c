@@ -2,25 +2,16 @@
 /*
  * What the built-in roles give, as one table. Where users and roles are stored is users.c's business.
  */
-#include "sandbox/roles.h"
-
 #include <string.h>
 
-#include "sandbox/value.h"
-
-enum resource {
-    CLUSTER,
-    NORMAL, /* a database without its system collections; every one: without local and config too */
-    DB,     /* all of a database */
-    COLL,
-    ANY,
-};
+#include "sandbox/server_internal.h"
 
 /* Actions that no command of the sandbox asks for are left out. */
 #define LOOK " collStats dbHash dbStats listCollections listIndexes "
 #define READ " find" LOOK
-#define SHAPE " createCollection dropCollection createIndex dropIndex renameCollectionSameDB "
-#define CHANGE " insert update remove "
+#define WRITE                                                                                      \
+    READ "createCollection dropCollection createIndex dropIndex renameCollectionSameDB insert "    \
+         "update remove "
 #define USERS " createUser createRole "
 #define MONITOR                                                                                    \
     " serverStatus replSetGetStatus replSetGetConfig getCmdLineOpts getParameter inprog "          \
@@ -28,109 +19,73 @@ enum resource {
 #define HOST " fsync unlock shutdown setParameter killAnyCursor "
 #define MANAGE                                                                                     \
     " replSetConfigure replSetStateChange replSetGetStatus replSetGetConfig appendOplogNote "
-#define EVERYTHING READ SHAPE CHANGE USERS MONITOR HOST MANAGE " validate dropDatabase "
+#define EVERYTHING WRITE USERS MONITOR HOST MANAGE "validate dropDatabase "
 
-/* db "": every database. "@": the role's own, which may then be any; else the role lives in admin. */
+/* Where: a database and all in it; "@" the role's own, which may then be any; "*" every one; "-" every one but local,
+ * config and system collections, which "@" leaves out too; NULL the cluster. */
 static const struct row {
-    const char *role;
-    enum resource resource;
-    const char *db, *coll;
-    const char *actions;
+    const char *role, *where, *actions;
 } rows[] = {
-    {"read", NORMAL, "@", "", READ},
-    {"readWrite", NORMAL, "@", "", READ SHAPE CHANGE},
-    {"dbAdmin", NORMAL, "@", "", LOOK SHAPE " validate dropDatabase "},
-    {"userAdmin", DB, "@", "", USERS},
-    {"dbOwner", NORMAL, "@", "", READ SHAPE CHANGE " validate dropDatabase "},
-    {"dbOwner", DB, "@", "", USERS},
-    {"readAnyDatabase", NORMAL, "", "", READ},
-    {"readAnyDatabase", CLUSTER, "", "", " listDatabases "},
-    {"readWriteAnyDatabase", NORMAL, "", "", READ SHAPE CHANGE},
-    {"readWriteAnyDatabase", CLUSTER, "", "", " listDatabases "},
-    {"dbAdminAnyDatabase", NORMAL, "", "", LOOK SHAPE " validate dropDatabase "},
-    {"dbAdminAnyDatabase", CLUSTER, "", "", " listDatabases "},
-    {"userAdminAnyDatabase", DB, "", "", USERS},
-    {"userAdminAnyDatabase", CLUSTER, "", "", " listDatabases "},
-    {"backup", CLUSTER, "", "", " listDatabases appendOplogNote getParameter serverStatus "},
-    {"backup", DB, "", "", " find listCollections listIndexes collStats "},
-    {"restore", CLUSTER, "", "", " getParameter listDatabases "},
-    {"restore", NORMAL, "", "", READ SHAPE CHANGE},
-    {"restore", DB, "", "", USERS},
-    {"clusterMonitor", CLUSTER, "", "", MONITOR},
-    {"clusterMonitor", DB, "", "", " collStats dbStats "},
-    {"clusterMonitor", DB, "config", "", READ},
-    {"clusterMonitor", COLL, "local", "system.replset", READ},
-    {"hostManager", CLUSTER, "", "", HOST},
-    {"clusterManager", CLUSTER, "", "", MANAGE},
-    {"clusterManager", DB, "config", "", READ CHANGE},
-    {"clusterAdmin", CLUSTER, "", "", MONITOR HOST MANAGE},
-    {"clusterAdmin", DB, "", "", " collStats dbStats dropDatabase "},
-    {"clusterAdmin", DB, "config", "", READ CHANGE},
-    {"root", CLUSTER, "", "", EVERYTHING},
-    {"root", NORMAL, "", "", EVERYTHING},
-    {"root", DB, "", "", USERS READ " validate "},
-    {"root", DB, "config", "", READ SHAPE CHANGE},
-    {"__system", ANY, "", "", EVERYTHING " internal "},
+    {"read", "@", READ},
+    {"readWrite", "@", WRITE},
+    {"readAnyDatabase", "-", READ},
+    {"readAnyDatabase", NULL, " listDatabases "},
+    {"backup", NULL, " listDatabases appendOplogNote getParameter serverStatus "},
+    {"backup", "*", " find listCollections listIndexes collStats "},
+    {"restore", NULL, " getParameter listDatabases "},
+    {"restore", "-", WRITE},
+    {"restore", "*", USERS},
+    {"clusterMonitor", NULL, MONITOR},
+    {"clusterMonitor", "*", " collStats dbStats "},
+    {"clusterMonitor", "config", READ},
+    {"hostManager", NULL, HOST},
+    {"clusterManager", NULL, MANAGE},
+    {"clusterManager", "config", WRITE},
+    {"clusterAdmin", NULL, MONITOR HOST MANAGE},
+    {"clusterAdmin", "*", " collStats dbStats dropDatabase "},
+    {"clusterAdmin", "config", WRITE},
+    {"root", NULL, EVERYTHING},
+    {"root", "-", EVERYTHING},
+    {"root", "*", USERS READ "validate "},
+    {"__system", NULL, EVERYTHING "internal "},
+    {"__system", "*", EVERYTHING},
     /* Until there is a user, a client on the same host may make the first one, and the set. */
-    {"__localhost", DB, "admin", "", USERS},
-    {"__localhost", CLUSTER, "", "", MANAGE " shutdown "},
+    {"__localhost", "admin", USERS},
+    {"__localhost", NULL, MANAGE "shutdown "},
 };
 
 static bool is_in(const char *actions, const char *action)
 {
-    size_t len = strlen(action);
+    const char *at = strstr(actions, action);
 
-    for (const char *at = actions; (at = strstr(at, action)) != NULL; at += len) {
-        if (at[-1] == ' ' && at[len] == ' ') {
-            return true;
-        }
+    while (at != NULL && (at[-1] != ' ' || at[strlen(action)] != ' ')) {
+        at = strstr(at + 1, action);
     }
-    return false;
+    return at != NULL;
 }
 
-static bool covers(enum resource resource, const char *db, const char *coll,
-                   const struct hf_sandbox_deed *deed)
+/* own: the database that "@" stands for. */
+static bool covers(const char *where, const char *own, const struct hf_sandbox_deed *deed)
 {
-    bool in_db = deed->db != NULL && (db[0] == '\0' || strcmp(db, deed->db) == 0);
-    bool internal = in_db && db[0] == '\0' &&
-                    (strcmp(deed->db, "local") == 0 || strcmp(deed->db, "config") == 0);
+    const char *db = deed->db;
 
-    switch (resource) {
-    case ANY:
-        return true;
-    case CLUSTER:
-        return deed->db == NULL;
-    case NORMAL:
-        return in_db && !internal && (deed->coll == NULL || strncmp(deed->coll, "system.", 7) != 0);
-    case DB:
-        return in_db;
-    case COLL:
-        return in_db && deed->coll != NULL && strcmp(coll, deed->coll) == 0;
+    if (where == NULL || db == NULL) {
+        return where == NULL && db == NULL;
     }
-    return false;
-}
-
-static bool is_row(const struct row *row, const char *role, const char *db)
-{
-    return strcmp(row->role, role) == 0 && (row->db[0] == '@' || strcmp(db, "admin") == 0);
-}
-
-bool hf_sandbox_role_builtin(const char *role, const char *db)
-{
-    for (size_t i = 0; i < HF_ARRAY_LEN(rows); i++) {
-        if (is_row(&rows[i], role, db)) {
-            return true;
-        }
+    if ((where[0] == '@' || where[0] == '-') && deed->coll != NULL &&
+        strncmp(deed->coll, "system.", 7) == 0) {
+        return false;
     }
-    return false;
+    return where[0] == '-' ? strcmp(db, "local") != 0 && strcmp(db, "config") != 0
+                           : where[0] == '*' || strcmp(where[0] == '@' ? own : where, db) == 0;
 }
 
 bool hf_sandbox_role_allows(const char *role, const char *db, const struct hf_sandbox_deed *deed)
 {
     for (size_t i = 0; i < HF_ARRAY_LEN(rows); i++) {
-        const struct row *row = &rows[i];
-        if (is_row(row, role, db) && is_in(row->actions, deed->action) &&
-            covers(row->resource, row->db[0] == '@' ? db : row->db, row->coll, deed)) {
+        bool own = rows[i].where != NULL && rows[i].where[0] == '@';
+        if (strcmp(rows[i].role, role) == 0 && (own || strcmp(db, "admin") == 0) &&
+            is_in(rows[i].actions, deed->action) && covers(rows[i].where, db, deed)) {
             return true;
         }
     }
@@ -141,22 +96,20 @@ bool hf_sandbox_privilege_allows(const bson_t *privilege, const struct hf_sandbo
 {
     bson_t where, actions;
     bson_iter_t iter;
+    bool named = false;
 
     if (!hf_sandbox_get_doc(privilege, "resource", &where) ||
         !hf_sandbox_get_doc(privilege, "actions", &actions) || !bson_iter_init(&iter, &actions)) {
         return false;
     }
-    const char *db = hf_sandbox_get_utf8(&where, "db", NULL);
-    const char *coll = hf_sandbox_get_utf8(&where, "collection", "");
-    enum resource resource = hf_sandbox_get_true(&where, "anyResource") ? ANY
-                             : hf_sandbox_get_true(&where, "cluster")   ? CLUSTER
-                             : coll[0] != '\0'                          ? COLL
-                                                                        : NORMAL;
-    bool named = false;
-    while (bson_iter_next(&iter)) {
-        const char *action = BSON_ITER_HOLDS_UTF8(&iter) ? bson_iter_utf8(&iter, NULL) : "";
-        named = named || strcmp(action, deed->action) == 0 || strcmp(action, "anyAction") == 0;
+    while (!named && bson_iter_next(&iter)) {
+        named =
+            BSON_ITER_HOLDS_UTF8(&iter) && strcmp(bson_iter_utf8(&iter, NULL), deed->action) == 0;
     }
-    return named && (db != NULL || resource == ANY || resource == CLUSTER) &&
-           covers(resource, db == NULL ? "" : db, coll, deed);
+    const char *coll = hf_sandbox_get_utf8(&where, "collection", "");
+    return named &&
+           (hf_sandbox_get_true(&where, "cluster")
+                ? deed->db == NULL
+                : covers("@", hf_sandbox_get_utf8(&where, "db", ""), deed) &&
+                      (coll[0] == '\0' || (deed->coll != NULL && strcmp(coll, deed->coll) == 0)));
 }

@@ -2,8 +2,6 @@
 /*
  * SCRAM messages and proofs. Who the user is and where credentials come from is the caller's.
  */
-#include "sandbox/scram.h"
-
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -11,8 +9,7 @@
 #include "base/secret.h"
 #include "codec/base64.h"
 #include "codec/hash.h"
-#include "os/clock.h"
-#include "sandbox/value.h"
+#include "sandbox/server_internal.h"
 
 #define MAX_DIGEST 32
 #define NONCE_BYTES 24
@@ -147,7 +144,6 @@ bool hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram, const bson_t *cr
                    hf_sandbox_get_utf8(credentials, "salt", ""),
                    (int)hf_sandbox_get_int64(credentials, "iterationCount", 0));
     note(scram, out);
-    scram->challenged = true;
     return true;
 }
 
@@ -161,7 +157,7 @@ bool hf_sandbox_scram_finish(struct hf_sandbox_scram *scram, struct hf_bytes pay
     char *proof_at;
     struct hf_error err;
 
-    if (!scram->challenged || !read_text(payload, text) ||
+    if (scram->nonce[0] == '\0' || !read_text(payload, text) ||
         (proof_at = strstr(text, ",p=")) == NULL) {
         return false;
     }

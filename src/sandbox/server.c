@@ -92,34 +92,19 @@ static void conn_run(void *argument)
     atomic_store(&conn->done, true);
 }
 
-static void conn_destroy(struct hf_sandbox_conn *conn)
-{
-    hf_thread_join(conn->thread);
-    (void)close(conn->fd);
-    hf_free(conn);
-}
-
-/* Takes finished connections out of the list and joins them; all of them when `all`. */
+/* Joins connections that have ended; all of them when `all`. */
 static void collect(struct hf_sandbox_server *server, bool all)
 {
-    struct hf_sandbox_conn *ended = NULL;
-
-    hf_mutex_lock(&server->conns_mutex);
     for (struct hf_sandbox_conn **at = &server->conns; *at != NULL;) {
         struct hf_sandbox_conn *conn = *at;
         if (all || atomic_load(&conn->done)) {
             *at = conn->next;
-            conn->next = ended;
-            ended = conn;
+            hf_thread_join(conn->thread);
+            (void)close(conn->fd);
+            hf_free(conn);
         } else {
             at = &conn->next;
         }
-    }
-    hf_mutex_unlock(&server->conns_mutex);
-    while (ended != NULL) {
-        struct hf_sandbox_conn *next = ended->next;
-        conn_destroy(ended);
-        ended = next;
     }
 }
 
@@ -141,18 +126,13 @@ static void admit(struct hf_sandbox_server *server, int fd, const struct sockadd
     conn->id = (int32_t)atomic_fetch_add(&server->next_conn_id, 1);
     conn->loopback = strncmp(host, "127.", 4) == 0;
     (void)snprintf(conn->client, sizeof conn->client, "%s:%u", host, ntohs(peer->sin_port));
-    hf_mutex_lock(&server->conns_mutex);
-    if (hf_thread_start("conn", conn_run, conn, &conn->thread, &err) == HF_ERR_OK) {
-        conn->next = server->conns;
-        server->conns = conn;
-        conn = NULL;
-    }
-    hf_mutex_unlock(&server->conns_mutex);
-    if (conn != NULL) {
+    if (hf_thread_start("conn", conn_run, conn, &conn->thread, &err) != HF_ERR_OK) {
         hf_log_warn(server->options.log, "sandbox.connection.refused",
                     HF_STR("error", err.message));
-        conn_destroy(conn);
+        atomic_store(&conn->done, true);
     }
+    conn->next = server->conns;
+    server->conns = conn;
 }
 
 static void accept_run(void *argument)
@@ -212,7 +192,6 @@ enum hf_err hf_sandbox_server_start(const struct hf_sandbox_server_options *opti
     HF_ASSERT(server != NULL);
     server->options = *options;
     server->listener = -1;
-    hf_mutex_init(&server->conns_mutex);
     hf_mutex_init(&server->cursors_mutex);
     atomic_store(&server->next_conn_id, 1);
     atomic_store(&server->cursor_timeout_ms,
@@ -240,15 +219,12 @@ void hf_sandbox_server_stop(struct hf_sandbox_server *server)
     }
     hf_cancel_request(&server->stop);
     hf_thread_join(server->thread);
-    hf_mutex_lock(&server->conns_mutex);
     for (struct hf_sandbox_conn *conn = server->conns; conn != NULL; conn = conn->next) {
         (void)shutdown(conn->fd, SHUT_RD);
     }
-    hf_mutex_unlock(&server->conns_mutex);
     collect(server, true);
     hf_sandbox_cursors_close_all(server);
     (void)close(server->listener);
-    hf_mutex_fini(&server->conns_mutex);
     hf_mutex_fini(&server->cursors_mutex);
     hf_free(server);
 }

@@ -8,11 +8,11 @@
 #include <stdatomic.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "os/clock.h"
 #include "sandbox/engine.h"
 #include "sandbox/pipeline.h"
-#include "sandbox/scram.h"
-#include "sandbox/server.h"
+#include "sandbox/repl.h"
 #include "sandbox/value.h"
 #include "sandbox/wire.h"
 
@@ -23,6 +23,47 @@
 /* OWNED_DOC *name = ..: destroyed with its scope. */
 #define OWNED_DOC HF_CLEANUP(bson_destroy) bson_t
 #define REFUSE(call, name, ...) hf_sandbox_refuse((call)->no, HF_SANDBOX_##name, __VA_ARGS__)
+
+/* ---- Logging in (scram.c): SCRAM, RFC 5802 and 7677, the server's half ---- */
+
+enum hf_sandbox_scram_kind { HF_SANDBOX_SCRAM_SHA_1, HF_SANDBOX_SCRAM_SHA_256 };
+#define HF_SANDBOX_SCRAM_KINDS 2
+#define HF_SANDBOX_SCRAM_TEXT_BYTES 512
+
+/* A conversation; all zeros: none. */
+struct hf_sandbox_scram {
+    enum hf_sandbox_scram_kind kind;
+    char user[128];
+    char nonce[HF_SANDBOX_SCRAM_TEXT_BYTES]; /* the client's, then both; "": no challenge is open */
+    char said[4 * HF_SANDBOX_SCRAM_TEXT_BYTES];
+    uint8_t stored_key[32], server_key[32];
+};
+
+/* "SCRAM-SHA-1" */
+const char *hf_sandbox_scram_name(enum hf_sandbox_scram_kind kind);
+/* {iterationCount, salt, storedKey, serverKey} of the password; appended under the mechanism's name. */
+void hf_sandbox_scram_append_credentials(enum hf_sandbox_scram_kind kind, const char *user,
+                                         const char *password, bson_t *credentials);
+/* Reads the client's first message, with the user's name in it. False when it is malformed. */
+bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, enum hf_sandbox_scram_kind kind,
+                            struct hf_bytes payload);
+/* The server's first message, from the user's credentials. False when these are none. */
+bool hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram, const bson_t *credentials,
+                                char out[HF_SANDBOX_SCRAM_TEXT_BYTES]);
+/* Checks the client's proof; the server's last message. False when it is wrong. */
+bool hf_sandbox_scram_finish(struct hf_sandbox_scram *scram, struct hf_bytes payload,
+                             char out[HF_SANDBOX_SCRAM_TEXT_BYTES]);
+
+/* ---- Rights (roles.c) ---- */
+
+/* An action on something: db NULL is the cluster, coll NULL the whole database. */
+struct hf_sandbox_deed {
+    const char *action, *db, *coll;
+};
+/* Of a built-in role; false too when there is no such role. */
+bool hf_sandbox_role_allows(const char *role, const char *db, const struct hf_sandbox_deed *deed);
+/* {resource: {..}, actions: [..]}; a malformed one allows nothing. */
+bool hf_sandbox_privilege_allows(const bson_t *privilege, const struct hf_sandbox_deed *deed);
 
 struct hf_sandbox_session {
     bool given;
@@ -55,7 +96,17 @@ struct hf_sandbox_cursor {
     struct hf_sandbox_cursor *next;
 };
 
+/* ---- The server (server.c) ---- */
+
 struct hf_sandbox_conn;
+
+struct hf_sandbox_server_options {
+    const struct hf_sandbox_options *options; /* all borrowed: they outlive the server */
+    struct hf_sandbox_engine *engine;
+    struct hf_sandbox_repl *repl;
+    struct hf_log *log;
+    struct hf_cancel *shutdown; /* the command `shutdown` requests it; main.c waits for it */
+};
 
 struct hf_sandbox_server {
     struct hf_sandbox_server_options options;
@@ -66,8 +117,7 @@ struct hf_sandbox_server {
     struct hf_thread *thread; /* accepts connections, ends idle cursors */
     atomic_int_fast32_t next_conn_id, next_request_id;
     atomic_uint_fast64_t cursor_timeout_ms;
-    struct hf_mutex conns_mutex; /* guards: conns */
-    struct hf_sandbox_conn *conns;
+    struct hf_sandbox_conn *conns; /* of the thread */
     struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned */
     struct hf_sandbox_cursor *cursors;
 };
@@ -84,6 +134,13 @@ struct hf_sandbox_conn {
     struct hf_sandbox_scram scram;  /* a log-in under way */
     char user[HF_SANDBOX_NS_BYTES]; /* who is logged in, as "db.name"; "": nobody */
 };
+
+/* Listens when it returns. */
+HF_MUST_CHECK enum hf_err hf_sandbox_server_start(const struct hf_sandbox_server_options *options,
+                                                  struct hf_sandbox_server **out,
+                                                  struct hf_error *err);
+/* Operations are interrupted (11600), then everything is joined. NULL does nothing. */
+void hf_sandbox_server_stop(struct hf_sandbox_server *server);
 
 /* One command on its way. */
 struct hf_sandbox_call {
@@ -120,6 +177,10 @@ int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call);
  * the whole database. */
 bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action, const char *db,
                          const char *coll);
+/* The document with this _id, of the oplog the entry at this time, as it is now; the caller's, NULL: none. *any (may be
+ * NULL): there is such a collection. */
+bson_t *hf_sandbox_call_lookup(const struct hf_sandbox_call *call, const char *ns,
+                               const bson_value_t *id, bool *any);
 /* Waits for the command's writeConcern; a failure becomes writeConcernError in the reply. */
 void hf_sandbox_call_await(struct hf_sandbox_call *call);
 

@@ -112,41 +112,13 @@ int32_t hf_sandbox_cmd_get_cmd_line_opts(struct hf_sandbox_call *call)
     return 0;
 }
 
-struct version {
-    char text[16];
-};
-
-static int32_t read_version(struct hf_sandbox_work *work, void *context)
+static void append_version(const struct hf_sandbox_call *call)
 {
-    struct version *version = context;
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, "admin.system.version");
     bson_value_t id = hf_sandbox_value_of_utf8("featureCompatibilityVersion");
-    bson_t *doc = NULL;
-    int64_t record;
+    OWNED_DOC *doc = hf_sandbox_call_lookup(call, "admin.system.version", &id, NULL);
 
-    if (coll != NULL &&
-        hf_sandbox_coll_find_id(work->txn, coll, &id, &record, &doc, &work->err) != HF_ERR_OK) {
-        return hf_sandbox_work_refuse(work);
-    }
-    if (doc != NULL) {
-        (void)snprintf(version->text, sizeof version->text, "%s",
-                       hf_sandbox_get_utf8(doc, "version", "4.4"));
-    }
-    bson_destroy(doc);
-    return 0;
-}
-
-static int32_t append_version(struct hf_sandbox_call *call)
-{
-    HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
-    struct version version = {"4.4"};
-    int32_t code = hf_sandbox_work_run(&work, WORK_READ, read_version, &version);
-
-    if (code == 0) {
-        BCON_APPEND(call->reply, "featureCompatibilityVersion", "{", "version",
-                    BCON_UTF8(version.text), "}");
-    }
-    return code;
+    BCON_APPEND(call->reply, "featureCompatibilityVersion", "{", "version",
+                BCON_UTF8(doc == NULL ? "4.4" : hf_sandbox_get_utf8(doc, "version", "4.4")), "}");
 }
 
 int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
@@ -162,7 +134,7 @@ int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
         found = true;
     }
     if (all || bson_has_field(call->command, "featureCompatibilityVersion")) {
-        code = append_version(call);
+        append_version(call);
         found = true;
     }
     if (code == 0 && bson_iter_init(&iter, &call->server->options.options->set_parameters)) {

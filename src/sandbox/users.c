@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sandbox/roles.h"
 #include "sandbox/server_internal.h"
 
 #define USERS_NS "admin.system.users"
@@ -14,113 +13,75 @@
 #define SYSTEM_USER "local.__system" /* what members log in as */
 #define ROLE_DEPTH 8
 
-/* The document of a user or role, the caller's; id is "db.name". NULL when there is none. *any: whether there is
- * such a collection. */
-static bson_t *find_doc(const struct hf_sandbox_call *call, const char *ns, const char *id,
-                        bool *any)
+/* The document of a user or role, the caller's; id is "db.name". */
+static bson_t *find_doc(const struct hf_sandbox_call *call, const char *ns, const char *id)
 {
-    const struct hf_sandbox_txn_options options = {.write = false};
-    bson_value_t key = hf_sandbox_value_of_utf8(id);
-    bson_t *doc = NULL;
-    struct hf_error err = {.code = HF_ERR_CONFLICT};
+    bson_value_t value = hf_sandbox_value_of_utf8(id);
 
-    while (err.code == HF_ERR_CONFLICT && hf_sandbox_call_check(call) == 0) {
-        HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-        struct hf_sandbox_coll *coll;
-        int64_t record;
-
-        err.code = HF_ERR_OK;
-        if (hf_sandbox_txn_begin(call->engine, &options, &txn, &err) == HF_ERR_OK) {
-            coll = hf_sandbox_txn_find(txn, ns);
-            *any = coll != NULL;
-            if (coll != NULL) {
-                (void)!hf_sandbox_coll_find_id(txn, coll, &key, &record, &doc, &err);
-            }
-        }
-    }
-    return doc;
+    return hf_sandbox_call_lookup(call, ns, &value, NULL);
 }
 
 /* ---- Rights ---- */
 
-static bool role_allows(const struct hf_sandbox_call *call, const char *role, const char *db,
-                        const struct hf_sandbox_deed *deed, unsigned depth);
-
-/* Whether one of the roles, or privileges, that the document lists allows it. */
-static bool doc_allows(const struct hf_sandbox_call *call, const bson_t *doc,
+/* Whether one of the privileges and roles in the document allows it. */
+static bool doc_allows(const struct hf_sandbox_call *call, const char *ns, const char *id,
                        const struct hf_sandbox_deed *deed, unsigned depth)
 {
-    static const char *const lists[] = {"privileges", "roles"};
+    OWNED_DOC *doc = depth == 0 ? NULL : find_doc(call, ns, id);
+    bool allowed = false;
     bson_iter_t iter;
     bson_t list, one;
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(lists); i++) {
-        if (!hf_sandbox_get_doc(doc, lists[i], &list) || !bson_iter_init(&iter, &list)) {
-            continue;
-        }
-        while (bson_iter_next(&iter)) {
-            if (hf_sandbox_value_doc(bson_iter_value(&iter), &one) &&
-                (i == 0 ? hf_sandbox_privilege_allows(&one, deed)
-                        : role_allows(call, hf_sandbox_get_utf8(&one, "role", ""),
-                                      hf_sandbox_get_utf8(&one, "db", ""), deed, depth - 1))) {
-                return true;
-            }
+    if (doc != NULL && hf_sandbox_get_doc(doc, "privileges", &list)) {
+        (void)bson_iter_init(&iter, &list);
+        while (!allowed && bson_iter_next(&iter)) {
+            allowed = hf_sandbox_value_doc(bson_iter_value(&iter), &one) &&
+                      hf_sandbox_privilege_allows(&one, deed);
         }
     }
-    return false;
-}
-
-static bool role_allows(const struct hf_sandbox_call *call, const char *role, const char *db,
-                        const struct hf_sandbox_deed *deed, unsigned depth)
-{
-    OWNED_DOC *doc = NULL;
-    char id[HF_SANDBOX_NS_BYTES];
-    bool any;
-
-    if (depth == 0 || hf_sandbox_role_builtin(role, db)) {
-        return depth > 0 && hf_sandbox_role_allows(role, db, deed);
+    if (doc != NULL && hf_sandbox_get_doc(doc, "roles", &list)) {
+        (void)bson_iter_init(&iter, &list);
+        while (!allowed && bson_iter_next(&iter) &&
+               hf_sandbox_value_doc(bson_iter_value(&iter), &one)) {
+            const char *role = hf_sandbox_get_utf8(&one, "role", "");
+            const char *db = hf_sandbox_get_utf8(&one, "db", "");
+            char role_id[HF_SANDBOX_NS_BYTES];
+            (void)snprintf(role_id, sizeof role_id, "%s.%s", db, role);
+            allowed = hf_sandbox_role_allows(role, db, deed) ||
+                      doc_allows(call, ROLES_NS, role_id, deed, depth - 1);
+        }
     }
-    (void)snprintf(id, sizeof id, "%s.%s", db, role);
-    doc = find_doc(call, ROLES_NS, id, &any);
-    return doc != NULL && doc_allows(call, doc, deed, depth);
+    return allowed;
 }
 
 bool hf_sandbox_call_known(const struct hf_sandbox_call *call)
 {
+    bson_value_t nobody = hf_sandbox_value_of_utf8("");
     bool any = true;
 
-    if (call->conn->user[0] != '\0') {
-        return true;
+    if (call->conn->user[0] == '\0') {
+        bson_destroy(hf_sandbox_call_lookup(call, USERS_NS, &nobody, &any));
     }
-    bson_destroy(find_doc(call, USERS_NS, "", &any));
-    return call->conn->loopback && !any;
+    return call->conn->user[0] != '\0' || (call->conn->loopback && !any);
 }
 
 bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action, const char *db,
                          const char *coll)
 {
     const struct hf_sandbox_deed deed = {.action = action, .db = db, .coll = coll};
-    OWNED_DOC *user = NULL;
-    bool any;
+    const char *user = call->conn->user;
 
-    if (call->server->options.options->auth == NULL) {
-        return true;
-    }
-    if (call->conn->user[0] == '\0') {
-        return hf_sandbox_role_allows("__localhost", "admin", &deed);
-    }
-    if (strcmp(call->conn->user, SYSTEM_USER) == 0) {
-        return hf_sandbox_role_allows("__system", "admin", &deed);
-    }
-    user = find_doc(call, USERS_NS, call->conn->user, &any);
-    return user != NULL && doc_allows(call, user, &deed, ROLE_DEPTH);
+    return call->server->options.options->auth == NULL ||
+           (user[0] == '\0'                  ? hf_sandbox_role_allows("__localhost", "admin", &deed)
+            : strcmp(user, SYSTEM_USER) == 0 ? hf_sandbox_role_allows("__system", "admin", &deed)
+                                             : doc_allows(call, USERS_NS, user, &deed, ROLE_DEPTH));
 }
 
 /* ---- Logging in ---- */
 
 static int32_t refuse_login(struct hf_sandbox_call *call)
 {
-    call->conn->scram = (struct hf_sandbox_scram){.challenged = false};
+    call->conn->scram = (struct hf_sandbox_scram){.nonce = ""};
     return REFUSE(call, AUTHENTICATION_FAILED, "Authentication failed.");
 }
 
@@ -147,10 +108,9 @@ static bson_t *find_user(const struct hf_sandbox_call *call, const char *id)
     char password[HF_SECRET_MAX_BYTES + 1];
     bson_t *doc;
     bson_t credentials;
-    bool any;
 
     if (key == NULL || strcmp(id, SYSTEM_USER) != 0) {
-        return find_doc(call, USERS_NS, id, &any);
+        return find_doc(call, USERS_NS, id);
     }
     (void)snprintf(password, sizeof password, "%.*s", (int)key->len, (const char *)key->data);
     doc = bson_new();
@@ -272,7 +232,6 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
     uint8_t user_id[HF_SANDBOX_UUID_BYTES];
     char id[HF_SANDBOX_NS_BYTES];
     bson_t privileges;
-    bool any;
     int32_t code;
 
     (void)ns;
@@ -282,7 +241,7 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
         return REFUSE(call, BAD_VALUE, "a name and a pwd or privileges are needed");
     }
     (void)snprintf(id, sizeof id, "%s.%s", call->db, name);
-    old = find_doc(call, entry.ns, id, &any);
+    old = find_doc(call, entry.ns, id);
     if (old != NULL) {
         return REFUSE(call, DUPLICATE_KEY, "%s already exists", id);
     }

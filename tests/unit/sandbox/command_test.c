@@ -60,7 +60,6 @@ static int setup(void **state)
     }
     options->options = &f->options;
     options->shutdown = &f->shutdown;
-    hf_mutex_init(&f->server->conns_mutex);
     hf_mutex_init(&f->server->cursors_mutex);
     atomic_store(&f->server->cursor_timeout_ms, 600000);
     (void)snprintf(f->server->host, sizeof f->server->host, "host:27017");
@@ -80,7 +79,6 @@ static int teardown(void **state)
     hf_sandbox_cursors_close_all(f->server);
     hf_sandbox_repl_stop(f->server->options.repl);
     assert_int_equal(hf_sandbox_engine_close(f->server->options.engine, &err), HF_ERR_OK);
-    hf_mutex_fini(&f->server->conns_mutex);
     hf_mutex_fini(&f->server->cursors_mutex);
     hf_sandbox_options_fini(&f->options);
     assert_int_equal(hf_fs_remove_tree(f->dir, &err), HF_ERR_OK);

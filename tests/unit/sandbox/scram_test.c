@@ -2,7 +2,7 @@
 /*
  * SCRAM against the exchanges of the RFCs' own examples where they fix the server's nonce, and against itself.
  */
-#include "sandbox/scram.h"
+#include "sandbox/server_internal.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -14,9 +14,7 @@
 
 #include <cmocka.h>
 
-#include "base/alloc.h"
 #include "codec/base64.h"
-#include "sandbox/value.h"
 
 struct client {
     uint8_t salted[32];
