@@ -14,20 +14,16 @@
 #define MAX_DIGEST 32
 #define NONCE_BYTES 24
 
-static const struct kind {
+struct kind {
     const char *name;
     const EVP_MD *(*digest)(void);
     size_t len, salt_len;
     int iterations;
-} kinds[HF_SANDBOX_SCRAM_KINDS] = {
-    [HF_SANDBOX_SCRAM_SHA_1] = {"SCRAM-SHA-1", EVP_sha1, 20, 16, 10000},
-    [HF_SANDBOX_SCRAM_SHA_256] = {"SCRAM-SHA-256", EVP_sha256, 32, 28, 15000},
 };
-
-const char *hf_sandbox_scram_name(enum hf_sandbox_scram_kind kind)
-{
-    return kinds[kind].name;
-}
+static const struct kind kinds[] = {
+    {"SCRAM-SHA-1", EVP_sha1, 20, 16, 10000},
+    {"SCRAM-SHA-256", EVP_sha256, 32, 28, 15000},
+};
 
 static void hmac(const struct kind *kind, const uint8_t *key, const char *text, uint8_t *out)
 {
@@ -48,22 +44,11 @@ static void append_base64(bson_t *doc, const char *name, const uint8_t *data, si
     bson_append_utf8(doc, name, -1, text, -1);
 }
 
-/* Passwords beyond ASCII are taken as they are: drivers prepare them the same way in all but odd cases. */
-void hf_sandbox_scram_append_credentials(enum hf_sandbox_scram_kind kind_number, const char *user,
-                                         const char *password, bson_t *credentials)
+static void append_kind(const struct kind *kind, const char *password, bson_t *credentials)
 {
-    const struct kind *kind = &kinds[kind_number];
     uint8_t salt[MAX_DIGEST], salted[MAX_DIGEST], key[MAX_DIGEST], stored[MAX_DIGEST];
-    char md5[33];
     bson_t doc;
 
-    if (kind_number == HF_SANDBOX_SCRAM_SHA_1) {
-        char joined[HF_SANDBOX_SCRAM_TEXT_BYTES];
-        (void)snprintf(joined, sizeof joined, "%s:mongo:%s", user, password);
-        hf_md5_hex(hf_bytes_of(joined, strlen(joined)), md5);
-        hf_wipe(joined, sizeof joined);
-        password = md5;
-    }
     hf_random_bytes(salt, kind->salt_len);
     HF_ASSERT(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)kind->salt_len,
                                 kind->iterations, kind->digest(), (int)kind->len, salted) == 1);
@@ -79,6 +64,21 @@ void hf_sandbox_scram_append_credentials(enum hf_sandbox_scram_kind kind_number,
     hf_wipe(salted, sizeof salted);
 }
 
+/* Passwords beyond ASCII are taken as they are: drivers prepare them the same way in all but odd cases. */
+void hf_sandbox_scram_append_credentials(bson_t *doc, const char *user, const char *password)
+{
+    char joined[HF_SANDBOX_SCRAM_TEXT_BYTES], md5[33];
+    bson_t credentials;
+
+    (void)snprintf(joined, sizeof joined, "%s:mongo:%s", user, password);
+    hf_md5_hex(hf_bytes_of(joined, strlen(joined)), md5);
+    hf_wipe(joined, sizeof joined);
+    bson_append_document_begin(doc, "credentials", -1, &credentials);
+    append_kind(&kinds[0], md5, &credentials);
+    append_kind(&kinds[1], password, &credentials);
+    bson_append_document_end(doc, &credentials);
+}
+
 static bool read_text(struct hf_bytes payload, char out[HF_SANDBOX_SCRAM_TEXT_BYTES])
 {
     int len = snprintf(out, HF_SANDBOX_SCRAM_TEXT_BYTES, "%.*s", (int)payload.len,
@@ -87,17 +87,18 @@ static bool read_text(struct hf_bytes payload, char out[HF_SANDBOX_SCRAM_TEXT_BY
     return len > 0 && (size_t)len == payload.len && len < HF_SANDBOX_SCRAM_TEXT_BYTES;
 }
 
-bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, enum hf_sandbox_scram_kind kind,
+bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, const char *mechanism,
                             struct hf_bytes payload)
 {
     char text[HF_SANDBOX_SCRAM_TEXT_BYTES];
     const char *nonce;
     size_t len;
 
-    *scram = (struct hf_sandbox_scram){.kind = kind};
-    if (!read_text(payload, text) || strncmp(text, "n,,n=", 5) != 0 ||
-        (nonce = strstr(text + 3, ",r=")) == NULL || strlen(nonce) < 3 + 8 ||
-        strlen(nonce) > sizeof text / 4 || strchr(nonce + 3, ',') != NULL) {
+    *scram = (struct hf_sandbox_scram){.kind = strcmp(mechanism, kinds[0].name) == 0 ? 0 : 1};
+    if (strcmp(mechanism, kinds[scram->kind].name) != 0 || !read_text(payload, text) ||
+        strncmp(text, "n,,n=", 5) != 0 || (nonce = strstr(text + 3, ",r=")) == NULL ||
+        strlen(nonce) < 3 + 8 || strlen(nonce) > sizeof text / 4 ||
+        strchr(nonce + 3, ',') != NULL) {
         return false;
     }
     (void)snprintf(scram->nonce, sizeof scram->nonce, "%s", nonce + 3);
@@ -127,22 +128,25 @@ static void note(struct hf_sandbox_scram *scram, const char *text)
     (void)snprintf(scram->said + len, sizeof scram->said - len, ",%s", text);
 }
 
-bool hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram, const bson_t *credentials,
+bool hf_sandbox_scram_challenge(struct hf_sandbox_scram *scram, const bson_t *user,
                                 char out[HF_SANDBOX_SCRAM_TEXT_BYTES])
 {
     const struct kind *kind = &kinds[scram->kind];
     size_t len = strlen(scram->nonce);
     uint8_t random[NONCE_BYTES];
+    bson_t all, own;
 
-    if (!read_key(credentials, "storedKey", kind->len, scram->stored_key) ||
-        !read_key(credentials, "serverKey", kind->len, scram->server_key)) {
+    if (!hf_sandbox_get_doc(user, "credentials", &all) ||
+        !hf_sandbox_get_doc(&all, kind->name, &own) ||
+        !read_key(&own, "storedKey", kind->len, scram->stored_key) ||
+        !read_key(&own, "serverKey", kind->len, scram->server_key)) {
         return false;
     }
     hf_random_bytes(random, sizeof random);
     hf_base64_encode(hf_bytes_of(random, sizeof random), scram->nonce + len);
     (void)snprintf(out, HF_SANDBOX_SCRAM_TEXT_BYTES, "r=%.256s,s=%.64s,i=%d", scram->nonce,
-                   hf_sandbox_get_utf8(credentials, "salt", ""),
-                   (int)hf_sandbox_get_int64(credentials, "iterationCount", 0));
+                   hf_sandbox_get_utf8(&own, "salt", ""),
+                   (int)hf_sandbox_get_int64(&own, "iterationCount", 0));
     note(scram, out);
     return true;
 }

@@ -107,17 +107,13 @@ static bson_t *find_user(const struct hf_sandbox_call *call, const char *id)
     const struct hf_secret *key = hf_sandbox_repl_key(call->repl);
     char password[HF_SECRET_MAX_BYTES + 1];
     bson_t *doc;
-    bson_t credentials;
 
     if (key == NULL || strcmp(id, SYSTEM_USER) != 0) {
         return find_doc(call, USERS_NS, id);
     }
     (void)snprintf(password, sizeof password, "%.*s", (int)key->len, (const char *)key->data);
     doc = bson_new();
-    bson_append_document_begin(doc, "credentials", -1, &credentials);
-    hf_sandbox_scram_append_credentials(HF_SANDBOX_SCRAM_SHA_256, "__system", password,
-                                        &credentials);
-    bson_append_document_end(doc, &credentials);
+    hf_sandbox_scram_append_credentials(doc, "__system", password);
     hf_wipe(password, sizeof password);
     return doc;
 }
@@ -126,29 +122,17 @@ int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call)
 {
     const char *mechanism = hf_sandbox_get_utf8(call->command, "mechanism", "");
     struct hf_sandbox_scram *scram = &call->conn->scram;
-    enum hf_sandbox_scram_kind kind =
-        strcmp(mechanism, "SCRAM-SHA-1") == 0 ? HF_SANDBOX_SCRAM_SHA_1 : HF_SANDBOX_SCRAM_SHA_256;
     OWNED_DOC *user = NULL;
     char id[HF_SANDBOX_NS_BYTES];
     char challenge[HF_SANDBOX_SCRAM_TEXT_BYTES];
-    bson_t all, one;
 
-    if (strcmp(mechanism, hf_sandbox_scram_name(kind)) != 0) {
-        return hf_sandbox_refuse(
-            call->no, 334, "Received authentication for mechanism %.100s which is not enabled",
-            mechanism);
+    if (hf_sandbox_scram_start(scram, mechanism, payload_of(call))) {
+        (void)snprintf(id, sizeof id, "%s.%s", call->db, scram->user);
+        user = find_user(call, id);
     }
-    if (!hf_sandbox_scram_start(scram, kind, payload_of(call))) {
-        return refuse_login(call);
-    }
-    (void)snprintf(id, sizeof id, "%s.%s", call->db, scram->user);
-    user = find_user(call, id);
-    if (user == NULL || !hf_sandbox_get_doc(user, "credentials", &all) ||
-        !hf_sandbox_get_doc(&all, mechanism, &one) ||
-        !hf_sandbox_scram_challenge(scram, &one, challenge)) {
-        return refuse_login(call);
-    }
-    return answer_login(call, false, challenge);
+    return user != NULL && hf_sandbox_scram_challenge(scram, user, challenge)
+               ? answer_login(call, false, challenge)
+               : refuse_login(call);
 }
 
 int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
@@ -166,21 +150,10 @@ int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply)
 {
     OWNED_DOC *doc = find_user(call, user);
-    bson_t credentials, array;
-    uint32_t index = 0;
 
-    if (doc == NULL || !hf_sandbox_get_doc(doc, "credentials", &credentials)) {
-        return;
+    if (doc != NULL) {
+        BCON_APPEND(reply, "saslSupportedMechs", "[", "SCRAM-SHA-1", "SCRAM-SHA-256", "]");
     }
-    bson_append_array_begin(reply, "saslSupportedMechs", -1, &array);
-    for (int kind = 0; kind < HF_SANDBOX_SCRAM_KINDS; kind++) {
-        bson_value_t name =
-            hf_sandbox_value_of_utf8(hf_sandbox_scram_name((enum hf_sandbox_scram_kind)kind));
-        if (bson_has_field(&credentials, name.value.v_utf8.str)) {
-            hf_sandbox_append_element(&array, &index, &name);
-        }
-    }
-    bson_append_array_end(reply, &array);
 }
 
 /* ---- createUser, createRole ---- */
@@ -189,34 +162,22 @@ void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user
 static void append_roles(const struct hf_sandbox_call *call, bson_t *out)
 {
     bson_iter_t iter;
-    bson_t roles, array, role;
+    bson_t roles = BSON_INITIALIZER, array, role;
     uint32_t index = 0;
 
+    (void)hf_sandbox_get_doc(call->command, "roles", &roles);
+    (void)bson_iter_init(&iter, &roles);
     bson_append_array_begin(out, "roles", -1, &array);
-    for (bool more =
-             hf_sandbox_get_doc(call->command, "roles", &roles) && bson_iter_init(&iter, &roles);
-         more && bson_iter_next(&iter);) {
-        bool named = !hf_sandbox_value_doc(bson_iter_value(&iter), &role);
-        OWNED_DOC *stored = BCON_NEW(
-            "role",
-            BCON_UTF8(named ? bson_iter_utf8(&iter, NULL) : hf_sandbox_get_utf8(&role, "role", "")),
-            "db", BCON_UTF8(named ? call->db : hf_sandbox_get_utf8(&role, "db", "")));
+    while (bson_iter_next(&iter)) {
+        OWNED_DOC *stored = BSON_ITER_HOLDS_UTF8(&iter)
+                                ? BCON_NEW("role", BCON_UTF8(bson_iter_utf8(&iter, NULL)), "db",
+                                           BCON_UTF8(call->db))
+                            : hf_sandbox_value_doc(bson_iter_value(&iter), &role) ? bson_copy(&role)
+                                                                                  : bson_new();
         bson_value_t value = hf_sandbox_value_of_doc(stored);
         hf_sandbox_append_element(&array, &index, &value);
     }
     bson_append_array_end(out, &array);
-}
-
-static void append_credentials(const char *user, const char *password, bson_t *doc)
-{
-    bson_t credentials;
-
-    bson_append_document_begin(doc, "credentials", -1, &credentials);
-    for (int kind = 0; kind < HF_SANDBOX_SCRAM_KINDS; kind++) {
-        hf_sandbox_scram_append_credentials((enum hf_sandbox_scram_kind)kind, user, password,
-                                            &credentials);
-    }
-    bson_append_document_end(doc, &credentials);
 }
 
 int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns)
@@ -250,7 +211,7 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
         hf_sandbox_uuid_make(user_id);
         BCON_APPEND(doc, "userId", BCON_BIN(BSON_SUBTYPE_UUID, user_id, sizeof user_id), "user",
                     BCON_UTF8(name), "db", BCON_UTF8(call->db));
-        append_credentials(name, password, doc);
+        hf_sandbox_scram_append_credentials(doc, name, password);
     } else {
         BCON_APPEND(doc, "role", BCON_UTF8(name), "db", BCON_UTF8(call->db), "privileges",
                     BCON_ARRAY(&privileges));
