@@ -10,7 +10,6 @@
 
 #define DEFAULT_FIRST_BATCH 101
 #define AWAIT_DEFAULT_MS 1000
-#define POLL_MS 50
 
 struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call, const char *ns)
 {
@@ -35,7 +34,7 @@ void hf_sandbox_cursor_destroy(struct hf_sandbox_server *server, struct hf_sandb
     if (cursor->backup) {
         hf_sandbox_backup_close(server->options.engine, cursor->backup_id);
     }
-    hf_sandbox_find_destroy(cursor->find);
+    hf_sandbox_pipeline_destroy(cursor->pipeline);
     hf_sandbox_docs_fini(&cursor->docs);
     bson_destroy(cursor->command);
     hf_free(cursor);
@@ -64,16 +63,16 @@ static int32_t fill_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
         }
         hf_sandbox_docs_fini(&cursor->docs);
         cursor->docs_at = 0;
-        if (cursor->find == NULL || ended) {
+        if (cursor->pipeline == NULL || ended) {
             break;
         }
         code = hf_sandbox_find_fill(call, cursor, size - count, &ended);
         if (ended && !cursor->tailable) {
-            hf_sandbox_find_destroy(HF_TAKE(cursor->find));
+            hf_sandbox_pipeline_destroy(HF_TAKE(cursor->pipeline));
         }
     }
     cursor->docs_returned += count;
-    *more = cursor->docs_at < cursor->docs.count || cursor->find != NULL;
+    *more = cursor->docs_at < cursor->docs.count || cursor->pipeline != NULL;
     return code;
 }
 
@@ -90,12 +89,8 @@ static int32_t await_batch(struct hf_sandbox_call *call, struct hf_sandbox_curso
             atomic_load(&cursor->killed)) {
             return code;
         }
-        if (top == 0) {
-            hf_cancel_sleep(call->cancel, POLL_MS);
-        } else {
-            (void)hf_sandbox_engine_wait_oplog(call->engine, top, UINT64_MAX, deadline - now,
-                                               call->cancel);
-        }
+        (void)hf_sandbox_engine_wait_oplog(call->engine, top, UINT64_MAX, deadline - now,
+                                           call->cancel);
         code = hf_sandbox_call_check(call);
         if (code != 0) {
             return code;
@@ -404,7 +399,7 @@ static bson_t *describe(const struct hf_sandbox_server *server,
         BCON_APPEND(doc, "lsid", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, cursor->session.id, 16),
                     "uid", BCON_BIN(BSON_SUBTYPE_BINARY, cursor->session.uid, 32), "}");
     }
-    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->find == NULL ? "" : "COLLSCAN"), "cursor",
+    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->pipeline == NULL ? "" : "COLLSCAN"), "cursor",
                 "{", "cursorId", BCON_INT64(cursor->id), "createdDate",
                 BCON_DATE_TIME((int64_t)cursor->created_wall_ms), "lastAccessDate",
                 BCON_DATE_TIME((int64_t)cursor->used_wall_ms), "nDocsReturned",

@@ -42,7 +42,7 @@ struct hf_sandbox_index {
     char uri[HF_SANDBOX_IDENT_BYTES + 8];
     bool unique, sparse, usable;
     atomic_bool multikey;
-    struct hf_sandbox_matcher *partial; /* owned; NULL: all documents */
+    bson_t *partial; /* owned; NULL: all documents */
     size_t field_count;
     struct hf_sandbox_index_field fields[HF_SANDBOX_INDEX_FIELDS];
 };

@@ -39,7 +39,7 @@ void hf_sandbox_index_drop_reference(struct hf_sandbox_index *index)
     for (size_t i = 0; i < index->field_count; i++) {
         hf_free(index->fields[i].path);
     }
-    hf_sandbox_matcher_destroy(index->partial);
+    bson_destroy(index->partial);
     bson_destroy(index->spec);
     hf_free(index);
 }
@@ -100,11 +100,13 @@ struct hf_sandbox_index *hf_sandbox_index_make(const bson_t *spec, const char *i
         return NULL;
     }
     if (hf_sandbox_get_doc(index->spec, "partialFilterExpression", &filter) &&
-        hf_sandbox_matcher_create(&filter, &index->partial, &no) != 0) {
+        hf_sandbox_filter_check(&filter, &no) != 0) {
         (void)hf_fail(err, HF_ERR_INVALID, "%.900s", no.message);
         hf_sandbox_index_drop_reference(index);
         return NULL;
     }
+    index->partial =
+        bson_has_field(index->spec, "partialFilterExpression") ? bson_copy(&filter) : NULL;
     if (read_fields(index, err) != HF_ERR_OK) {
         hf_sandbox_index_drop_reference(index);
         return NULL;

@@ -387,7 +387,7 @@ enum hf_err hf_sandbox_keys_of(const struct hf_sandbox_index *index, const bson_
     struct walk walks[HF_SANDBOX_INDEX_FIELDS];
 
     if (!index->usable || (index->sparse && !has_any_field(index, doc)) ||
-        (index->partial != NULL && !hf_sandbox_matcher_test(index->partial, doc))) {
+        (index->partial != NULL && !hf_sandbox_filter_test(index->partial, doc))) {
         return HF_ERR_OK;
     }
     for (size_t i = 0; i < index->field_count; i++) {

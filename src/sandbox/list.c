@@ -71,17 +71,16 @@ static int32_t answer_docs(struct hf_sandbox_call *call, const char *ns,
 
 int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work, const char *ns)
 {
-    HF_CLEANUP(hf_sandbox_matcher_destroy) struct hf_sandbox_matcher *matcher = NULL;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     struct hf_sandbox_call *call = work->call;
     char cursor_ns[HF_SANDBOX_NS_BYTES + 16];
     size_t count = 0;
-    bson_t filter;
+    bson_t filter = BSON_INITIALIZER;
     int32_t code = list(work, call->db, &colls, &count);
 
     if (code == 0 && hf_sandbox_get_doc(call->command, "filter", &filter)) {
-        code = hf_sandbox_matcher_create(&filter, &matcher, call->no);
+        code = hf_sandbox_filter_check(&filter, call->no);
     }
     for (size_t i = 0; code == 0 && i < count; i++) {
         bson_t *doc =
@@ -94,7 +93,7 @@ int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work, const cha
                 bson_append_document(doc, "idIndex", -1, hf_sandbox_coll_index(colls[i], 0));
             }
         }
-        if (matcher != NULL && !hf_sandbox_matcher_test(matcher, doc)) {
+        if (!hf_sandbox_filter_test(&filter, doc)) {
             bson_destroy(doc);
         } else {
             code = hf_sandbox_docs_add_take(&docs, doc, call->no);

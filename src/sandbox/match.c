@@ -9,12 +9,6 @@
 
 #include <string.h>
 
-#include "base/alloc.h"
-
-struct hf_sandbox_matcher {
-    bson_t *filter; /* owned */
-};
-
 struct test {
     struct hf_sandbox_refusal *no; /* NULL: the filter was found good before */
     int32_t code;                  /* of what is malformed */
@@ -312,77 +306,45 @@ static bool test_filter(struct test *test, const bson_value_t *filter, const bso
     return holds;
 }
 
-int32_t hf_sandbox_matcher_create(const bson_t *filter, struct hf_sandbox_matcher **out,
-                                  struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_filter_check(const bson_t *filter, struct hf_sandbox_refusal *no)
 {
-    bson_t nothing = BSON_INITIALIZER;
-    bson_value_t root = hf_sandbox_value_of_doc(&nothing);
     bson_value_t value = hf_sandbox_value_of_doc(filter);
     struct test test = {.no = no};
 
-    (void)test_filter(&test, &value, &root);
-    if (test.code == 0) {
-        *out = hf_alloc_zero(sizeof **out);
-        HF_ASSERT(*out != NULL); /* libbson aborts without memory just the same */
-        (*out)->filter = bson_copy(filter);
-    }
+    (void)test_filter(&test, &value, &hf_sandbox_value_missing);
     return test.code;
 }
 
-void hf_sandbox_matcher_destroy(struct hf_sandbox_matcher *matcher)
+bool hf_sandbox_filter_test(const bson_t *filter, const bson_t *doc)
 {
-    if (matcher != NULL) {
-        bson_destroy(matcher->filter);
-        hf_free(matcher);
-    }
-}
-
-bool hf_sandbox_matcher_test(const struct hf_sandbox_matcher *matcher, const bson_t *doc)
-{
-    struct test test = {.no = NULL};
-    bson_value_t filter = hf_sandbox_value_of_doc(matcher->filter);
+    bson_value_t value = hf_sandbox_value_of_doc(filter);
     bson_value_t root = hf_sandbox_value_of_doc(doc);
 
-    return test_filter(&test, &filter, &root);
+    return test_filter(&(struct test){.no = NULL}, &value, &root);
 }
 
 /* ---- What a filter says for certain ---- */
 
-static void show_filter(const bson_value_t *filter, hf_sandbox_matcher_show show, void *context)
+void hf_sandbox_filter_each(const bson_t *filter, hf_sandbox_filter_show show, void *context)
 {
     bson_iter_t iter;
     bson_iter_t inner;
 
-    for (bool more = hf_sandbox_value_iter(filter, BSON_TYPE_DOCUMENT, &iter);
-         more && bson_iter_next(&iter);) {
-        const char *key = bson_iter_key(&iter);
-        bool operators = is_operators(bson_iter_value(&iter));
+    for (bool more = bson_iter_init(&iter, filter); more && bson_iter_next(&iter);) {
+        const char *path = bson_iter_key(&iter);
 
-        if (key[0] != '$' && !operators) {
-            show(key, "$eq", bson_iter_value(&iter), context);
-        } else if ((operators || strcmp(key, "$and") == 0) && bson_iter_recurse(&iter, &inner)) {
+        if (is_operators(bson_iter_value(&iter)) && bson_iter_recurse(&iter, &inner)) {
             while (bson_iter_next(&inner)) {
-                if (operators) {
-                    show(key, bson_iter_key(&inner), bson_iter_value(&inner), context);
-                } else {
-                    show_filter(bson_iter_value(&inner), show, context);
-                }
+                show(path, bson_iter_key(&inner), bson_iter_value(&inner), context);
             }
+        } else if (path[0] != '$') {
+            show(path, "$eq", bson_iter_value(&iter), context);
         }
     }
 }
 
-void hf_sandbox_matcher_each(const struct hf_sandbox_matcher *matcher, hf_sandbox_matcher_show show,
-                             void *context)
-{
-    bson_value_t filter = hf_sandbox_value_of_doc(matcher->filter);
-
-    show_filter(&filter, show, context);
-}
-
 struct bound {
-    const char *path;
-    const char *other; /* an operator that will do beside $eq begins so */
+    const char *path, *name; /* name: of an operator that will do beside $eq, or how it begins */
     bson_value_t value;
 };
 
@@ -390,29 +352,26 @@ static void find_bound(const char *path, const char *name, const bson_value_t *v
 {
     struct bound *bound = context;
 
-    if (hf_sandbox_is_nullish(&bound->value) && strcmp(path, bound->path) == 0 &&
-        (strcmp(name, "$eq") == 0 || strncmp(name, bound->other, 3) == 0) &&
-        value->value_type != BSON_TYPE_ARRAY) {
+    if (strcmp(path, bound->path) == 0 && value->value_type != BSON_TYPE_ARRAY &&
+        (strcmp(name, "$eq") == 0 || strncmp(name, bound->name, 3) == 0)) {
         bound->value = *value;
     }
 }
 
-static bool get_bound(const struct hf_sandbox_matcher *matcher, struct bound bound,
-                      bson_value_t *out)
+bool hf_sandbox_filter_equal_to(const bson_t *filter, const char *path, bson_value_t *out)
 {
-    hf_sandbox_matcher_each(matcher, find_bound, &bound);
+    struct bound bound = {.path = path, .name = "$eq"};
+
+    hf_sandbox_filter_each(filter, find_bound, &bound);
     *out = bound.value;
     return !hf_sandbox_is_nullish(out);
 }
 
-bool hf_sandbox_matcher_equal_to(const struct hf_sandbox_matcher *matcher, const char *path,
-                                 bson_value_t *out)
+bool hf_sandbox_filter_at_least(const bson_t *filter, const char *path, bson_value_t *out)
 {
-    return get_bound(matcher, (struct bound){.path = path, .other = "$eq"}, out);
-}
+    struct bound bound = {.path = path, .name = "$gt"};
 
-bool hf_sandbox_matcher_at_least(const struct hf_sandbox_matcher *matcher, const char *path,
-                                 bson_value_t *out)
-{
-    return get_bound(matcher, (struct bound){.path = path, .other = "$gt"}, out);
+    hf_sandbox_filter_each(filter, find_bound, &bound);
+    *out = bound.value;
+    return !hf_sandbox_is_nullish(out);
 }

@@ -13,8 +13,7 @@
 
 struct stage {
     const struct stage_row *row;
-    bson_value_t spec;                  /* a view of the pipeline's stages */
-    struct hf_sandbox_matcher *matcher; /* owned: $match */
+    bson_value_t spec; /* a view of the pipeline's stages */
     bool inclusion;
     struct hf_sandbox_docs held; /* of a sort or group */
     int64_t limit;               /* of $limit and $skip */
@@ -323,12 +322,15 @@ static int32_t read_match(struct stage *stage, struct hf_sandbox_refusal *no)
     bson_t filter = BSON_INITIALIZER;
 
     (void)hf_sandbox_value_doc(&stage->spec, &filter);
-    return hf_sandbox_matcher_create(&filter, &stage->matcher, no);
+    return hf_sandbox_filter_check(&filter, no);
 }
 
 static int32_t push_match(struct flow *flow, struct stage *stage, const bson_t *doc)
 {
-    return hf_sandbox_matcher_test(stage->matcher, doc) ? enter(flow, stage + 1, doc) : 0;
+    bson_t filter = BSON_INITIALIZER;
+
+    (void)hf_sandbox_value_doc(&stage->spec, &filter);
+    return hf_sandbox_filter_test(&filter, doc) ? enter(flow, stage + 1, doc) : 0;
 }
 
 static int32_t read_number(struct stage *stage, struct hf_sandbox_refusal *no)
@@ -447,7 +449,6 @@ void hf_sandbox_pipeline_destroy(struct hf_sandbox_pipeline *pipeline)
         return;
     }
     for (size_t i = 0; i < pipeline->count; i++) {
-        hf_sandbox_matcher_destroy(pipeline->stages[i].matcher);
         hf_sandbox_docs_fini(&pipeline->stages[i].held);
     }
     hf_free(pipeline->stages);
@@ -480,9 +481,8 @@ int32_t hf_sandbox_pipeline_finish(struct hf_sandbox_pipeline *pipeline,
     return code;
 }
 
-const struct hf_sandbox_matcher *
-hf_sandbox_pipeline_take_match(struct hf_sandbox_pipeline *pipeline)
+bson_value_t hf_sandbox_pipeline_take_match(struct hf_sandbox_pipeline *pipeline)
 {
-    pipeline->first = pipeline->count > 0 && pipeline->stages[0].matcher != NULL;
-    return pipeline->first == 1 ? pipeline->stages[0].matcher : NULL;
+    pipeline->first = pipeline->count > 0 && pipeline->stages[0].row->push == push_match;
+    return pipeline->first == 1 ? pipeline->stages[0].spec : hf_sandbox_value_missing;
 }

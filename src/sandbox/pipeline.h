@@ -44,8 +44,7 @@ HF_MUST_CHECK int32_t hf_sandbox_pipeline_push(struct hf_sandbox_pipeline *pipel
 HF_MUST_CHECK int32_t hf_sandbox_pipeline_finish(struct hf_sandbox_pipeline *pipeline,
                                                  struct hf_sandbox_docs *out,
                                                  struct hf_sandbox_refusal *no);
-/* The first stage where it is a $match, which push then takes as done; else NULL. */
-const struct hf_sandbox_matcher *
-hf_sandbox_pipeline_take_match(struct hf_sandbox_pipeline *pipeline);
+/* Where the first stage is a $match: its filter (borrowed), which push then takes as done; else missing. */
+bson_value_t hf_sandbox_pipeline_take_match(struct hf_sandbox_pipeline *pipeline);
 
 #endif

@@ -68,8 +68,6 @@ struct hf_sandbox_session {
 
 /* ---- Cursors (cursor.c) ---- */
 
-struct hf_sandbox_find; /* how a cursor reads on in a collection (find.c) */
-
 struct hf_sandbox_cursor {
     int64_t id;
     char ns[HF_SANDBOX_NS_BYTES];
@@ -85,9 +83,14 @@ struct hf_sandbox_cursor {
     int64_t docs_returned, batches_returned;
     struct hf_sandbox_docs docs; /* what is still to be returned, from docs_at on */
     size_t docs_at;
-    struct hf_sandbox_find *find; /* owned; NULL: docs are all there is (any more) */
-    bool pinned;                  /* in use by a command; guards: cursors_mutex */
-    atomic_bool killed;           /* set under cursors_mutex; ends when its command does */
+    /* How it reads on in its collection (find.c). */
+    struct hf_sandbox_pipeline *pipeline; /* owned; NULL: docs are all there is (any more) */
+    bson_value_t filter;                  /* of its first stage */
+    bool backward;                        /* natural order */
+    bool whole;                           /* all at once: there is no place to go on from */
+    int64_t position;                     /* the last record seen */
+    bool pinned;                          /* in use by a command; guards: cursors_mutex */
+    atomic_bool killed;                   /* set under cursors_mutex; ends when its command does */
     struct hf_sandbox_cursor *next;
 };
 
@@ -213,10 +216,10 @@ int32_t hf_sandbox_work_log_command(struct hf_sandbox_work *work, const char *db
                                     const uint8_t *uuid, const bson_t *o, const bson_t *o2);
 
 struct hf_sandbox_query {
-    const struct hf_sandbox_matcher *matcher; /* NULL: all */
-    bool backward;                            /* natural order */
-    int64_t after_record;                     /* natural order: go on behind it */
-    bool natural;                             /* no index, whatever the matcher says */
+    const bson_t *filter; /* NULL: all */
+    bool backward;        /* natural order */
+    int64_t after_record; /* natural order: go on behind it */
+    bool natural;         /* no index, whatever the filter says */
 };
 /* Returns false to end the scan. The document is a view. */
 typedef bool (*hf_sandbox_query_visit)(int64_t record, const bson_t *doc, void *context);
@@ -243,10 +246,9 @@ int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_
 
 /* ---- find.c ---- */
 
-/* Adds documents to cursor->docs until batch_bytes or count is reached or the end; *ended at the end. */
+/* Adds documents to cursor->docs until count or the size of a batch is reached or the end; *ended at the end. */
 int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
                              int64_t count, bool *ended);
-void hf_sandbox_find_destroy(struct hf_sandbox_find *find);
 
 /* ---- retry.c: writes that a client may send twice ---- */
 

@@ -5,12 +5,10 @@
  */
 #include "sandbox/update.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
-
-/* A path into an array may ask for this many nulls at most, as the server does. */
-#define MAX_PADDING 1500000
 
 struct change {
     const struct op_row *op;
@@ -22,9 +20,9 @@ struct application {
     const bson_t *original;
     int64_t now_ms;
     bool inserting;
-    bson_t *doc;       /* owned: as changed so far */
-    bson_t set, unset; /* what the oplog entry says */
-    bool set_first;    /* $set was needed before $unset */
+    bson_t *doc;     /* owned: as changed so far */
+    bson_t parts[2]; /* what the oplog entry says: $set, $unset */
+    unsigned first;  /* that was needed */
     struct hf_sandbox_refusal *no;
     struct change change; /* under way */
     bson_value_t old;
@@ -69,7 +67,6 @@ static int32_t edit_level(struct edit edit, const bson_value_t *in, bson_t *out)
     size_t len = strcspn(edit.path, ".");
     bool array = in->value_type == BSON_TYPE_ARRAY;
     bool found = false;
-    uint64_t wanted = 0;
     uint32_t count = 0;
     bson_iter_t iter;
     int32_t code = 0;
@@ -94,14 +91,10 @@ static int32_t edit_level(struct edit edit, const bson_value_t *in, bson_t *out)
     if (found) {
         return code;
     }
-    if (array && (!hf_sandbox_path_is_index(edit.path, len) ||
-                  !hf_parse_u64((struct hf_str){edit.path, len}, &wanted) ||
-                  wanted > (uint64_t)count + MAX_PADDING)) {
+    if (array &&
+        (!hf_sandbox_path_is_index(edit.path, len) || strtoul(edit.path, NULL, 10) != count)) {
         return hf_sandbox_refuse(edit.no, HF_SANDBOX_PATH_NOT_VIABLE,
                                  "Cannot create field '%.*s' in an array", (int)len, edit.path);
-    }
-    while (count < wanted) {
-        hf_sandbox_append_element(out, &count, &(bson_value_t){.value_type = BSON_TYPE_NULL});
     }
     return edit_field(edit, &hf_sandbox_value_missing, array, out);
 }
@@ -226,25 +219,30 @@ static const struct op_row *op_named(const char *name)
 
 /* ---- Reading ---- */
 
-/* The end of a component sorts before whatever a longer one goes on with. */
+/* The dot and the end of a path sort before whatever a longer name goes on with. */
+static int rank(char c)
+{
+    return c == '\0' ? 0 : c == '.' ? 1 : (unsigned char)c + 2;
+}
+
 static int compare_paths(const char *a, const char *b)
 {
     for (; *a != '\0' && *a == *b; a++, b++) {
     }
-    return (*a == '\0'  ? 0
-            : *a == '.' ? 1
-                        : (unsigned char)*a + 2) -
-           (*b == '\0'  ? 0
-            : *b == '.' ? 1
-                        : (unsigned char)*b + 2);
+    return rank(*a) - rank(*b);
 }
 
-/* The better of what is known and another change, if that lies behind the last one. */
+/* Keeps the first of the changes behind the last one; without op when there are two of one path. */
 static void consider(struct change *best, const char *last, struct change other)
 {
-    if ((last == NULL || compare_paths(other.path, last) > 0) &&
-        (best->path == NULL || compare_paths(other.path, best->path) < 0)) {
-        *best = other;
+    int order = best->path == NULL ? -1 : compare_paths(other.path, best->path);
+
+    if (last == NULL || compare_paths(other.path, last) > 0) {
+        if (order < 0) {
+            *best = other;
+        } else if (order == 0) {
+            best->op = NULL;
+        }
     }
 }
 
@@ -282,28 +280,6 @@ static int32_t next_change(const bson_t *spec, const char *last, struct change *
     return 0;
 }
 
-static int32_t check_path(const char *path, const char *last, struct hf_sandbox_refusal *no)
-{
-    size_t len = last == NULL ? 0 : strlen(last);
-
-    if (path[0] == '\0' || path[0] == '.' || strstr(path, "..") != NULL ||
-        path[strlen(path) - 1] == '.') {
-        return hf_sandbox_refuse(
-            no, 56, "The update path '%s' contains an empty field name, which is not allowed.",
-            path);
-    }
-    if (path[0] == '$' || strstr(path, ".$") != NULL) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_DOLLAR_PREFIXED_FIELD_NAME,
-                                 "The dollar ($) prefixed field in '%s' is not valid for storage.",
-                                 path);
-    }
-    return len == 0 || strncmp(path, last, len) != 0 || path[len] != '.'
-               ? 0
-               : hf_sandbox_refuse(no, HF_SANDBOX_CONFLICTING_UPDATE_OPERATORS,
-                                   "Updating the path '%s' would create a conflict at '%s'", path,
-                                   last);
-}
-
 bool hf_sandbox_update_is_replacement(const bson_t *spec)
 {
     bson_iter_t iter;
@@ -324,26 +300,26 @@ void hf_sandbox_updated_fini(struct hf_sandbox_updated *updated)
 static void record(struct application *app, const bson_value_t *new)
 {
     const char *path = app->change.path;
+    bool unset = new->value_type == BSON_TYPE_EOD;
     bson_iter_t iter;
     bson_t before;
 
-    if (bson_empty(&app->set) && bson_empty(&app->unset)) {
-        app->set_first = new->value_type != BSON_TYPE_EOD;
+    if (bson_empty(&app->parts[0]) && bson_empty(&app->parts[1])) {
+        app->first = unset;
     }
-    if (new->value_type == BSON_TYPE_EOD) {
-        bson_append_bool(&app->unset, path, -1, true);
-    } else if (app->change.op->compute == push && hf_sandbox_value_doc(&app->old, &before) &&
-               hf_sandbox_value_iter(new, BSON_TYPE_ARRAY, &iter)) {
+    if (app->change.op->compute == push && hf_sandbox_value_doc(&app->old, &before) &&
+        hf_sandbox_value_iter(new, BSON_TYPE_ARRAY, &iter)) {
         uint32_t skip = bson_count_keys(&before);
         for (uint32_t at = 0; bson_iter_next(&iter); at++) {
             char *key = hf_asprintf("%s.%u", path, at);
             HF_ASSERT(key != NULL);
-            hf_sandbox_append(&app->set, key,
+            hf_sandbox_append(&app->parts[0], key,
                               at < skip ? &hf_sandbox_value_missing : bson_iter_value(&iter));
             hf_free(key);
         }
     } else {
-        hf_sandbox_append(&app->set, path, new);
+        const bson_value_t truth = hf_sandbox_value_of_bool(true);
+        hf_sandbox_append(&app->parts[unset], path, unset ? &truth : new);
     }
 }
 
@@ -377,18 +353,25 @@ static bson_t *id_of(const bson_t *doc)
     return id;
 }
 
-static int32_t check_id(const bson_t *old, const bson_t *new, struct hf_sandbox_refusal *no)
+static int32_t check_id(const struct application *app)
 {
-    bson_t *before = id_of(old);
-    bson_t *after = id_of(new);
+    bson_t *before = id_of(app->original);
+    bson_t *after = id_of(app->doc);
     bool kept = bson_empty(before) || bson_equal(before, after);
 
     bson_destroy(before);
     bson_destroy(after);
     return kept ? 0
-                : hf_sandbox_refuse(no, HF_SANDBOX_IMMUTABLE_FIELD,
+                : hf_sandbox_refuse(app->no, HF_SANDBOX_IMMUTABLE_FIELD,
                                     "Performing an update on the path '_id' would modify the "
                                     "immutable field '_id'");
+}
+
+static int32_t refuse_dollar(const struct application *app, const char *path)
+{
+    return hf_sandbox_refuse(app->no, HF_SANDBOX_DOLLAR_PREFIXED_FIELD_NAME,
+                             "The dollar ($) prefixed field in '%s' is not valid for storage.",
+                             path);
 }
 
 /* The replacement with the old document's _id in front. */
@@ -398,10 +381,7 @@ static int32_t replace(struct application *app, const bson_t *spec)
 
     for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
         if (bson_iter_key(&iter)[0] == '$') {
-            return hf_sandbox_refuse(
-                app->no, HF_SANDBOX_DOLLAR_PREFIXED_FIELD_NAME,
-                "The dollar ($) prefixed field '%s' in '%s' is not valid for storage.",
-                bson_iter_key(&iter), bson_iter_key(&iter));
+            return refuse_dollar(app, bson_iter_key(&iter));
         }
     }
     app->doc = id_of(bson_has_field(spec, "_id") ? spec : app->original);
@@ -409,51 +389,64 @@ static int32_t replace(struct application *app, const bson_t *spec)
     return 0;
 }
 
+static int32_t modify(struct application *app, const bson_t *spec)
+{
+    const char *last = NULL;
+    int32_t code;
+
+    app->doc = bson_copy(app->original);
+    for (;;) {
+        code = next_change(spec, last, &app->change, app->no);
+        const char *path = app->change.path;
+        if (code != 0 || path == NULL) {
+            return code;
+        }
+        if (path[0] == '$' || strstr(path, ".$") != NULL) {
+            return refuse_dollar(app, path);
+        }
+        if (app->change.op == NULL ||
+            (last != NULL && strncmp(path, last, strlen(last)) == 0 && path[strlen(last)] == '.')) {
+            return hf_sandbox_refuse(app->no, HF_SANDBOX_CONFLICTING_UPDATE_OPERATORS,
+                                     "Updating the path '%s' would create a conflict", path);
+        }
+        code = apply_change(app);
+        if (code != 0) {
+            return code;
+        }
+        last = path;
+    }
+}
+
 /* Makes app->doc of the original. */
 static int32_t apply(struct application *app, const bson_t *spec)
 {
-    const char *last = NULL;
-    int32_t code = 0;
+    int32_t code;
 
-    bson_init(&app->set);
-    bson_init(&app->unset);
+    bson_init(&app->parts[0]);
+    bson_init(&app->parts[1]);
     bson_init(&app->made);
-    if (hf_sandbox_update_is_replacement(spec)) {
-        code = replace(app, spec);
-        return code != 0 ? code : check_id(app->original, app->doc, app->no);
-    }
-    app->doc = bson_copy(app->original);
-    do {
-        code = next_change(spec, last, &app->change, app->no);
-        if (code == 0 && app->change.path != NULL) {
-            code = check_path(app->change.path, last, app->no);
-            code = code != 0 ? code : apply_change(app);
-        }
-        last = app->change.path;
-    } while (code == 0 && last != NULL);
-    return code != 0 ? code : check_id(app->original, app->doc, app->no);
+    code = hf_sandbox_update_is_replacement(spec) ? replace(app, spec) : modify(app, spec);
+    return code != 0 ? code : check_id(app);
 }
 
 static void application_fini(struct application *app)
 {
     bson_destroy(app->doc);
-    bson_destroy(&app->set);
-    bson_destroy(&app->unset);
+    bson_destroy(&app->parts[0]);
+    bson_destroy(&app->parts[1]);
     bson_destroy(&app->made);
 }
 
 static bson_t *entry_of(const struct application *app)
 {
+    static const char *const names[] = {"$set", "$unset"};
     bson_t *o = BCON_NEW("$v", BCON_INT32(1));
 
-    if (app->set_first && !bson_empty(&app->set)) {
-        bson_append_document(o, "$set", -1, &app->set);
-    }
-    if (!bson_empty(&app->unset)) {
-        bson_append_document(o, "$unset", -1, &app->unset);
-    }
-    if (!app->set_first && !bson_empty(&app->set)) {
-        bson_append_document(o, "$set", -1, &app->set);
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned part = i ^ app->first;
+        if (!bson_empty(&app->parts[part])) {
+            bson_append_document(o, names[part], -1, &app->parts[part]);
+        }
     }
     return o;
 }
@@ -504,13 +497,13 @@ bson_t *hf_sandbox_doc_with_id(const bson_t *doc)
     return out;
 }
 
-int32_t hf_sandbox_update_insert(const bson_t *spec, const struct hf_sandbox_matcher *query,
-                                 int64_t now_ms, bson_t **out, struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query, int64_t now_ms,
+                                 bson_t **out, struct hf_sandbox_refusal *no)
 {
     struct seed seed = {.doc = bson_new(), .no = no};
     struct application app = {.now_ms = now_ms, .inserting = true, .no = no};
 
-    hf_sandbox_matcher_each(query, plant, &seed);
+    hf_sandbox_filter_each(query, plant, &seed);
     if (seed.code == 0) {
         app.original = seed.doc;
         seed.code = apply(&app, spec);

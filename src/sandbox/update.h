@@ -22,8 +22,7 @@ HF_MUST_CHECK int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *
                                               struct hf_sandbox_updated *out,
                                               struct hf_sandbox_refusal *no);
 /* The document that an upsert inserts: equalities of the query, then the update; _id first, made when missing. */
-HF_MUST_CHECK int32_t hf_sandbox_update_insert(const bson_t *spec,
-                                               const struct hf_sandbox_matcher *query,
+HF_MUST_CHECK int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query,
                                                int64_t now_ms, bson_t **out,
                                                struct hf_sandbox_refusal *no);
 /* A copy with _id as its first field, a new ObjectId where there is none. */

@@ -5,7 +5,6 @@
  */
 #include "sandbox/value.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -420,39 +419,25 @@ static void put_binary(const bson_value_t *value, struct hf_buf *out)
 
 static void put_scalar(const bson_value_t *value, struct hf_buf *out)
 {
+    bson_t *alone = bson_new();
+    char *json;
     char oid[25];
 
-    switch ((int)value->value_type) {
-    case BSON_TYPE_UTF8:
-        PUT(out, "\"%.*s\"", (int)value->value.v_utf8.len, value->value.v_utf8.str);
-        break;
-    case BSON_TYPE_INT32:
-        PUT(out, "%" PRId32, value->value.v_int32);
-        break;
-    case BSON_TYPE_INT64:
-        PUT(out, "%" PRId64, value->value.v_int64);
-        break;
-    case BSON_TYPE_DOUBLE:
-        PUT(out, value->value.v_double == floor(value->value.v_double) ? "%.1f" : "%.15g",
-            value->value.v_double);
-        break;
-    case BSON_TYPE_BOOL:
-        PUT(out, "%s", value->value.v_bool ? "true" : "false");
-        break;
-    case BSON_TYPE_TIMESTAMP:
+    hf_sandbox_append(alone, "", value);
+    json = bson_as_relaxed_extended_json(alone, NULL); /* { "" : 5 } */
+    if (value->value_type == BSON_TYPE_BINARY) {
+        put_binary(value, out);
+    } else if (value->value_type == BSON_TYPE_TIMESTAMP) {
         PUT(out, "Timestamp(%u, %u)", value->value.v_timestamp.timestamp,
             value->value.v_timestamp.increment);
-        break;
-    case BSON_TYPE_OID:
+    } else if (value->value_type == BSON_TYPE_OID) {
         bson_oid_to_string(&value->value.v_oid, oid);
         PUT(out, "ObjectId('%s')", oid);
-        break;
-    case BSON_TYPE_BINARY:
-        put_binary(value, out);
-        break;
-    default:
-        PUT(out, "%s", hf_sandbox_type_name(value->value_type));
+    } else if (json != NULL) {
+        PUT(out, "%.*s", (int)strlen(json) - 9, json + 7);
     }
+    bson_free(json);
+    bson_destroy(alone);
 }
 
 static void put_doc(bson_iter_t *iter, bool array, struct hf_buf *out)

@@ -202,11 +202,11 @@ int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
 
 /* ---- Looking for documents ---- */
 
-/* An index whose first field the matcher pins to one value, and which holds every document once. */
+/* An index whose first field the filter pins to one value, and which holds every document once. */
 static const bson_t *choose_index(const struct hf_sandbox_coll *coll,
                                   const struct hf_sandbox_query *query, bson_value_t *value)
 {
-    if (query->matcher == NULL || query->natural || query->after_record != 0) {
+    if (query->filter == NULL || query->natural || query->after_record != 0) {
         return NULL;
     }
     for (size_t i = 0; i < hf_sandbox_coll_index_count(coll); i++) {
@@ -219,7 +219,7 @@ static const bson_t *choose_index(const struct hf_sandbox_coll *coll,
             !bson_has_field(spec, "partialFilterExpression") &&
             hf_sandbox_get_doc(spec, "key", &key) && bson_iter_init(&iter, &key) &&
             bson_iter_next(&iter) &&
-            hf_sandbox_matcher_equal_to(query->matcher, bson_iter_key(&iter), value)) {
+            hf_sandbox_filter_equal_to(query->filter, bson_iter_key(&iter), value)) {
             return spec;
         }
     }
@@ -240,9 +240,9 @@ static int64_t first_record(const struct hf_sandbox_coll *coll,
 {
     bson_value_t value;
 
-    if (query->backward || query->matcher == NULL ||
+    if (query->backward || query->filter == NULL ||
         strcmp(hf_sandbox_coll_ns(coll), "local.oplog.rs") != 0 ||
-        !hf_sandbox_matcher_at_least(query->matcher, "ts", &value) ||
+        !hf_sandbox_filter_at_least(query->filter, "ts", &value) ||
         value.value_type != BSON_TYPE_TIMESTAMP) {
         return 0;
     }
@@ -281,7 +281,7 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
         if (rc != HF_ERR_OK || !found) {
             break;
         }
-        if ((query->matcher == NULL || hf_sandbox_matcher_test(query->matcher, &doc)) &&
+        if ((query->filter == NULL || hf_sandbox_filter_test(query->filter, &doc)) &&
             !visit(record, &doc, context)) {
             break;
         }

@@ -27,11 +27,9 @@ struct writer {
 struct statement {
     struct writer *writer;
     int32_t id;
-    struct hf_sandbox_docs docs;        /* to insert, or found */
-    size_t from, to;                    /* of those to insert */
-    struct hf_sandbox_matcher *matcher; /* owned */
-    bson_t update;                      /* a view of the command */
-    bson_t sort;                        /* the same; empty: none */
+    struct hf_sandbox_docs docs; /* to insert, or found */
+    size_t from, to;             /* of those to insert */
+    bson_t filter, update, sort; /* views of the command; sort may be empty */
     bool removal, multi, upsert, images, want_new;
     int64_t records[CHUNK_RECORDS]; /* of the documents found */
     int64_t position;               /* the last record that is done */
@@ -44,7 +42,6 @@ struct statement {
 static void statement_fini(struct statement *statement)
 {
     hf_sandbox_docs_fini(&statement->docs);
-    hf_sandbox_matcher_destroy(statement->matcher);
     bson_destroy(statement->before);
     bson_destroy(statement->after);
 }
@@ -57,8 +54,7 @@ static int32_t begin_writer(struct hf_sandbox_call *call, struct writer *out)
     code = hf_sandbox_call_ns(call, out->ns);
     out->kind = hf_sandbox_work_kind_of(out->ns);
     if (code == 0 && strcmp(out->ns, "local.oplog.rs") == 0) {
-        code = hf_sandbox_refuse(call->no, HF_SANDBOX_ILLEGAL_OPERATION,
-                                 "cannot write to 'local.oplog.rs'");
+        code = REFUSE(call, ILLEGAL_OPERATION, "cannot write to 'local.oplog.rs'");
     }
     return code != 0 || out->kind != WORK_WRITE ? code : hf_sandbox_retry_begin(call, &out->retry);
 }
@@ -78,7 +74,8 @@ static int32_t log_entry(struct hf_sandbox_work *work, const struct statement *s
                          struct hf_sandbox_optime *at)
 {
     struct writer *writer = statement->writer;
-    HF_CLEANUP(bson_destroy) bson_t *tail = bson_new();
+    OWNED_DOC *tail = bson_new();
+    int32_t code;
 
     *at = HF_SANDBOX_OPTIME_NONE;
     if (writer->kind != WORK_WRITE) {
@@ -96,21 +93,9 @@ static int32_t log_entry(struct hf_sandbox_work *work, const struct statement *s
         }
         entry.tail = tail;
     }
-    if (hf_sandbox_txn_log(work->txn, &entry, at, &work->err) != HF_ERR_OK) {
-        return hf_sandbox_work_refuse(work);
-    }
+    code = hf_sandbox_work_code(work, hf_sandbox_txn_log(work->txn, &entry, at, &work->err));
     writer->last = *at;
-    return 0;
-}
-
-static int32_t check_size(struct hf_sandbox_call *call, const bson_t *doc)
-{
-    return doc->len <= HF_SANDBOX_DOC_MAX
-               ? 0
-               : hf_sandbox_refuse(
-                     call->no, HF_SANDBOX_BSON_OBJECT_TOO_LARGE,
-                     "BSONObj size: %u is invalid. Size must be between 0 and 16793600(16MB)",
-                     doc->len);
+    return code;
 }
 
 static int32_t insert_one(struct hf_sandbox_work *work, const struct statement *statement,
@@ -119,36 +104,20 @@ static int32_t insert_one(struct hf_sandbox_work *work, const struct statement *
     struct hf_sandbox_entry entry = {.op = "i", .uuid = hf_sandbox_coll_uuid(coll), .o = doc};
     struct hf_sandbox_optime at;
     int64_t record;
-    int32_t code = check_size(work->call, doc);
+    int32_t code = log_entry(work, statement, entry, HF_SANDBOX_OPTIME_NONE, &at);
 
-    code = code != 0 ? code : log_entry(work, statement, entry, HF_SANDBOX_OPTIME_NONE, &at);
-    if (code == 0 &&
-        hf_sandbox_coll_insert(work->txn, coll, doc, &record, &work->err) != HF_ERR_OK) {
-        code = hf_sandbox_work_refuse(work);
-    }
-    return code;
-}
-
-/* Logs the document as findAndModify shows it, for a retry: before the change, or after it. */
-static int32_t log_image(struct hf_sandbox_work *work, const struct statement *statement,
-                         const bson_t *after, struct hf_sandbox_entry *entry,
-                         struct hf_sandbox_optime *post_image)
-{
-    struct hf_sandbox_entry image = {.op = "n", .uuid = entry->uuid, .o = after};
-
-    return statement->images && statement->writer->retry.lead != NULL
-               ? log_entry(work, statement, image, HF_SANDBOX_OPTIME_NONE,
-                           statement->want_new ? post_image : &entry->pre_image)
-               : 0;
+    return code != 0 ? code
+                     : hf_sandbox_work_code(
+                           work, hf_sandbox_coll_insert(work->txn, coll, doc, &record, &work->err));
 }
 
 static int32_t change_one(struct hf_sandbox_work *work, struct statement *statement,
                           struct hf_sandbox_coll *coll, int64_t record, const bson_t *doc)
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {.changed = true};
-    HF_CLEANUP(bson_destroy) bson_t *key = bson_new();
-    struct hf_sandbox_entry entry = {
-        .op = "d", .uuid = hf_sandbox_coll_uuid(coll), .o = key, .pre_image = {.term = -1}};
+    OWNED_DOC *key = bson_new();
+    struct hf_sandbox_entry entry = {.op = "d", .uuid = hf_sandbox_coll_uuid(coll), .o = key};
+    struct hf_sandbox_entry image = {.op = "n", .uuid = entry.uuid, .o = doc};
     struct hf_sandbox_optime post_image = HF_SANDBOX_OPTIME_NONE;
     struct hf_sandbox_optime at;
     bson_value_t id = hf_sandbox_value_missing;
@@ -159,7 +128,6 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
     if (!statement->removal) {
         code = hf_sandbox_update_apply(&statement->update, doc, (int64_t)hf_clock_wall_ms(),
                                        &updated, work->call->no);
-        code = code != 0 ? code : check_size(work->call, updated.doc);
         entry.op = "u";
         entry.o = updated.o;
         entry.o2 = key;
@@ -167,14 +135,19 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
     statement->n++;
     if (code == 0 && updated.changed) {
         statement->modified++;
-        code = log_image(work, statement, statement->want_new ? updated.doc : doc, &entry,
-                         &post_image);
+        if (statement->images && statement->writer->retry.lead != NULL) {
+            /* The document as findAndModify shows it, for a retry. */
+            image.o = statement->want_new ? updated.doc : doc;
+            code = log_entry(work, statement, image, HF_SANDBOX_OPTIME_NONE,
+                             statement->want_new ? &post_image : &entry.pre_image);
+        }
         code = code != 0 ? code : log_entry(work, statement, entry, post_image, &at);
-        if (code == 0 &&
-            (statement->removal ? hf_sandbox_coll_remove(work->txn, coll, record, doc, &work->err)
-                                : hf_sandbox_coll_update(work->txn, coll, record, doc, updated.doc,
-                                                         &work->err)) != HF_ERR_OK) {
-            code = hf_sandbox_work_refuse(work);
+        if (code == 0) {
+            code = hf_sandbox_work_code(
+                work, statement->removal
+                          ? hf_sandbox_coll_remove(work->txn, coll, record, doc, &work->err)
+                          : hf_sandbox_coll_update(work->txn, coll, record, doc, updated.doc,
+                                                   &work->err));
         }
     }
     if (code == 0 && statement->images) {
@@ -202,19 +175,6 @@ static int32_t prepare(struct hf_sandbox_work *work, struct writer *writer, bool
     return code == 0 && create ? hf_sandbox_work_need_coll(work, writer->ns, out) : code;
 }
 
-/* Notes in the transaction what the session did, and when that is committed, in the writer. */
-static int32_t run(struct hf_sandbox_work *work, struct statement *statement,
-                   hf_sandbox_work_body body)
-{
-    struct writer *writer = statement->writer;
-    int32_t code = hf_sandbox_work_run(work, writer->kind, body, statement);
-
-    if (code == 0) {
-        writer->retry.previous = writer->last;
-    }
-    return code;
-}
-
 static int32_t insert_chunk(struct hf_sandbox_work *work, void *context)
 {
     struct statement *statement = context;
@@ -235,18 +195,18 @@ static bool collect(int64_t record, const bson_t *doc, void *context)
 {
     struct statement *statement = context;
     struct hf_sandbox_docs *docs = &statement->docs;
+    bool sorted = !bson_empty(&statement->sort);
 
-    if (!bson_empty(&statement->sort) && docs->count == 1) {
+    if (sorted && docs->count == 1) {
         if (hf_sandbox_sort_compare(&statement->sort, doc, docs->items[0]) >= 0) {
             return true;
         }
         hf_sandbox_docs_fini(docs);
     }
     statement->records[docs->count] = record;
-    /* One document more than the limit of the chunk cannot be too much. */
-    return hf_sandbox_docs_add_take(docs, bson_copy(doc), statement->writer->call->no) == 0 &&
-           (statement->multi ? docs->count < CHUNK_RECORDS && docs->bytes < CHUNK_BYTES
-                             : !bson_empty(&statement->sort));
+    /* One document more than the chunk's bytes cannot be too much. */
+    (void)!hf_sandbox_docs_add_take(docs, bson_copy(doc), statement->writer->call->no);
+    return sorted || (statement->multi && docs->count < CHUNK_RECORDS && docs->bytes < CHUNK_BYTES);
 }
 
 /* Finds documents behind the position and changes them; where an upsert finds none at all, it inserts. */
@@ -256,20 +216,15 @@ static int32_t change_chunk(struct hf_sandbox_work *work, void *context)
     struct writer *writer = statement->writer;
     struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, writer->ns);
     /* Of many documents natural order remembers which are done. */
-    struct hf_sandbox_query query = {.matcher = statement->matcher,
+    struct hf_sandbox_query query = {.filter = &statement->filter,
                                      .natural = statement->multi,
                                      .after_record = statement->position};
-    bson_t *made = NULL;
     int32_t code = 0;
 
     hf_sandbox_docs_fini(&statement->docs);
     statement->n = 0;
     statement->modified = 0;
     writer->last = writer->retry.previous;
-    if (coll != NULL && statement->removal && hf_sandbox_coll_capped(coll)) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_ILLEGAL_OPERATION,
-                                 "cannot remove from a capped collection: %s", writer->ns);
-    }
     if (coll != NULL) {
         code = hf_sandbox_query_run(work, coll, &query, collect, statement);
     }
@@ -283,28 +238,39 @@ static int32_t change_chunk(struct hf_sandbox_work *work, void *context)
         code = change_one(work, statement, coll, statement->records[i], statement->docs.items[i]);
     }
     if (code == 0 && statement->upserting) {
-        code = hf_sandbox_update_insert(&statement->update, statement->matcher,
-                                        (int64_t)hf_clock_wall_ms(), &made, work->call->no);
-        code = code != 0 ? code : insert_one(work, statement, coll, made);
-        bson_destroy(statement->after);
-        statement->after = made;
         statement->n = 1;
+        bson_destroy(HF_TAKE(statement->after));
+        code = hf_sandbox_update_insert(&statement->update, &statement->filter,
+                                        (int64_t)hf_clock_wall_ms(), &statement->after,
+                                        work->call->no);
+        code = code != 0 ? code : insert_one(work, statement, coll, statement->after);
     }
     return code != 0 ? code : hf_sandbox_retry_record(work, &writer->retry, writer->last);
+}
+
+static int32_t run(struct hf_sandbox_work *work, struct statement *statement,
+                   hf_sandbox_work_body body)
+{
+    struct writer *writer = statement->writer;
+    int32_t code = hf_sandbox_work_run(work, writer->kind, body, statement);
+
+    if (code == 0) {
+        writer->retry.previous = writer->last;
+    }
+    return code;
 }
 
 /* Adds to the writer's numbers; what was found, changed or inserted last is left in the statement. */
 static int32_t run_statement(struct hf_sandbox_work *work, struct statement *statement)
 {
+    HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated ignored = {0};
     struct writer *writer = statement->writer;
-    struct hf_sandbox_updated ignored = {0};
     bson_t nothing = BSON_INITIALIZER;
     unsigned attempts = 0;
-    int32_t code = 0;
+    int32_t code = hf_sandbox_filter_check(&statement->filter, work->call->no);
 
-    if (!statement->removal) { /* what is malformed is refused also where nothing is found */
+    if (code == 0 && !statement->removal) { /* what is malformed is refused in any case */
         code = hf_sandbox_update_apply(&statement->update, &nothing, 0, &ignored, work->call->no);
-        hf_sandbox_updated_fini(&ignored);
     }
     while (code == 0) {
         code = run(work, statement, change_chunk);
@@ -314,7 +280,7 @@ static int32_t run_statement(struct hf_sandbox_work *work, struct statement *sta
         }
         writer->n += code == 0 ? statement->n : 0;
         writer->modified += code == 0 ? statement->modified : 0;
-        if (code != 0 || !statement->multi || statement->upserting || statement->docs.count == 0) {
+        if (!statement->multi || statement->docs.count == 0) {
             break;
         }
         statement->position = statement->records[statement->docs.count - 1];
@@ -335,8 +301,7 @@ static bool is_fatal(int32_t code)
 static void add_error(struct writer *writer, const struct hf_sandbox_work *work, int32_t index,
                       int32_t code)
 {
-    HF_CLEANUP(bson_destroy)
-    bson_t *one = BCON_NEW("index", BCON_INT32(index), "code", BCON_INT32(code));
+    OWNED_DOC *one = BCON_NEW("index", BCON_INT32(index), "code", BCON_INT32(code));
     bson_value_t value;
 
     if (code == HF_SANDBOX_DUPLICATE_KEY && work->duplicate != NULL) {
@@ -349,7 +314,7 @@ static void add_error(struct writer *writer, const struct hf_sandbox_work *work,
 
 static void add_upserted(struct writer *writer, int32_t index, const bson_t *doc)
 {
-    HF_CLEANUP(bson_destroy) bson_t *one = BCON_NEW("index", BCON_INT32(index));
+    OWNED_DOC *one = BCON_NEW("index", BCON_INT32(index));
     bson_value_t value = hf_sandbox_value_missing;
 
     (void)hf_sandbox_get(doc, "_id", &value);
@@ -372,7 +337,7 @@ static void append_answer(const struct writer *writer, bool update)
     if (writer->error_count > 0) {
         bson_append_array(call->reply, "writeErrors", -1, writer->errors);
     }
-    if (hf_sandbox_repl_enabled(call->repl) && call->optime.ts != 0) {
+    if (call->optime.ts != 0 && hf_sandbox_repl_enabled(call->repl)) {
         hf_sandbox_append_optime(call->reply, "opTime", call->optime);
     }
     hf_sandbox_call_await(call);
@@ -388,15 +353,14 @@ static int32_t insert_all(struct statement *statement, bool ordered)
 
     while (statement->from < docs->count) {
         HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = writer->call};
-        size_t bytes = 0;
+        size_t count = 0;
 
-        for (statement->to = statement->from;
-             statement->to < docs->count && statement->to - statement->from < chunk &&
-             bytes < CHUNK_BYTES;
-             statement->to++) {
-            bytes += docs->items[statement->to]->len;
+        for (size_t bytes = 0;
+             count < chunk && count < docs->count - statement->from && bytes < CHUNK_BYTES;
+             count++) {
+            bytes += docs->items[statement->from + count]->len;
         }
-        int64_t count = (int64_t)(statement->to - statement->from);
+        statement->to = statement->from + count;
         int32_t code = run(&work, statement, insert_chunk);
         if (is_fatal(code)) {
             return code;
@@ -406,7 +370,7 @@ static int32_t insert_all(struct statement *statement, bool ordered)
             continue;
         }
         if (code == 0) {
-            writer->n += count;
+            writer->n += (int64_t)count;
         } else {
             add_error(writer, &work, (int32_t)statement->from, code);
             if (ordered) {
@@ -421,50 +385,36 @@ static int32_t insert_all(struct statement *statement, bool ordered)
 static int32_t read_statement(struct hf_sandbox_call *call, const bson_t *doc,
                               struct statement *out)
 {
-    bson_t query;
-
     out->multi = out->removal ? hf_sandbox_get_int64(doc, "limit", 1) == 0
                               : hf_sandbox_get_true(doc, "multi");
     out->upsert = hf_sandbox_get_true(doc, "upsert");
-    if (!hf_sandbox_get_doc(doc, "q", &query) ||
+    if (!hf_sandbox_get_doc(doc, "q", &out->filter) ||
         (!out->removal && !hf_sandbox_get_doc(doc, "u", &out->update))) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_NO_SUCH_KEY,
-                                 "a statement needs the documents q and u");
+        return REFUSE(call, NO_SUCH_KEY, "a statement needs the documents q and u");
     }
-    if (bson_has_field(doc, "arrayFilters")) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_NOT_IMPLEMENTED,
-                                 "array filters are not in the sandbox");
-    }
-    if (out->multi && !out->removal && hf_sandbox_update_is_replacement(&out->update)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "multi update is not supported for replacement-style update");
-    }
-    return hf_sandbox_matcher_create(&query, &out->matcher, call->no);
+    return out->multi && !out->removal && hf_sandbox_update_is_replacement(&out->update)
+               ? REFUSE(call, FAILED_TO_PARSE,
+                        "multi update is not supported for replacement-style update")
+               : 0;
 }
 
-/* A statement that was done before answers the same. */
-static void answer_again(struct writer *writer, int32_t index, const bson_t *entry)
-{
-    const char *op = hf_sandbox_get_utf8(entry, "op", "");
-    bson_t o;
-
-    writer->n++;
-    writer->modified += op[0] == 'u';
-    if (op[0] == 'i' && hf_sandbox_get_doc(entry, "o", &o)) {
-        add_upserted(writer, index, &o);
-    }
-}
-
+/* One that was done before answers the same. */
 static int32_t run_one(struct writer *writer, const bson_t *doc, bool removal, int32_t index)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = writer->call};
     struct statement statement = {
         .writer = writer, .id = index, .removal = removal, .sort = BSON_INITIALIZER};
     const bson_t *entry = hf_sandbox_retry_find(&writer->retry, index);
-    int32_t code;
+    bson_t o;
+    int32_t code = 0;
 
     if (entry != NULL) {
-        answer_again(writer, index, entry);
+        const char *op = hf_sandbox_get_utf8(entry, "op", "");
+        writer->n++;
+        writer->modified += op[0] == 'u';
+        if (op[0] == 'i' && hf_sandbox_get_doc(entry, "o", &o)) {
+            add_upserted(writer, index, &o);
+        }
         return 0;
     }
     code = read_statement(writer->call, doc, &statement);
@@ -481,30 +431,27 @@ static int32_t run_one(struct writer *writer, const bson_t *doc, bool removal, i
 /* field: of the command, that lists documents to insert or statements. */
 static int32_t run_command(struct hf_sandbox_call *call, const char *field)
 {
-    bool update = field[0] == 'u';
-    bool insert = field[1] == 'o';
     struct writer writer;
     struct statement insertion = {.writer = &writer};
     bson_value_t value = hf_sandbox_value_of_bool(true);
     bson_iter_t iter;
+    bson_t doc;
     int32_t code = begin_writer(call, &writer);
 
     (void)hf_sandbox_get(call->command, "ordered", &value);
     bool ordered = hf_sandbox_is_true(&value);
     if (code == 0 && (!hf_sandbox_get(call->command, field, &value) ||
                       !hf_sandbox_value_iter(&value, BSON_TYPE_ARRAY, &iter))) {
-        code = hf_sandbox_refuse(call->no, HF_SANDBOX_NO_SUCH_KEY, "'%s' is missing", field);
+        code = REFUSE(call, NO_SUCH_KEY, "'%s' is missing", field);
     }
     for (int32_t index = 0; code == 0 && bson_iter_next(&iter); index++) {
-        bson_t doc;
         if (!hf_sandbox_value_doc(bson_iter_value(&iter), &doc)) {
-            code = hf_sandbox_refuse(call->no, HF_SANDBOX_TYPE_MISMATCH, "%s must hold objects",
-                                     field);
-        } else if (insert) {
+            code = REFUSE(call, TYPE_MISMATCH, "'%s' must hold objects", field);
+        } else if (strcmp(field, "documents") == 0) {
             code =
                 hf_sandbox_docs_add_take(&insertion.docs, hf_sandbox_doc_with_id(&doc), call->no);
         } else {
-            code = run_one(&writer, &doc, !update, index);
+            code = run_one(&writer, &doc, field[0] == 'd', index);
             if (code != 0 && !is_fatal(code)) {
                 code = 0;
                 if (ordered) {
@@ -515,7 +462,7 @@ static int32_t run_command(struct hf_sandbox_call *call, const char *field)
     }
     code = code != 0 ? code : insert_all(&insertion, ordered);
     if (code == 0) {
-        append_answer(&writer, update);
+        append_answer(&writer, field[0] == 'u');
     }
     statement_fini(&insertion);
     writer_fini(&writer);
@@ -541,20 +488,17 @@ int32_t hf_sandbox_cmd_delete(struct hf_sandbox_call *call)
 
 static int32_t read_find_and_modify(struct hf_sandbox_call *call, struct statement *out)
 {
-    bson_t query = BSON_INITIALIZER;
-
     out->removal = hf_sandbox_get_true(call->command, "remove");
     out->want_new = hf_sandbox_get_true(call->command, "new");
     out->upsert = hf_sandbox_get_true(call->command, "upsert");
     (void)hf_sandbox_get_doc(call->command, "sort", &out->sort);
-    (void)hf_sandbox_get_doc(call->command, "query", &query);
-    if (out->removal == hf_sandbox_get_doc(call->command, "update", &out->update) ||
-        (out->removal && (out->want_new || out->upsert))) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "Either an update or remove=true must be specified, the latter "
-                                 "without new and upsert");
-    }
-    return hf_sandbox_matcher_create(&query, &out->matcher, call->no);
+    (void)hf_sandbox_get_doc(call->command, "query", &out->filter);
+    return out->removal == hf_sandbox_get_doc(call->command, "update", &out->update) ||
+                   (out->removal && (out->want_new || out->upsert))
+               ? REFUSE(call, FAILED_TO_PARSE,
+                        "Either an update or remove=true must be specified, the latter without "
+                        "new and upsert")
+               : 0;
 }
 
 /* The old answer of a retry, from the entry and its image. */
@@ -564,7 +508,7 @@ static void recall(struct hf_sandbox_call *call, const bson_t *entry, struct sta
     bson_t o;
 
     statement->n = 1;
-    statement->upserting = strcmp(hf_sandbox_get_utf8(entry, "op", ""), "i") == 0;
+    statement->upserting = hf_sandbox_get_utf8(entry, "op", "")[0] == 'i';
     if (statement->upserting && hf_sandbox_get_doc(entry, "o", &o)) {
         statement->after = bson_copy(&o);
     } else if (post != 0) {
@@ -579,7 +523,7 @@ static int32_t append_value(struct hf_sandbox_call *call, const bson_t *value)
 {
     HF_CLEANUP(hf_sandbox_pipeline_destroy) struct hf_sandbox_pipeline *pipeline = NULL;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
-    HF_CLEANUP(bson_destroy) bson_t *stages = bson_new();
+    OWNED_DOC *stages = bson_new();
     bson_t fields;
     bool enough = false;
     int32_t code;
@@ -629,7 +573,8 @@ int32_t hf_sandbox_cmd_find_and_modify(struct hf_sandbox_call *call)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
     struct writer writer;
-    struct statement statement = {.writer = &writer, .images = true, .sort = BSON_INITIALIZER};
+    struct statement statement = {
+        .writer = &writer, .filter = BSON_INITIALIZER, .sort = BSON_INITIALIZER, .images = true};
     const bson_t *entry;
     int32_t code = begin_writer(call, &writer);
 

@@ -8,7 +8,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void update(const bson_t *spec, const bson_t *doc, const struct hf_sandbox_matcher *matcher)
+static void update(const bson_t *spec, const bson_t *doc, const bson_t *filter)
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {0};
     struct hf_sandbox_refusal no;
@@ -17,7 +17,7 @@ static void update(const bson_t *spec, const bson_t *doc, const struct hf_sandbo
     if (hf_sandbox_update_apply(spec, doc, 1, &updated, &no) == 0) {
         HF_ASSERT(hf_sandbox_doc_valid(updated.doc) && hf_sandbox_doc_valid(updated.o));
     }
-    if (matcher != NULL && hf_sandbox_update_insert(spec, matcher, 1, &made, &no) == 0) {
+    if (hf_sandbox_update_insert(spec, filter, 1, &made, &no) == 0) {
         HF_ASSERT(bson_has_field(made, "_id"));
         bson_destroy(made);
     }
@@ -38,22 +38,22 @@ static void aggregate(const bson_t *stages, const bson_t *doc)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    HF_CLEANUP(hf_sandbox_matcher_destroy) struct hf_sandbox_matcher *matcher = NULL;
     struct hf_sandbox_refusal no;
     bson_t input;
     bson_t part;
+    bson_t filter = BSON_INITIALIZER;
     bson_t doc = BSON_INITIALIZER;
 
     if (size > 1 << 16 || !bson_init_static(&input, data, size) || !hf_sandbox_doc_valid(&input)) {
         return 0;
     }
     (void)hf_sandbox_get_doc(&input, "doc", &doc);
-    if (hf_sandbox_get_doc(&input, "filter", &part) &&
-        hf_sandbox_matcher_create(&part, &matcher, &no) == 0) {
-        (void)hf_sandbox_matcher_test(matcher, &doc);
-    }
-    if (hf_sandbox_get_doc(&input, "update", &part)) {
-        update(&part, &doc, matcher);
+    (void)hf_sandbox_get_doc(&input, "filter", &filter);
+    if (hf_sandbox_filter_check(&filter, &no) == 0) {
+        (void)hf_sandbox_filter_test(&filter, &doc);
+        if (hf_sandbox_get_doc(&input, "update", &part)) {
+            update(&part, &doc, &filter);
+        }
     }
     if (hf_sandbox_get_doc(&input, "pipeline", &part)) {
         aggregate(&part, &doc);
