@@ -4,6 +4,9 @@
  * has it. The poll loop is the caller's thread and alone touches the list of jobs.
  *
  *   given by a poll -> noted on disk -> thread runs -> finish is sent -> the server's outcome comes -> forgotten
+ *
+ * A task is run once: its objects' names are used up. One that the server gives again because its end could not be told
+ * is ended as lost, and the next attempt goes on with what was sent.
  */
 #include "agent/agent.h"
 
@@ -23,12 +26,19 @@
 #define JOBS_MAX HF_MESSAGE_TASKS_MAX
 /* After a clean stop the server is told for so long; then the next start tells it. */
 #define FAREWELL_MS 5000
-/* At a start the server has just answered; what it cannot take now is told at the next start. */
+/* At a start the server has just answered; what it cannot take now it gives again, and is told then. */
 #define SETTLE_MS 30000
 #define POLL_PAUSE_MS 1000
+#define SESSION_PAUSE_MS 100
 #define ENDED_MAX 256
 
-enum job_state { JOB_RUNNING, JOB_TELLING, JOB_TOLD, JOB_UNWANTED };
+enum job_state {
+    JOB_RUNNING,
+    JOB_TELLING,
+    JOB_TOLD,     /* the server has the end; its outcome comes with a poll */
+    JOB_UNWANTED, /* the server does not know the task any more */
+    JOB_UNTOLD,   /* it could not be told: the note stays */
+};
 
 /* A task at work. */
 struct job {
@@ -37,6 +47,8 @@ struct job {
     struct hf_thread *thread;
     struct hf_progress progress;
     struct hf_cancel cancel;
+    bool begun_before; /* noted already when it was given */
+    bool outcome_came; /* for the poll loop only */
     _Atomic enum job_state state;
 };
 
@@ -49,6 +61,7 @@ struct agent {
     struct hf_agent_watch *watch;
     struct hf_agent_link *link;
     struct hf_cancel farewell; /* requested when finishes need not be repeated any longer */
+    struct hf_mutex mutex;     /* guards: session */
     char session[HF_SESSION_BYTES];
     uint64_t poll_wait_ms, progress_ms;
     struct job *jobs[JOBS_MAX];
@@ -78,6 +91,7 @@ static void agent_fini(struct agent *agent)
     hf_agent_watch_stop(agent->watch);
     hf_agent_state_close(agent->state);
     hf_secret_wipe(&agent->bearer);
+    hf_mutex_fini(&agent->mutex);
 }
 HF_CLEANUP_DEFINE_VALUE(agent_fini, struct agent)
 
@@ -87,7 +101,6 @@ static void finish_begin(const struct agent *agent, const struct hf_task *task,
                          struct hf_msg_finish *finish)
 {
     finish->agent = *hf_agent_state_id(agent->state);
-    (void)snprintf(finish->session, sizeof finish->session, "%s", agent->session);
     finish->task = task->id;
     finish->attempt = task->attempt;
     finish->kind = task->kind;
@@ -99,8 +112,28 @@ static void finish_fail(struct hf_msg_finish *finish, const struct hf_error *err
     (void)snprintf(finish->message, sizeof finish->message, "%s", err->message);
 }
 
-/* Tells the server; true when it has it or does not want it. */
-static bool tell(const struct agent *agent, const struct hf_msg_finish *finish, uint64_t limit_ms)
+static void copy_session(struct agent *agent, char out[HF_SESSION_BYTES])
+{
+    HF_LOCKED(&agent->mutex);
+    memcpy(out, agent->session, HF_SESSION_BYTES);
+}
+
+/* A server that was restarted knows no session: the poll loop says hello to it. False when the agent ends instead. */
+static bool wait_for_new_session(struct agent *agent, const char old[HF_SESSION_BYTES])
+{
+    while (!hf_cancel_requested(&agent->farewell)) {
+        char now[HF_SESSION_BYTES];
+        copy_session(agent, now);
+        if (strcmp(now, old) != 0) {
+            return true;
+        }
+        hf_cancel_sleep(&agent->farewell, SESSION_PAUSE_MS);
+    }
+    return false;
+}
+
+/* Tells the server, however often it restarts meanwhile; with a limit it is the poll loop's own thread that tells. */
+static enum job_state tell(struct agent *agent, struct hf_msg_finish *finish, uint64_t limit_ms)
 {
     const struct hf_agent_link_options options = {
         .server_url = agent->options->server_url,
@@ -112,35 +145,51 @@ static bool tell(const struct agent *agent, const struct hf_msg_finish *finish, 
     HF_CLEANUP(hf_agent_link_destroy) struct hf_agent_link *link = NULL;
     struct hf_error err;
 
-    if (hf_agent_link_create(&options, &link, &err) != HF_ERR_OK ||
-        hf_agent_link_finish(link, finish, limit_ms, &err) != HF_ERR_OK) {
-        hf_log_warn(agent->options->log, "agent.finish.refused",
-                    HF_STR("task", hf_id_text(&finish->task).text), HF_STR("error", err.message));
-        return err.code == HF_ERR_NOT_FOUND || err.code == HF_ERR_LOST ||
-               err.code == HF_ERR_CONFLICT || err.code == HF_ERR_INVALID;
+    enum hf_err code = hf_agent_link_create(&options, &link, &err);
+    while (code == HF_ERR_OK) {
+        copy_session(agent, finish->session);
+        code = hf_agent_link_finish(link, finish, limit_ms, &err);
+        if (code == HF_ERR_OK) {
+            return JOB_TOLD;
+        }
+        if (code == HF_ERR_UNAUTHENTICATED && limit_ms == 0 &&
+            wait_for_new_session(agent, finish->session)) {
+            code = HF_ERR_OK;
+        }
     }
-    return true;
+    hf_log_warn(agent->options->log, "agent.finish.refused",
+                HF_STR("task", hf_id_text(&finish->task).text), HF_STR("error", err.message));
+    return code == HF_ERR_NOT_FOUND || code == HF_ERR_LOST || code == HF_ERR_CONFLICT ? JOB_UNWANTED
+                                                                                      : JOB_UNTOLD;
+}
+
+static enum hf_err run_task(struct job *job, struct hf_msg_finish *finish, struct hf_error *err)
+{
+    const struct hf_agent_work work = {.context = &job->agent->context,
+                                       .task = &job->task,
+                                       .progress = &job->progress,
+                                       .cancel = &job->cancel};
+
+    if (job->begun_before) {
+        return hf_fail(err, HF_ERR_LOST, "it was begun before, and how it ended could not be told");
+    }
+    return job->task.kind == HF_TASK_CAPTURE ? hf_agent_capture(&work, finish, err)
+                                             : hf_agent_restore(&work, finish, err);
 }
 
 static void job_run(void *argument)
 {
     struct job *job = argument;
-    const struct agent *agent = job->agent;
-    const struct hf_agent_work work = {.context = &agent->context,
-                                       .task = &job->task,
-                                       .progress = &job->progress,
-                                       .cancel = &job->cancel};
+    struct agent *agent = job->agent;
     HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
     struct hf_error err;
-    enum hf_err code;
 
     finish_begin(agent, &job->task, &finish);
     hf_progress_start(&job->progress, hf_clock_mono_ms());
     hf_log_info(agent->options->log, "agent.task.started",
                 HF_STR("task", hf_id_text(&job->task.id).text),
                 HF_STR("kind", job->task.kind == HF_TASK_CAPTURE ? "capture" : "restore"));
-    code = job->task.kind == HF_TASK_CAPTURE ? hf_agent_capture(&work, &finish, &err)
-                                             : hf_agent_restore(&work, &finish, &err);
+    enum hf_err code = run_task(job, &finish, &err);
     if (code == HF_ERR_CANCELLED && hf_cancel_requested(agent->cancel)) {
         code = hf_wrap(&err, "the agent was stopped");
     }
@@ -150,7 +199,7 @@ static void job_run(void *argument)
         finish_fail(&finish, &err);
     }
     job->state = JOB_TELLING;
-    job->state = tell(agent, &finish, 0) ? JOB_TOLD : JOB_UNWANTED;
+    job->state = tell(agent, &finish, 0);
 }
 
 /* ---- The poll loop ---- */
@@ -165,12 +214,20 @@ static struct job *find_job(const struct agent *agent, const struct hf_id *task)
     return NULL;
 }
 
-static void forget_job(struct agent *agent, struct job *job)
+static void forget_note(struct agent *agent, const struct hf_id *task)
 {
     struct hf_error err;
 
-    if (hf_agent_state_forget_task(agent->state, &job->task.id, &err) != HF_ERR_OK) {
+    if (hf_agent_state_forget_task(agent->state, task, &err) != HF_ERR_OK) {
         hf_log_warn(agent->options->log, "agent.state.unwritable", HF_STR("error", err.message));
+    }
+}
+
+/* The note of an end that was not told stays, so that the task is never run twice. */
+static void drop_job(struct agent *agent, struct job *job)
+{
+    if (job->state != JOB_UNTOLD) {
+        forget_note(agent, &job->task.id);
     }
     for (size_t i = 0; i < agent->job_count; i++) {
         if (agent->jobs[i] == job) {
@@ -189,14 +246,17 @@ static void begin_job(struct agent *agent, struct hf_task *task)
     if (find_job(agent, &task->id) != NULL || agent->job_count == JOBS_MAX) {
         return;
     }
+    bool begun_before = hf_agent_state_has_task(agent->state, &task->id);
     if (hf_agent_state_note_task(agent->state, task, &err) != HF_ERR_OK) {
         hf_log_error(agent->options->log, "agent.state.unwritable", HF_STR("error", err.message));
         return;
     }
     struct job *job = hf_alloc_zero(sizeof *job);
     if (job == NULL) {
+        forget_note(agent, &task->id);
         return;
     }
+    job->begun_before = begun_before;
     job->task = *task;
     *task = (struct hf_task){0};
     job->agent = agent;
@@ -204,6 +264,7 @@ static void begin_job(struct agent *agent, struct hf_task *task)
     hf_cancel_init(&job->cancel);
     if (hf_thread_start("hf-task", job_run, job, &job->thread, &err) != HF_ERR_OK) {
         hf_log_error(agent->options->log, "agent.task.failed", HF_STR("error", err.message));
+        forget_note(agent, &job->task.id);
         job_destroy(job);
         return;
     }
@@ -225,8 +286,8 @@ static void take_outcome(struct agent *agent, const struct hf_msg_outcome *outco
     if (agent->ended_count < ENDED_MAX) {
         agent->ended[agent->ended_count++] = outcome->task;
     }
-    if (job != NULL && job->state != JOB_RUNNING) {
-        forget_job(agent, job);
+    if (job != NULL) {
+        job->outcome_came = true;
     }
 }
 
@@ -246,8 +307,10 @@ static void take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
     }
     for (size_t i = 0; i < agent->job_count;) {
         struct job *job = agent->jobs[i];
-        if (job->state == JOB_UNWANTED) {
-            forget_job(agent, job);
+        enum job_state state = job->state;
+        if (state == JOB_UNWANTED || state == JOB_UNTOLD ||
+            (state == JOB_TOLD && job->outcome_came)) {
+            drop_job(agent, job);
         } else {
             i++;
         }
@@ -261,7 +324,7 @@ static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
     HF_CLEANUP(hf_msg_poll_answer_fini) struct hf_msg_poll_answer answer = {0};
     size_t telling = agent->ended_count;
 
-    (void)snprintf(poll.session, sizeof poll.session, "%s", agent->session);
+    copy_session(agent, poll.session);
     poll.wait_ms = agent->job_count > 0 ? agent->progress_ms : agent->poll_wait_ms;
     poll.running = hf_alloc_array(agent->job_count + 1, sizeof *poll.running);
     poll.ended = hf_alloc_array(telling + 1, sizeof *poll.ended);
@@ -331,7 +394,9 @@ static enum hf_err say_hello(struct agent *agent, struct hf_error *err)
         hf_agent_link_hello(agent->link, &hello, &answer, err) != HF_ERR_OK) {
         return err->code;
     }
-    (void)snprintf(agent->session, sizeof agent->session, "%s", answer.session);
+    hf_mutex_lock(&agent->mutex);
+    memcpy(agent->session, answer.session, sizeof agent->session);
+    hf_mutex_unlock(&agent->mutex);
     agent->poll_wait_ms = answer.poll_wait_ms;
     agent->progress_ms = answer.progress_ms;
     announce(agent, &hello);
@@ -354,7 +419,7 @@ static enum hf_err settle_the_past(struct agent *agent, struct hf_error *err)
         finish_begin(agent, &noted.tasks[i], &finish);
         (void)hf_fail(&lost, HF_ERR_LOST, "the agent was stopped while it worked on this");
         finish_fail(&finish, &lost);
-        if (tell(agent, &finish, SETTLE_MS) &&
+        if (tell(agent, &finish, SETTLE_MS) != JOB_UNTOLD &&
             hf_agent_state_forget_task(agent->state, &noted.tasks[i].id, err) != HF_ERR_OK) {
             return err->code;
         }
@@ -408,7 +473,7 @@ static void stop_jobs(struct agent *agent)
         struct job *job = agent->jobs[0];
         enum job_state state = job->state;
         if (state == JOB_TOLD || state == JOB_UNWANTED) {
-            forget_job(agent, job);
+            drop_job(agent, job);
         } else {
             agent->jobs[0] = agent->jobs[--agent->job_count];
             job_destroy(job);
@@ -474,6 +539,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
                strncmp(options->seeds, "mongodb+srv://", 14) == 0;
 
     hf_cancel_init(&agent.farewell);
+    hf_mutex_init(&agent.mutex);
     agent.context = (struct hf_agent_context){
         .server_url = options->server_url,
         .ca_file = options->ca_file,

@@ -178,6 +178,13 @@ enum hf_err hf_agent_state_forget_task(struct hf_agent_state *state, const struc
     return forget(state->tasks, task, err);
 }
 
+bool hf_agent_state_has_task(const struct hf_agent_state *state, const struct hf_id *task)
+{
+    HF_CLEANUP(hf_free) char *path = hf_path_join(state->tasks, hf_id_text(task).text);
+
+    return path != NULL && hf_fs_exists(path);
+}
+
 void hf_agent_noted_fini(struct hf_agent_noted *noted)
 {
     for (size_t i = 0; i < noted->count; i++) {

@@ -33,6 +33,8 @@ HF_MUST_CHECK enum hf_err hf_agent_state_note_task(struct hf_agent_state *state,
 HF_MUST_CHECK enum hf_err hf_agent_state_forget_task(struct hf_agent_state *state,
                                                      const struct hf_id *task,
                                                      struct hf_error *err);
+/* Whether it is noted: it was begun, in this life or an earlier one, and its end was not told. */
+bool hf_agent_state_has_task(const struct hf_agent_state *state, const struct hf_id *task);
 /* Tasks noted by an earlier life. A note that cannot be read is removed: the task is then unknown here. */
 struct hf_agent_noted {
     struct hf_task *tasks; /* owned; without keys */

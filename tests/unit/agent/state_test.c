@@ -140,7 +140,9 @@ static void test_a_noted_task_comes_back_without_its_keys(void **state)
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(1 << 20);
     struct hf_error err;
 
+    assert_false(hf_agent_state_has_task(agent, &task.id));
     assert_int_equal(hf_agent_state_note_task(agent, &task, &err), HF_ERR_OK);
+    assert_true(hf_agent_state_has_task(agent, &task.id));
     assert_int_equal(hf_fs_read_whole(path, 1 << 20, &text, &err), HF_ERR_OK);
     /* 32 times 'K' in base64 begins so; the keys must not be on disk. */
     assert_null(memmem(text.data, text.len, "S0tLS0", 6));
