@@ -175,6 +175,12 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
 
 /* ---- poll ---- */
 
+/* A note of being alive every ten seconds is enough for a limit of minutes. */
+static uint64_t note_every_s(const struct hf_server_app *app)
+{
+    return app->task_silence_s / 4 < 10 ? app->task_silence_s / 4 : 10;
+}
+
 static void keep_progress(struct hf_server_app *app, const struct hf_msg_running *running)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_progress_to_json(&running->progress);
@@ -217,8 +223,7 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
         if (hf_task_move(&task, HF_TASK_RUNNING, now_s, err) != HF_ERR_OK) {
             return err->code;
         }
-    } else if (task.state != HF_TASK_RUNNING || task.seen_s + 10 > now_s) {
-        /* A note of being alive every ten seconds is enough for a limit of minutes. */
+    } else if (task.state != HF_TASK_RUNNING || task.seen_s + note_every_s(app) > now_s) {
         keep_progress(app, running);
         return HF_ERR_OK;
     }
@@ -346,8 +351,12 @@ static enum hf_err answer_task(struct hf_server_app *app, const struct hf_task_r
         }
         if (hf_flow_task_message(app, task, &answer->tasks[answer->task_count], err) != HF_ERR_OK) {
             /* The agent cannot do it now; the others' work must not wait for it. */
+            struct hf_error why = *err, ignored;
             hf_log_warn(app->log, "task.not_given", HF_STR("task", hf_id_text(&task->id).text),
-                        HF_STR("error", err->message));
+                        HF_STR("error", why.message));
+            if (!hf_err_retry(why.code)) {
+                (void)!hf_flow_not_given(app, task, &why, &ignored); /* else at the next poll */
+            }
             return HF_ERR_OK;
         }
         answer->task_count++;

@@ -25,6 +25,7 @@ struct hf_server_app {
     struct hf_id project;           /* the one project that the first start made */
     char project_name[256];
     uint64_t task_silence_s; /* after which a task is given up */
+    uint64_t started_s;      /* when this server began to listen for them */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;

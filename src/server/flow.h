@@ -54,6 +54,11 @@ HF_MUST_CHECK enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct 
 HF_MUST_CHECK enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task,
                                          struct hf_error *err);
 
+/* What the task needs cannot be read and will not be: it ends with that, as if its agent had said so. */
+HF_MUST_CHECK enum hf_err hf_flow_not_given(struct hf_server_app *app,
+                                            const struct hf_task_record *task,
+                                            const struct hf_error *why, struct hf_error *err);
+
 /* The attempt is given up: nobody has heard of it, or someone cancelled what no agent runs. */
 HF_MUST_CHECK enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task,
                                           const char *why, struct hf_error *err);

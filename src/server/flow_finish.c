@@ -133,6 +133,11 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
         (void)snprintf(outcome.message, sizeof outcome.message, "%.*s",
                        (int)sizeof outcome.message - 1, record->error);
     }
+    /* A manifest whose second look failed: a death may have come between FAILED and its end. */
+    if (record->state == HF_SNAPSHOT_FAILED &&
+        hf_commit_drop_failed(app->store, &record->job, record->capture, err) != HF_ERR_OK) {
+        return err->code;
+    }
     /* Adopted claims go with a COMPLETE snapshot only: until then a later attempt may need them. */
     if (record->state == HF_SNAPSHOT_COMPLETE && record->adopted_capture != 0 &&
         hf_commit_drop_claim(app->store, &record->job, &record->adopted_writer, err) != HF_ERR_OK) {
@@ -367,9 +372,7 @@ static enum hf_err fail_snapshot(struct hf_server_app *app, struct hf_snapshot_r
     if (hf_flow_end_snapshot(app, record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (record->state == HF_SNAPSHOT_FAILED &&
-        (HF_FAULT("server.fail.recorded", err) != HF_ERR_OK ||
-         hf_commit_delete_manifest(app->store, &record->job, record->capture, err) != HF_ERR_OK)) {
+    if (HF_FAULT("server.fail.recorded", err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_flow_wind_up(app, record, err);
@@ -469,6 +472,23 @@ enum hf_err hf_flow_agent_failed(struct hf_server_app *app, struct hf_snapshot_r
         return err->code;
     }
     return hf_flow_wind_up(app, record, err);
+}
+
+enum hf_err hf_flow_not_given(struct hf_server_app *app, const struct hf_task_record *task,
+                              const struct hf_error *why, struct hf_error *err)
+{
+    struct hf_snapshot_record record;
+
+    if (task->kind == HF_TASK_RESTORE) {
+        struct hf_msg_finish refused = {.code = why->code};
+        (void)snprintf(refused.message, sizeof refused.message, "%s", why->message);
+        return hf_flow_finish_restore(app, task, &refused, err);
+    }
+    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return record.state == HF_SNAPSHOT_IN_PROGRESS ? hf_flow_agent_failed(app, &record, why, err)
+                                                   : hf_flow_wind_up(app, &record, err);
 }
 
 static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_task_record *task,

@@ -16,7 +16,7 @@ HF_MUST_CHECK enum hf_err hf_flow_end_snapshot(struct hf_server_app *app,
                                                struct hf_snapshot_record *record,
                                                enum hf_snapshot_state to,
                                                const struct hf_error *why, struct hf_error *err);
-/* The rest after a snapshot has its last state: claims, lease, task. */
+/* The rest after a snapshot has its last state: the manifest of a failed one, claims, lease, task. */
 HF_MUST_CHECK enum hf_err hf_flow_wind_up(struct hf_server_app *app,
                                           const struct hf_snapshot_record *record,
                                           struct hf_error *err);

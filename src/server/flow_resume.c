@@ -9,6 +9,8 @@
 #include "server/flow_internal.h"
 #include "snapshot/commit.h"
 
+#define NEVER_ASKED "the server stopped before an agent was asked"
+
 /* The record may be there or not, the claim too: the step that failed decides. */
 enum hf_err hf_flow_take_failed(struct hf_server_app *app, const struct hf_snapshot_record *wished,
                                 const struct hf_error *why, struct hf_error *err)
@@ -57,7 +59,7 @@ static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_rec
     code = hf_keep_task_get(app->catalog, &record.task, &task, NULL, err);
     if (code == HF_ERR_NOT_FOUND) {
         struct hf_error why;
-        (void)hf_fail(&why, HF_ERR_LOST, "the server stopped before an agent was asked");
+        (void)hf_fail(&why, HF_ERR_LOST, "%s", NEVER_ASKED);
         return hf_flow_agent_failed(app, &record, &why, err);
     }
     return code;
@@ -75,14 +77,58 @@ static enum hf_err give_up_restore(struct hf_server_app *app, const struct hf_ta
     return hf_flow_finish_restore(app, task, &silent, err);
 }
 
+/* A restore whose task was never made: a death between the two steps of hf_flow_restore. */
+static enum hf_err resume_restore(struct hf_server_app *app,
+                                  const struct hf_restore_record *restore, struct hf_error *err)
+{
+    const struct hf_msg_finish never = {
+        .code = HF_ERR_LOST,
+        .message = NEVER_ASKED,
+    };
+    struct hf_task_record task;
+
+    enum hf_err code = hf_keep_task_get(app->catalog, &restore->task, &task, NULL, err);
+    if (code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    task = (struct hf_task_record){.id = restore->task, .restore = restore->id};
+    return hf_flow_finish_restore(app, &task, &never, err);
+}
+
+static enum hf_err resume_restores(struct hf_server_app *app, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {
+        .index = "state",
+        .equals_text = hf_restore_state_word(HF_RESTORE_IN_PROGRESS),
+        .limit = 100000,
+    };
+    HF_CLEANUP(hf_keep_restores_fini) struct hf_keep_restores restores = {0};
+
+    if (hf_keep_restore_find(app->catalog, &query, &restores, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < restores.count && !hf_cancel_requested(app->cancel); i++) {
+        const struct hf_restore_record *one = &restores.items[i];
+        /* Its age tells it from one that is just being begun. */
+        if (one->created_s + app->task_silence_s <= hf_flow_now_s() &&
+            resume_restore(app, one, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
 static void resume_task(struct hf_server_app *app, const struct hf_task_record *task)
 {
     struct hf_error err;
     enum hf_err code = HF_ERR_OK;
+    uint64_t now_s = hf_flow_now_s();
 
     if (task->state == HF_TASK_FINISHING) {
         code = hf_flow_finish(app, &task->id, &err);
-    } else if (hf_task_is_silent(task, app->task_silence_s, hf_flow_now_s())) {
+    } else if (app->started_s + app->task_silence_s <= now_s &&
+               hf_task_is_silent(task, app->task_silence_s, now_s)) {
+        /* While this server was down no agent could be heard: its own absence is no silence of theirs. */
         code = task->kind == HF_TASK_CAPTURE
                    ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
                                      &err)
@@ -152,7 +198,7 @@ enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
             resume_task(app, &tasks.items[k]);
         }
     }
-    if (drop_old_claims(app, err) != HF_ERR_OK) {
+    if (resume_restores(app, err) != HF_ERR_OK || drop_old_claims(app, err) != HF_ERR_OK) {
         hf_log_warn(app->log, "server.resume.failed", HF_STR("error", err->message));
     }
     if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {

@@ -207,6 +207,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     struct hf_server server = {
         .app = {.log = options->log,
                 .cancel = cancel,
+                .started_s = hf_flow_now_s(),
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

@@ -250,3 +250,19 @@ enum hf_err hf_commit_delete_manifest(struct hf_store *store, const struct hf_id
     }
     return HF_ERR_OK;
 }
+
+enum hf_err hf_commit_drop_failed(struct hf_store *store, const struct hf_id *job, uint64_t capture,
+                                  struct hf_error *err)
+{
+    enum hf_manifest_kind kind = HF_MANIFEST_SNAPSHOT;
+
+    enum hf_err code = what_stands(store, job, capture, &kind, err);
+    if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && kind == HF_MANIFEST_VOID)) {
+        return HF_ERR_OK;
+    }
+    /* One that cannot be read is no void, whose bytes are known. */
+    if (code != HF_ERR_OK && code != HF_ERR_CORRUPT && code != HF_ERR_UNSUPPORTED) {
+        return hf_wrap(err, "look at manifest %" PRIu64, capture);
+    }
+    return hf_commit_delete_manifest(store, job, capture, err);
+}

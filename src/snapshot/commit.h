@@ -83,6 +83,10 @@ HF_MUST_CHECK enum hf_err hf_commit_give_up(struct hf_store *store, const struct
                                             uint64_t capture, enum hf_give_up_outcome *out,
                                             struct hf_error *err);
 
+/* For an attempt that FAILED: a manifest of it goes, durable on return; a void stays. */
+HF_MUST_CHECK enum hf_err hf_commit_drop_failed(struct hf_store *store, const struct hf_id *job,
+                                                uint64_t capture, struct hf_error *err);
+
 /* Deletes a snapshot's manifest (or a void); durable on return. What is not there counts as
  * deleted. */
 HF_MUST_CHECK enum hf_err hf_commit_delete_manifest(struct hf_store *store, const struct hf_id *job,
