@@ -236,7 +236,8 @@ static enum hf_err make_file(struct restore *restore, const struct hf_file_entry
                              struct hf_error *err)
 {
     if (!hf_path_is_safe_relative(entry->path) || is_reserved(restore->options, entry->path)) {
-        return hf_fail(err, HF_ERR_CORRUPT, "a path that may not be restored");
+        return hf_fail(err, HF_ERR_CORRUPT, "%.*s: a path that may not be restored",
+                       HF_STR_ARG(entry->path));
     }
     HF_CLEANUP(hf_free)
     char *path = hf_asprintf("%s/%.*s", restore->options->directory, HF_STR_ARG(entry->path));
@@ -318,10 +319,9 @@ static enum hf_err restore_files(struct restore *restore, struct hf_error *err)
         memcpy(name, entry->path.data, len);
         name[len] = '\0';
         hf_progress_file(restore->options->progress, name);
-        if (restore_file(restore, entry, err) != HF_ERR_OK) {
-            return hf_wrap(err, "%.*s", HF_STR_ARG(entry->path));
-        }
-        if (hf_file_walk_next(walk, &entry, err) != HF_ERR_OK) {
+        /* Not wrapped with this file's path: what fails here may be a block of an earlier one. */
+        if (restore_file(restore, entry, err) != HF_ERR_OK ||
+            hf_file_walk_next(walk, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -393,6 +393,17 @@ static enum hf_err end_directory(struct restore *restore, struct hf_error *err)
     return hf_fs_remove(mark, err);
 }
 
+static enum hf_err remove_entry(const char *path, struct hf_error *err)
+{
+    struct hf_file_info info;
+
+    if (hf_fs_lstat(path, &info, err) != HF_ERR_OK) {
+        return err->code == HF_ERR_NOT_FOUND ? HF_ERR_OK : err->code;
+    }
+    return info.kind == HF_FILE_DIR ? hf_fs_remove_tree(path, err)
+                                    : hf_fs_remove_scratch(path, err);
+}
+
 /* After a failure: takes away what was written, the mark last. What cannot be removed stays beside it. */
 static void undo_directory(struct restore *restore)
 {
@@ -406,7 +417,7 @@ static void undo_directory(struct restore *restore)
             continue;
         }
         HF_CLEANUP(hf_free) char *name = hf_path_join(path, list.names[i]);
-        all_gone = name != NULL && hf_fs_remove_tree(name, &ignored) == HF_ERR_OK && all_gone;
+        all_gone = name != NULL && remove_entry(name, &ignored) == HF_ERR_OK && all_gone;
     }
     if (!all_gone || hf_fs_remove(mark, &ignored) != HF_ERR_OK) {
         hf_log_warn(restore->options->log, "restore.left_behind", HF_STR("directory", path));
