@@ -282,16 +282,24 @@ enum hf_err hf_list_find_snapshot(struct hf_store *store, const struct hf_store_
 {
     HF_CLEANUP(hf_snapshot_list_fini) struct hf_snapshot_list list = {.items = NULL};
     struct hf_list_options options = {.store = store, .store_key = store_key, .with_roots = true};
+    const struct hf_listed_snapshot *unreadable = NULL;
     if (hf_list_snapshots(&options, &list, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < list.count; i++) {
         struct hf_listed_snapshot *item = &list.items[i];
-        if (item->code == HF_ERR_OK && hf_id_equal(&item->manifest.snapshot, snapshot)) {
+        if (item->code != HF_ERR_OK) {
+            unreadable = item;
+        } else if (hf_id_equal(&item->manifest.snapshot, snapshot)) {
             *out = item->manifest;
             item->manifest = (struct hf_manifest){.capture = 0};
             return HF_ERR_OK;
         }
+    }
+    if (unreadable != NULL) {
+        return hf_fail(err, unreadable->code,
+                       "snapshot %s is not among those of %s that can be read: %s",
+                       hf_id_text(snapshot).text, hf_store_url(store), unreadable->problem);
     }
     return hf_fail(err, HF_ERR_NOT_FOUND, "snapshot %s is not in %s", hf_id_text(snapshot).text,
                    hf_store_url(store));
