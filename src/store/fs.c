@@ -21,6 +21,7 @@
 #define PUT_TRIES 16
 /* Directories remembered as durable; beyond it all are forgotten, which costs a few syncs. */
 #define KNOWN_MAX 65536
+#define ROOM_HINT "make room, or delete snapshots and groom"
 #define COMPARE_BYTES ((size_t)256 << 10)
 
 static struct hf_store_fs *fs_of(struct hf_store *store)
@@ -270,8 +271,7 @@ static enum hf_err begin_put(struct hf_store_fs *fs, size_t len, bool use_reserv
     }
     if (free_bytes < fs->reserve_bytes || free_bytes - fs->reserve_bytes < in_flight) {
         return hf_fail(err, HF_ERR_NO_SPACE,
-                       "%llu bytes are free, of which %llu are kept for grooming; hint: make room, "
-                       "or delete snapshots and groom",
+                       "%llu bytes are free, of which %llu are kept for grooming; hint: " ROOM_HINT,
                        (unsigned long long)free_bytes, (unsigned long long)fs->reserve_bytes);
     }
     return HF_ERR_OK;
@@ -324,6 +324,10 @@ static enum hf_err fs_put(struct hf_store *store, struct hf_str name, struct hf_
     code = begin_put(fs, content.len, options->use_reserve, err);
     if (code == HF_ERR_OK) {
         code = publish(fs, name, path, content, err);
+        if (code == HF_ERR_NO_SPACE) {
+            const struct hf_error full = *err;
+            (void)hf_fail(err, full.code, "%s; hint: " ROOM_HINT, full.message);
+        }
     }
     end_put(fs, content.len);
     return code;
