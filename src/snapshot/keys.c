@@ -188,7 +188,7 @@ enum hf_err hf_store_keys_open(struct hf_store *store, const struct hf_store_ope
     struct hf_object_text name = hf_object_name_text(&newest);
     if (hf_store_get(store, hf_str_of(name.text), bytes.max, &bytes, err) != HF_ERR_OK ||
         hf_storemark_decode(hf_buf_bytes(&bytes), &found, err) != HF_ERR_OK) {
-        return hf_wrap(err, "open store %s", hf_store_url(store));
+        return hf_wrap(err, "open store %s: %s", hf_store_url(store), name.text);
     }
     if (found.epoch != newest.epoch) {
         return hf_fail(err, HF_ERR_CORRUPT, "open store %s: %s holds the mark of epoch %" PRIu32,
@@ -278,13 +278,15 @@ enum hf_err hf_job_keys_load(struct hf_store *store, const struct hf_store_key *
     }
     enum hf_err code = HF_ERR_OK;
     for (size_t i = list.count; i > 0; i--) {
-        code = hf_store_get(store, hf_str_of(list.entries[i - 1].name), bytes.max, &bytes, err);
+        const char *name = list.entries[i - 1].name;
+        code = hf_store_get(store, hf_str_of(name), bytes.max, &bytes, err);
         if (code == HF_ERR_OK) {
             code = hf_keyring_unwrap(hf_buf_bytes(&bytes), job, key, out, err);
         }
         if (code == HF_ERR_OK) {
             return HF_ERR_OK;
         }
+        (void)hf_wrap(err, "load keys of job %s: %s", hf_id_text(job).text, name);
     }
-    return hf_wrap(err, "load keys of job %s", hf_id_text(job).text);
+    return code;
 }

@@ -6,7 +6,9 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "format/claim.h"
 #include "format/pack.h"
+#include "format/storemark.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
 #include "snapshot/pool.h"
@@ -18,13 +20,48 @@
 
 struct object_check {
     const struct hf_verify_options *options; /* borrowed */
+    const struct hf_store_key *store_key;    /* borrowed; NULL: what needs it is passed over */
     struct hf_verify_report *report;         /* borrowed */
     const struct hf_store_list *page;        /* borrowed */
     struct hf_mutex mutex;                   /* guards: report */
 };
 
-/* Everything that can be known of an object without a key. */
-static enum hf_err check_object(struct hf_bytes object, const struct hf_object_name *name,
+static enum hf_err check_mark(struct hf_bytes object, const struct hf_object_name *name,
+                              struct hf_error *err)
+{
+    struct hf_storemark mark;
+    if (hf_storemark_decode(object, &mark, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return mark.epoch == name->epoch
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_CORRUPT, "holds the mark of epoch %" PRIu32, mark.epoch);
+}
+
+static enum hf_err check_claim(struct hf_bytes object, const struct hf_object_name *name,
+                               struct hf_error *err)
+{
+    struct hf_claim claim;
+    if (hf_claim_decode(object, &claim, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_id_equal(&claim.job, &name->job) && hf_id_equal(&claim.writer, &name->writer)
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_CORRUPT, "holds the claim of writer %s of job %s",
+                         hf_id_text(&claim.writer).text, hf_id_text(&claim.job).text);
+}
+
+/* Keys that another store key wraps (one from before a rotation) cannot be looked into; that is no damage. */
+static enum hf_err check_keys(struct hf_bytes object, const struct hf_object_name *name,
+                              const struct hf_store_key *store_key, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {.encrypted = false};
+    enum hf_err code = hf_keyring_unwrap(object, &name->job, store_key, &keyring, err);
+    return code == HF_ERR_DENIED ? HF_ERR_OK : code;
+}
+
+/* Everything that can be known of an object of blocks without a key. */
+static enum hf_err check_blocks(struct hf_bytes object, const struct hf_object_name *name,
                                 struct hf_error *err)
 {
     HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
@@ -54,6 +91,21 @@ static enum hf_err check_object(struct hf_bytes object, const struct hf_object_n
     return HF_ERR_OK;
 }
 
+static enum hf_err check_object(const struct object_check *check, struct hf_bytes object,
+                                const struct hf_object_name *name, struct hf_error *err)
+{
+    if (name->kind == HF_OBJECT_MARK) {
+        return check_mark(object, name, err);
+    }
+    if (name->kind == HF_OBJECT_CLAIM) {
+        return check_claim(object, name, err);
+    }
+    if (name->kind == HF_OBJECT_KEYS) {
+        return check_keys(object, name, check->store_key, err);
+    }
+    return check_blocks(object, name, err);
+}
+
 static enum hf_err run_object(void *context, unsigned worker, size_t item, struct hf_error *err)
 {
     struct object_check *check = context;
@@ -70,7 +122,7 @@ static enum hf_err run_object(void *context, unsigned worker, size_t item, struc
         return HF_ERR_OK; /* groomed since the list was made */
     }
     if (code == HF_ERR_OK) {
-        code = check_object(hf_buf_bytes(&bytes), &name, err);
+        code = check_object(check, hf_buf_bytes(&bytes), &name, err);
     }
     HF_LOCKED(&check->mutex);
     check->report->objects++;
@@ -83,13 +135,15 @@ static enum hf_err run_object(void *context, unsigned worker, size_t item, struc
     return code;
 }
 
-static enum hf_err verify_objects(const struct hf_verify_options *options, const struct hf_id *job,
+/* All objects of a kind; job is NULL for marks. */
+static enum hf_err verify_objects(const struct hf_verify_options *options,
+                                  const struct hf_store_key *store_key, const struct hf_id *job,
                                   enum hf_object_kind kind, struct hf_verify_report *report,
                                   struct hf_error *err)
 {
     struct hf_object_text prefix = hf_object_prefix(kind, job);
     struct hf_object_text after = {.text = ""};
-    struct object_check check = {.options = options, .report = report};
+    struct object_check check = {.options = options, .store_key = store_key, .report = report};
     enum hf_err code = HF_ERR_OK;
     bool more = true;
     hf_mutex_init(&check.mutex);
@@ -119,44 +173,69 @@ static enum hf_err verify_objects(const struct hf_verify_options *options, const
 
 /* ---- snapshots ---- */
 
-static enum hf_err note_job(struct hf_verify_report *report, const struct hf_id *job,
-                            uint64_t capture, struct hf_error *err)
+static bool is_damage(enum hf_err code)
 {
-    struct hf_damage what = {.job = *job, .capture = capture};
+    return code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_DENIED ||
+           code == HF_ERR_LIMIT || code == HF_ERR_IO;
+}
+
+static enum hf_err note_manifest(struct hf_verify_report *report, const struct hf_id *job,
+                                 uint64_t capture, struct hf_error *err)
+{
+    struct hf_object_text name = hf_object_name_text(
+        &(struct hf_object_name){.kind = HF_OBJECT_MANIFEST, .job = *job, .capture = capture});
+    struct hf_damage what = {.job = *job, .capture = capture, .object = name.text};
     struct hf_error damage = *err;
     return hf_verify_note(report, &what, &damage, err);
 }
 
-static bool is_damage(enum hf_err code)
+/* What a job's manifests are verified with. */
+struct job_look {
+    const struct hf_verify_options *options; /* borrowed */
+    struct hf_id job;
+    const struct hf_keyring *keyring;  /* borrowed; NULL: only what needs no key */
+    struct hf_tree_verifier *verifier; /* owned; NULL without a keyring */
+    const struct hf_error *keys; /* borrowed; why the keys cannot be read, if they are damaged */
+    struct hf_verify_report *report; /* borrowed */
+};
+
+static enum hf_err verify_capture(const struct job_look *look, uint64_t capture,
+                                  struct hf_error *err)
 {
-    return code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_DENIED ||
-           code == HF_ERR_LIMIT;
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {.capture = 0};
+    struct hf_manifest_read read;
+    enum hf_err code = hf_list_read_manifest(look->options->store, &look->job, capture,
+                                             look->keyring, &manifest, &read, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return HF_ERR_OK; /* deleted since the list was made */
+    }
+    if (is_damage(code)) {
+        return note_manifest(look->report, &look->job, capture, err);
+    }
+    if (code != HF_ERR_OK || read.kind != HF_MANIFEST_SNAPSHOT) {
+        return code;
+    }
+    if (look->keys != NULL) {
+        struct hf_damage what = {
+            .job = look->job, .capture = capture, .snapshot = manifest.snapshot};
+        return hf_verify_note(look->report, &what, look->keys, err);
+    }
+    return look->verifier == NULL ? HF_ERR_OK
+                                  : hf_tree_verifier_run(look->verifier, &manifest, err);
 }
 
-static enum hf_err verify_captures(const struct hf_verify_options *options,
-                                   const struct hf_keyring *keyring,
-                                   const struct hf_capture_list *captures,
-                                   struct hf_verify_report *report, struct hf_error *err)
+static enum hf_err verify_captures(struct job_look *look, const struct hf_capture_list *captures,
+                                   struct hf_error *err)
 {
     HF_CLEANUP(hf_tree_verifier_destroy) struct hf_tree_verifier *verifier = NULL;
-    if (hf_tree_verifier_create(options, keyring, report, &verifier, err) != HF_ERR_OK) {
+    if (look->keyring != NULL && hf_tree_verifier_create(look->options, look->keyring, look->report,
+                                                         &verifier, err) != HF_ERR_OK) {
         return err->code;
     }
+    look->verifier = verifier;
     for (size_t i = 0; i < captures->count; i++) {
-        HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {.capture = 0};
-        struct hf_manifest_read read;
-        enum hf_err code = hf_list_read_manifest(
-            options->store, &keyring->job, captures->captures[i], keyring, &manifest, &read, err);
-        if (code == HF_ERR_NOT_FOUND) {
-            continue; /* deleted since the list was made */
-        }
-        if (is_damage(code)) {
-            code = note_job(report, &keyring->job, captures->captures[i], err);
-        } else if (code == HF_ERR_OK && read.kind == HF_MANIFEST_SNAPSHOT) {
-            code = hf_tree_verifier_run(verifier, &manifest, err);
-        }
-        if (code != HF_ERR_OK) {
-            return code;
+        if (verify_capture(look, captures->captures[i], err) != HF_ERR_OK) {
+            return err->code;
         }
     }
     return HF_ERR_OK;
@@ -168,10 +247,14 @@ static enum hf_err verify_job(const struct hf_verify_options *options,
 {
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {.encrypted = false};
     HF_CLEANUP(hf_capture_list_fini) struct hf_capture_list captures = {.captures = NULL};
-    if (options->level >= HF_VERIFY_STORED &&
-        (verify_objects(options, job, HF_OBJECT_DATA, report, err) != HF_ERR_OK ||
-         verify_objects(options, job, HF_OBJECT_TREE, report, err) != HF_ERR_OK)) {
-        return err->code;
+    /* Keys and claims are small and decide much: they are looked at on every level. */
+    static const enum hf_object_kind kinds[] = {HF_OBJECT_KEYS, HF_OBJECT_CLAIM, HF_OBJECT_DATA,
+                                                HF_OBJECT_TREE};
+    size_t kind_count = options->level >= HF_VERIFY_STORED ? HF_ARRAY_LEN(kinds) : 2;
+    for (size_t i = 0; i < kind_count; i++) {
+        if (verify_objects(options, store_key, job, kinds[i], report, err) != HF_ERR_OK) {
+            return err->code;
+        }
     }
     if (hf_list_captures(options->store, job, &captures, err) != HF_ERR_OK) {
         return err->code;
@@ -179,14 +262,19 @@ static enum hf_err verify_job(const struct hf_verify_options *options,
     if (captures.count == 0) {
         return HF_ERR_OK;
     }
+    struct job_look look = {.options = options, .job = *job, .report = report};
+    struct hf_error keys;
     enum hf_err code = hf_job_keys_load(options->store, store_key, job, &keyring, err);
-    if (code == HF_ERR_DENIED && store_key == NULL) {
-        return HF_ERR_OK; /* without the key only the objects could be looked at */
+    if (code == HF_ERR_OK) {
+        look.keyring = &keyring;
+    } else if (code == HF_ERR_NOT_FOUND || (is_damage(code) && code != HF_ERR_DENIED) ||
+               (code == HF_ERR_DENIED && store_key != NULL)) {
+        keys = *err;
+        look.keys = &keys;
+    } else if (code != HF_ERR_DENIED) {
+        return code; /* DENIED without the key: what needs none is looked at */
     }
-    if (code == HF_ERR_NOT_FOUND || is_damage(code)) {
-        return note_job(report, job, 0, err);
-    }
-    return code == HF_ERR_OK ? verify_captures(options, &keyring, &captures, report, err) : code;
+    return verify_captures(&look, &captures, err);
 }
 
 enum hf_err hf_verify_store(const struct hf_verify_options *options,
@@ -196,7 +284,11 @@ enum hf_err hf_verify_store(const struct hf_verify_options *options,
     HF_CLEANUP(hf_verify_report_fini) struct hf_verify_report report = {.damages = NULL};
     HF_CLEANUP(hf_job_list_fini) struct hf_job_list jobs = {.jobs = NULL};
     hf_progress_phase(options->progress, "verify");
-    if (hf_list_jobs(options->store, &jobs, err) != HF_ERR_OK) {
+    if (store_key != NULL && hf_id_is_none(&store_key->store)) {
+        store_key = NULL; /* as hf_store_keys_open gives it for a store without a key */
+    }
+    if (verify_objects(options, store_key, NULL, HF_OBJECT_MARK, &report, err) != HF_ERR_OK ||
+        hf_list_jobs(options->store, &jobs, err) != HF_ERR_OK) {
         return hf_wrap(err, "verify %s", hf_store_url(options->store));
     }
     for (size_t i = 0; i < jobs.count; i++) {
