@@ -225,6 +225,7 @@ static enum hf_err copy_files(struct capture *capture, struct hf_error *err)
             task->limits.rate_bytes_s != 0 ? task->limits.rate_bytes_s : context->rate_bytes_s,
         .block_bytes = task->limits.block_bytes,
         .read_all = task->capture.read_all,
+        .prove_parent = task->capture.prove_parent,
         .progress = work->progress,
         .cancel = &capture->stop,
         .log = context->log,

@@ -125,6 +125,24 @@ hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t cou
     return best;
 }
 
+bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count)
+{
+    uint64_t newest_s = 0;
+    uint64_t damage_s = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        if (one->state != HF_SNAPSHOT_COMPLETE) {
+            continue;
+        }
+        newest_s = one->created_s > newest_s ? one->created_s : newest_s;
+        if (one->verified_s > damage_s && !one->verified_ok) {
+            damage_s = one->verified_s;
+        }
+    }
+    return damage_s != 0 && damage_s >= newest_s;
+}
+
 const struct hf_snapshot_record *
 hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
                            const char *member, uint64_t now_s)

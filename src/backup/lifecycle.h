@@ -60,5 +60,8 @@ hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t cou
 const struct hf_snapshot_record *
 hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
                            const char *member, uint64_t now_s);
+/* True when a verification found damage since the newest complete snapshot was begun: the next capture must not believe
+ * what lies in the store. */
+bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count);
 
 #endif

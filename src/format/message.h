@@ -109,7 +109,8 @@ struct hf_task_capture {
     struct hf_tree_root parent_root;           /* owned; empty without a parent */
     struct hf_adopted adopted[HF_ADOPTED_MAX]; /* attempts whose claims still stand */
     size_t adopted_count;
-    bool read_all; /* read every file, whatever the engine says */
+    bool read_all;     /* read every file, whatever the engine says */
+    bool prove_parent; /* and believe no block of the parent: damage was found */
 };
 
 struct hf_task_restore {

@@ -43,6 +43,7 @@ static struct hf_json *capture_to_json(const struct hf_task_capture *capture, st
     hf_field_set_text(json, "parentBackupName", capture->parent_backup_name);
     hf_field_set_adopted(json, "adopted", capture->adopted, capture->adopted_count);
     hf_json_set_bool(json, "readAll", capture->read_all);
+    hf_json_set_bool(json, "proveParent", capture->prove_parent);
     if (capture->parent != 0 &&
         hf_field_set_root(json, "parentRoot", &capture->parent_root, err) != HF_ERR_OK) {
         hf_json_drop(json);
@@ -131,7 +132,8 @@ static enum hf_err capture_from_json(const struct hf_json *json, struct hf_task_
         hf_field_text(json, "parentBackupName", out->parent_backup_name,
                       sizeof out->parent_backup_name, err) != HF_ERR_OK ||
         hf_field_adopted(json, "adopted", out->adopted, &out->adopted_count, err) != HF_ERR_OK ||
-        hf_field_bool(json, "readAll", &out->read_all, err) != HF_ERR_OK) {
+        hf_field_bool(json, "readAll", &out->read_all, err) != HF_ERR_OK ||
+        hf_field_bool(json, "proveParent", &out->prove_parent, err) != HF_ERR_OK) {
         return hf_wrap(err, "capture");
     }
     if (out->parent >= out->capture) {

@@ -358,6 +358,10 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
         HF_FAULT("server.finish.checked", err) != HF_ERR_OK) {
         return err->code;
     }
+    if (found.blocks_healed > 0) {
+        hf_log_info(app->log, "snapshot.healed", HF_STR("snapshot", hf_id_text(&record->id).text),
+                    HF_STR("set", record->set_name), HF_U64("blocks", found.blocks_healed));
+    }
     fill_record(record, finish);
     if (fill_manifest(app, record, finish, &keyring, manifest, err) != HF_ERR_OK) {
         return err->code;

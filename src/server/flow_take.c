@@ -287,9 +287,11 @@ static enum hf_err fill_parent(struct hf_server_app *app, const struct hf_snapsh
 static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_record *task,
                                 struct hf_task *out, struct hf_error *err)
 {
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
     struct hf_snapshot_record record;
 
-    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
+    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK ||
+        snapshots_of(app, &record.job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     struct hf_task_capture *capture = &out->capture;
@@ -298,6 +300,7 @@ static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_
     capture->capture = record.capture;
     capture->writer = record.writer;
     capture->snapshot = record.id;
+    capture->prove_parent = hf_snapshot_must_prove(snapshots.items, snapshots.count);
     if (record.adopted_capture != 0) {
         capture->adopted[0] =
             (struct hf_adopted){.capture = record.adopted_capture, .writer = record.adopted_writer};

@@ -312,7 +312,7 @@ static enum hf_err capture_file(struct round *round, const struct hf_capture_fil
     if (code != HF_ERR_OK) {
         return hf_wrap(err, "a listed file is gone");
     }
-    if (parent != NULL && !options->read_all && !file->always_read &&
+    if (parent != NULL && !options->read_all && !options->prove_parent && !file->always_read &&
         engine_says_same(file, &info, parent)) {
         return take_over(round, file, parent, err);
     }
@@ -465,7 +465,11 @@ static enum hf_err open_parts(struct hf_capture *capture, unsigned workers, stru
         .context = capture,
     };
     struct hf_tree_reader_options reader = {
-        .store = options->store, .keyring = options->keyring, .cache_dir = options->cache_dir};
+        .store = options->store,
+        .keyring = options->keyring,
+        /* A kept copy may be whole where the store's own is not. */
+        .cache_dir = options->prove_parent ? NULL : options->cache_dir,
+    };
     capture->units = hf_queue_create((size_t)workers * UNITS_WAITING_A_WORKER);
     if (capture->units == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "queue of units");

@@ -82,6 +82,12 @@ struct hf_capture_options {
     uint64_t rate_bytes_s; /* of reading; 0: no limit */
     uint32_t block_bytes;  /* of new files; 0: by their size */
     bool read_all;
+    /*
+     * A verification found damage: every file is read, and a block or node of the parent is taken over only when the
+     * store (no kept copy) shows it whole. The others are stored anew, and the check before the manifest puts them again
+     * under their old addresses (commit.h).
+     */
+    bool prove_parent;
     size_t pack_bytes;              /* 0: 16 MiB; smaller for tests */
     struct hf_progress *progress;   /* may be NULL */
     const struct hf_cancel *cancel; /* may be NULL */
@@ -100,7 +106,8 @@ struct hf_capture_result {
     struct hf_tree_root root;                  /* owned */
     struct hf_adopted adopted[HF_ADOPTED_MAX]; /* attempts whose blocks the tree uses */
     size_t adopted_count;
-    uint64_t damaged_parent_nodes; /* missing or damaged: their blocks were stored anew */
+    uint64_t
+        damaged_parent_nodes; /* missing or damaged, and blocks with prove_parent: stored anew */
     uint64_t packs;
 };
 void hf_capture_result_fini(struct hf_capture_result *result);

@@ -19,6 +19,7 @@ struct worker {
     struct hf_block_coder *coder; /* owned */
     uint8_t *buffer;              /* owned; of buffer_bytes */
     size_t buffer_bytes;
+    struct hf_buf proof;                    /* a block of the parent, with prove_parent */
     struct hf_node parent;                  /* references at the unit's place, with has_parent */
     struct hf_node adopted[HF_ADOPTED_MAX]; /* with has_adopted */
     bool has_parent;
@@ -33,6 +34,7 @@ static void worker_destroy(struct worker *worker)
     }
     hf_block_coder_destroy(worker->coder);
     hf_free(worker->buffer);
+    hf_buf_fini(&worker->proof);
     hf_free(worker);
 }
 HF_CLEANUP_DEFINE(worker_destroy, struct worker *)
@@ -47,6 +49,7 @@ static enum hf_err worker_create(struct hf_capture *capture, struct worker **out
         return hf_fail(err, HF_ERR_NO_MEMORY, "worker");
     }
     worker->capture = capture;
+    hf_buf_init(&worker->proof, HF_BLOCK_MAX_BYTES);
     if (hf_block_coder_create(&options, &worker->coder, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -72,6 +75,13 @@ static enum hf_err make_room(struct worker *worker, uint32_t block_bytes, struct
 
 /* ---- what is known of the place ---- */
 
+static void note_damage(struct hf_capture *capture, const char *path, const struct hf_error *damage)
+{
+    atomic_fetch_add(&capture->damaged_parent_nodes, 1);
+    hf_log_warn(capture->options->log, "capture.parent_damaged", HF_STR("file", path),
+                HF_STR("error", damage->message));
+}
+
 /* The parent's references at the unit's node. Missing or damaged counts as "nothing known". */
 static enum hf_err load_parent(struct worker *worker, const struct hf_capture_open *open,
                                uint64_t node, struct hf_error *err)
@@ -87,9 +97,7 @@ static enum hf_err load_parent(struct worker *worker, const struct hf_capture_op
     enum hf_err code = hf_tree_file_refs(worker->capture->reader, worker->coder, &open->parent,
                                          node, &worker->parent, err);
     if (code == HF_ERR_CORRUPT || code == HF_ERR_NOT_FOUND) {
-        atomic_fetch_add(&worker->capture->damaged_parent_nodes, 1);
-        hf_log_warn(worker->capture->options->log, "capture.parent_damaged",
-                    HF_STR("file", open->path), HF_STR("error", err->message));
+        note_damage(worker->capture, open->path, err);
         return HF_ERR_OK;
     }
     worker->has_parent = code == HF_ERR_OK;
@@ -131,14 +139,39 @@ static void zero_block(struct worker *worker, uint64_t block, enum hf_ref_flag f
     atomic_fetch_add(&worker->capture->blocks_zero, 1);
 }
 
-/* True when the content is known under that hash at its place: by the parent, or an adopted attempt. */
-static bool known_block(struct worker *worker, uint64_t block, const struct hf_hash *hash,
-                        struct hf_ref *out)
+/* With prove_parent: does the store show the parent's block whole? */
+static enum hf_err prove(struct worker *worker, const struct hf_capture_open *open,
+                         const struct hf_ref *ref, bool *whole, struct hf_error *err)
+{
+    *whole = true;
+    if (!worker->capture->options->prove_parent) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code =
+        hf_tree_read_block(worker->capture->reader, worker->coder, ref, &worker->proof, err);
+    *whole = code == HF_ERR_OK;
+    if (code == HF_ERR_CORRUPT || code == HF_ERR_NOT_FOUND || code == HF_ERR_IO) {
+        note_damage(worker->capture, open->path, err);
+        return HF_ERR_OK;
+    }
+    return code;
+}
+
+/* *known when the content is known under that hash at its place: by the parent, or an adopted attempt. */
+static enum hf_err known_block(struct worker *worker, const struct hf_capture_open *open,
+                               uint64_t block, const struct hf_hash *hash, struct hf_ref *out,
+                               bool *known, struct hf_error *err)
 {
     const struct hf_ref *parent = worker->has_parent ? ref_at(&worker->parent, block) : NULL;
+    *known = false;
     if (parent != NULL && !hf_ref_is_zero(parent) && hf_hash_equal(&parent->hash, hash)) {
+        if (prove(worker, open, parent, known, err) != HF_ERR_OK) {
+            return err->code;
+        }
         *out = *parent; /* keeps I5 */
-        return true;
+    }
+    if (*known) {
+        return HF_ERR_OK;
     }
     for (size_t i = 0; i < HF_ADOPTED_MAX; i++) {
         const struct hf_ref *adopted =
@@ -147,10 +180,11 @@ static bool known_block(struct worker *worker, uint64_t block, const struct hf_h
             hf_hash_equal(&adopted->hash, hash)) {
             atomic_store(&worker->capture->adopted_used[i], true);
             *out = *adopted;
-            return true;
+            *known = true;
+            return HF_ERR_OK;
         }
     }
-    return false;
+    return HF_ERR_OK;
 }
 
 static enum hf_err one_block(struct worker *worker, struct hf_capture_open *open, uint64_t block,
@@ -158,12 +192,16 @@ static enum hf_err one_block(struct worker *worker, struct hf_capture_open *open
 {
     struct hf_capture *capture = worker->capture;
     struct hf_hash hash;
+    bool known = false;
     if (hf_block_is_zero(plain)) {
         zero_block(worker, block, HF_REF_ZERO, out);
         return HF_ERR_OK;
     }
     hf_block_hash(worker->coder, plain, &hash);
-    if (known_block(worker, block, &hash, out)) {
+    if (known_block(worker, open, block, &hash, out, &known, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (known) {
         atomic_fetch_add(&capture->blocks_reused, 1);
         return HF_ERR_OK;
     }

@@ -54,8 +54,13 @@ struct hf_commit_check_result {
     uint64_t files, bytes;
     uint64_t blocks_parent, blocks_new, blocks_zero, nodes_new;
     uint64_t stored_bytes; /* of the new blocks and nodes */
+    uint64_t blocks_healed;
 };
-/* CORRUPT, naming file and address, for a reference that may not be there. */
+/*
+ * CORRUPT, naming file and address, for a reference that may not be there.
+ * A block that came anew although the parent has the same content at the same place: where no copy of the parent's is
+ * whole, the content is put again under its address, and every snapshot that uses it is whole at once.
+ */
 HF_MUST_CHECK enum hf_err hf_commit_check(const struct hf_commit_check_options *options,
                                           struct hf_commit_check_result *out, struct hf_error *err);
 

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "snapshot/commit.h"
+#include "snapshot/heal.h"
 #include "snapshot/tree.h"
 
 #define SAMPLE_ONE_IN 16
@@ -20,6 +21,7 @@ struct check {
     uint64_t last_pack;                            /* position of the pack that was seen last */
     uint64_t packs;
     struct hf_buf object;
+    struct hf_healer *healer; /* owned */
     struct hf_commit_check_result result;
 };
 
@@ -28,6 +30,7 @@ static void check_fini(struct check *check)
     hf_block_coder_destroy(check->coder);
     hf_tree_reader_destroy(check->reader);
     hf_buf_fini(&check->object);
+    hf_healer_destroy(check->healer);
 }
 HF_CLEANUP_DEFINE_VALUE(check_fini, struct check)
 
@@ -149,16 +152,16 @@ static enum hf_err before_ref(struct check *check, const struct pair *pair, unsi
     return HF_ERR_OK;
 }
 
-/* True when the reference is the parent's at the same place. A parent's node that cannot be read proves nothing. */
-static enum hf_err is_parents(struct check *check, const struct pair *pair, unsigned level,
-                              uint64_t index, const struct hf_ref *ref, bool *out,
-                              struct hf_error *err)
+/* The parent's reference at the same place, when it has the same content there. A parent's node that cannot be read
+ * proves nothing. */
+static enum hf_err same_content(struct check *check, const struct pair *pair, unsigned level,
+                                uint64_t index, const struct hf_ref *ref, struct hf_ref *before,
+                                bool *out, struct hf_error *err)
 {
-    struct hf_ref before;
     bool there = false;
-    enum hf_err code = before_ref(check, pair, level, index, &before, &there, err);
-    *out = code == HF_ERR_OK && there && hf_hash_equal(&before.hash, &ref->hash) &&
-           hf_address_equal(&before.address, &ref->address) && !hf_ref_is_zero(&before);
+    enum hf_err code = before_ref(check, pair, level, index, before, &there, err);
+    *out = code == HF_ERR_OK && there && hf_hash_equal(&before->hash, &ref->hash) &&
+           !hf_ref_is_zero(before);
     return code == HF_ERR_CORRUPT || code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
 }
 
@@ -194,15 +197,16 @@ static enum hf_err check_node(struct check *check, const struct pair *pair, unsi
 static enum hf_err check_ref(struct check *check, const struct pair *pair, unsigned level,
                              uint64_t index, const struct hf_ref *ref, struct hf_error *err)
 {
-    bool parents = false;
+    struct hf_ref before;
+    bool same = false;
     if (hf_ref_is_zero(ref)) {
         check->result.blocks_zero += level == 0 ? 1 : 0;
         return HF_ERR_OK;
     }
-    if (is_parents(check, pair, level, index, ref, &parents, err) != HF_ERR_OK) {
+    if (same_content(check, pair, level, index, ref, &before, &same, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (parents) {
+    if (same && hf_address_equal(&before.address, &ref->address)) {
         check->result.blocks_parent += level == 0 ? 1 : 0;
         return HF_ERR_OK;
     }
@@ -210,7 +214,10 @@ static enum hf_err check_ref(struct check *check, const struct pair *pair, unsig
         return check_node(check, pair, level, index, ref, err);
     }
     check->result.blocks_new++;
-    return check_new(check, ref, plain_length(pair, level, index), err);
+    if (check_new(check, ref, plain_length(pair, level, index), err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return same ? hf_healer_heal(check->healer, &before, ref, err) : HF_ERR_OK;
 }
 
 static enum hf_err check_file(struct check *check, const struct hf_file_entry *entry,
@@ -323,7 +330,10 @@ enum hf_err hf_commit_check(const struct hf_commit_check_options *options,
     hf_progress_phase(options->progress, "check");
     if (hf_tree_reader_create(&reader, &check.reader, err) != HF_ERR_OK ||
         hf_block_coder_create(&coding, &check.coder, err) != HF_ERR_OK ||
-        check_lists(&check, err) != HF_ERR_OK || check_files(&check, err) != HF_ERR_OK) {
+        hf_healer_create(options->store, options->keyring, check.reader, &check.healer, err) !=
+            HF_ERR_OK ||
+        check_lists(&check, err) != HF_ERR_OK || check_files(&check, err) != HF_ERR_OK ||
+        hf_healer_finish(check.healer, &check.result.blocks_healed, err) != HF_ERR_OK) {
         return hf_wrap(err, "check of capture %" PRIu64, options->capture);
     }
     if (check.result.files != options->root->sums.files ||

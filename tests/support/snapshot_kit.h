@@ -51,6 +51,7 @@ struct kit {
     const struct hf_adopted *adopted;
     size_t adopted_count;
     bool read_all;
+    bool prove_parent;
     struct hf_capture_result last; /* its root is moved out */
 };
 
@@ -170,6 +171,7 @@ static enum hf_err kit_run_capture(struct kit *kit, const struct kit_attempt *at
         .adopted = kit->adopted,
         .adopted_count = kit->adopted_count,
         .read_all = kit->read_all,
+        .prove_parent = kit->prove_parent,
     };
     if (parent != NULL) {
         options.parent =

@@ -119,6 +119,26 @@ static void test_only_a_given_up_attempt_of_the_last_week_is_adopted(void **stat
     assert_null(hf_snapshot_choose_adopted(all, 3, "b", 2000));
 }
 
+static void test_damage_is_believed_until_a_later_capture_has_looked(void **state)
+{
+    struct hf_snapshot_record all[] = {snapshot(HF_SNAPSHOT_COMPLETE, 1, "a"),
+                                       snapshot(HF_SNAPSHOT_COMPLETE, 2, "a"),
+                                       snapshot(HF_SNAPSHOT_FAILED, 3, "a")};
+
+    (void)state;
+    all[0].created_s = 100;
+    all[1].created_s = 200;
+    all[2].created_s = 400;
+    assert_false(hf_snapshot_must_prove(all, 3));
+    all[0].verified_s = 300;
+    assert_true(hf_snapshot_must_prove(all, 3)); /* the attempt that failed has healed nothing */
+    all[0].verified_ok = true;
+    assert_false(hf_snapshot_must_prove(all, 3));
+    all[0].verified_ok = false;
+    all[2].state = HF_SNAPSHOT_COMPLETE;
+    assert_false(hf_snapshot_must_prove(all, 3));
+}
+
 static void test_a_task_that_nobody_names_is_given_up_after_five_minutes(void **state)
 {
     struct hf_task_record task = {.state = HF_TASK_RUNNING, .seen_s = 100};
@@ -158,6 +178,7 @@ int main(void)
         cmocka_unit_test(
             test_the_parent_is_the_newest_complete_snapshot_of_the_same_member_and_store),
         cmocka_unit_test(test_only_a_given_up_attempt_of_the_last_week_is_adopted),
+        cmocka_unit_test(test_damage_is_believed_until_a_later_capture_has_looked),
         cmocka_unit_test(test_a_task_that_nobody_names_is_given_up_after_five_minutes),
         cmocka_unit_test(test_a_snapshot_record_comes_back_from_its_json),
     };

@@ -93,6 +93,7 @@ static struct hf_task capture_task(struct hf_ref *lists)
     task.capture.adopted[0] = (struct hf_adopted){.capture = 15, .writer = fixed_id(5)};
     task.capture.adopted_count = 1;
     task.capture.read_all = true;
+    task.capture.prove_parent = true;
     return task;
 }
 
@@ -135,6 +136,7 @@ static void test_tasks_come_back_in_a_poll_answer(void **state)
     assert_true(hf_ref_equal(&capture->capture.parent_root.lists[1], &lists[1]));
     assert_int_equal(capture->capture.adopted[0].capture, 15);
     assert_true(capture->capture.read_all);
+    assert_true(capture->capture.prove_parent);
     assert_int_equal(capture->keyring.data_key_count, 2);
     assert_false(capture->keyring.has_seal_key);
     const struct hf_task *restore = &back.tasks[1];
