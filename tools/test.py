@@ -69,12 +69,12 @@ def checks(tally, soak):
         tally.add("check " + pathlib.Path(command[0]).stem.removeprefix("check_"), int(code == 0), int(code != 0), 0, seconds, output)
 
 
-def cmocka(tally, flavour, kinds, prefix, limit):
+def cmocka(tally, flavour, kinds, prefix, limit, soak):
     listing = subprocess.run(["meson", "introspect", "--tests", f"build/{flavour}"], capture_output=True, text=True, check=True)
     tests = [test for test in json.loads(listing.stdout) if test["name"].split("/")[0] in kinds]
 
     def one(test):
-        env = {**test["env"], "CMOCKA_MESSAGE_OUTPUT": "STDOUT"}
+        env = {**test["env"], "CMOCKA_MESSAGE_OUTPUT": "STDOUT", "HOLDFAST_SOAK": "1" if soak else ""}
         return test["name"], *run(prefix + test["cmd"], limit, env)
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
@@ -87,7 +87,7 @@ def cmocka(tally, flavour, kinds, prefix, limit):
 
 
 def unit(tally, soak):
-    cmocka(tally, "test", ("unit", "contract", "property", "torture"), [], 900 if soak else 240)
+    cmocka(tally, "test", ("unit", "contract", "property", "torture"), [], 1800 if soak else 240, soak)
 
 
 def tsan(tally, soak):
@@ -96,7 +96,7 @@ def tsan(tally, soak):
     # The thread sanitizer cannot place its shadow where the kernel's address randomisation is wide.
     # Libraries are not built with it: what they do among themselves (WiredTiger, libbson) looks like races.
     os.environ["TSAN_OPTIONS"] = "ignore_noninstrumented_modules=1"
-    cmocka(tally, "tsan", ("unit", "contract"), ["setarch", "-R"], 400)
+    cmocka(tally, "tsan", ("unit", "contract"), ["setarch", "-R"], 400, soak)
 
 
 def clang(tally, soak):
