@@ -18,15 +18,11 @@
     X(FAILED_TO_PARSE, 9, "FailedToParse")                                                         \
     X(UNAUTHORIZED, 13, "Unauthorized")                                                            \
     X(TYPE_MISMATCH, 14, "TypeMismatch")                                                           \
-    X(INVALID_LENGTH, 16, "InvalidLength")                                                         \
-    X(PROTOCOL_ERROR, 17, "ProtocolError")                                                         \
     X(AUTHENTICATION_FAILED, 18, "AuthenticationFailed")                                           \
     X(ILLEGAL_OPERATION, 20, "IllegalOperation")                                                   \
-    X(INVALID_BSON, 22, "InvalidBSON")                                                             \
     X(NAMESPACE_NOT_FOUND, 26, "NamespaceNotFound")                                                \
     X(INDEX_NOT_FOUND, 27, "IndexNotFound")                                                        \
     X(PATH_NOT_VIABLE, 28, "PathNotViable")                                                        \
-    X(ROLE_NOT_FOUND, 31, "RoleNotFound")                                                          \
     X(CURSOR_NOT_FOUND, 43, "CursorNotFound")                                                      \
     X(MAX_TIME_MS_EXPIRED, 50, "MaxTimeMSExpired")                                                 \
     X(CONFLICTING_UPDATE_OPERATORS, 40, "ConflictingUpdateOperators")                              \
@@ -40,8 +36,6 @@
     X(INVALID_NAMESPACE, 73, "InvalidNamespace")                                                   \
     X(NO_REPLICATION_ENABLED, 76, "NoReplicationEnabled")                                          \
     X(UNSATISFIABLE_WRITE_CONCERN, 100, "UnsatisfiableWriteConcern")                               \
-    X(INDEX_OPTIONS_CONFLICT, 85, "IndexOptionsConflict")                                          \
-    X(INDEX_KEY_SPECS_CONFLICT, 86, "IndexKeySpecsConflict")                                       \
     X(NOT_YET_INITIALIZED, 94, "NotYetInitialized")                                                \
     X(WRITE_CONFLICT, 112, "WriteConflict")                                                        \
     X(TRANSACTION_TOO_OLD, 225, "TransactionTooOld")                                               \

@@ -53,13 +53,36 @@ static int32_t perform(struct hf_sandbox_work *work, const char *db, const uint8
 
 /* ---- create, drop, dropDatabase ---- */
 
+static int32_t create(struct hf_sandbox_work *work, const char *ns, const bson_t *options)
+{
+    OWNED_DOC *o = BCON_NEW("create", BCON_UTF8(name_of(ns)));
+    char db[64];
+    uint8_t uuid[HF_SANDBOX_UUID_BYTES];
+
+    (void)snprintf(db, sizeof db, "%.*s", (int)strcspn(ns, "."), ns);
+    hf_sandbox_uuid_make(uuid);
+    bson_concat(o, options);
+    BCON_APPEND(o, "idIndex", "{", "v", BCON_INT32(2), "key", "{", "_id", BCON_INT32(1), "}",
+                "name", "_id_", "}");
+    return perform(work, db, uuid, o, NULL);
+}
+
+int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
+                                  struct hf_sandbox_coll **out)
+{
+    const bson_t none = BSON_INITIALIZER;
+    int32_t code = hf_sandbox_txn_find(work->txn, ns) == NULL ? create(work, ns, &none) : 0;
+
+    *out = hf_sandbox_txn_find(work->txn, ns);
+    return code;
+}
+
 int32_t hf_sandbox_body_create(struct hf_sandbox_work *work, const char *ns)
 {
     const struct hf_sandbox_call *call = work->call;
-    OWNED_DOC *o = BCON_NEW("create", BCON_UTF8(name_of(ns)));
+    OWNED_DOC *options = bson_new();
     int64_t size = hf_sandbox_get_int64(call->command, "size", 0);
     int64_t max = hf_sandbox_get_int64(call->command, "max", 0);
-    uint8_t uuid[HF_SANDBOX_UUID_BYTES];
 
     if (bson_has_field(call->command, "viewOn") || bson_has_field(call->command, "timeseries")) {
         return REFUSE(call, NOT_IMPLEMENTED, "views are not in the sandbox");
@@ -71,18 +94,15 @@ int32_t hf_sandbox_body_create(struct hf_sandbox_work *work, const char *ns)
         if (size <= 0 || size > INT32_MAX) {
             return REFUSE(call, INVALID_OPTIONS, "a capped collection needs a 'size' up to 2 GiB");
         }
-        BCON_APPEND(o, "capped", BCON_BOOL(true), "size", BCON_INT32((int32_t)size));
+        BCON_APPEND(options, "capped", BCON_BOOL(true), "size", BCON_INT32((int32_t)size));
         if (max > 0) {
-            bson_append_int32(o, "max", -1, (int32_t)max);
+            bson_append_int32(options, "max", -1, (int32_t)max);
         }
     }
-    bson_copy_to_excluding_noinit(call->command, o, call->name, "capped", "size", "max", "lsid",
-                                  "txnNumber", "$db", "$clusterTime", "$readPreference",
+    bson_copy_to_excluding_noinit(call->command, options, call->name, "capped", "size", "max",
+                                  "lsid", "txnNumber", "$db", "$clusterTime", "$readPreference",
                                   "writeConcern", "maxTimeMS", "comment", NULL);
-    BCON_APPEND(o, "idIndex", "{", "v", BCON_INT32(2), "key", "{", "_id", BCON_INT32(1), "}",
-                "name", "_id_", "}");
-    hf_sandbox_uuid_make(uuid);
-    return perform(work, call->db, uuid, o, NULL);
+    return create(work, ns, options);
 }
 
 /* What an entry that ends a collection says of it. */
@@ -154,7 +174,7 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
     OWNED_DOC *o = BCON_NEW("renameCollection", BCON_UTF8(from), "to", BCON_UTF8(to), "stayTemp",
                             BCON_BOOL(false));
     OWNED_DOC *o2 = target == NULL ? NULL : last_words(target);
-    char db[HF_SANDBOX_NS_BYTES], checked[HF_SANDBOX_NS_BYTES];
+    char db[64], checked[HF_SANDBOX_NS_BYTES];
     int32_t code;
 
     (void)ns;
@@ -267,33 +287,21 @@ static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_san
     return code != 0 ? code : note_build(work, builds, "d", key, NULL);
 }
 
-/* *exists when the same index is there; a clash of names or keys is refused. */
-static int32_t compare_index(const struct hf_sandbox_call *call, const struct hf_sandbox_coll *coll,
-                             const bson_t *spec, bool *exists)
+/* One of the same name or key. */
+static bool has_index(const struct hf_sandbox_coll *coll, const bson_t *spec)
 {
-    const char *name = hf_sandbox_get_utf8(spec, "name", "");
+    bool found = false;
     bson_t key, other_key;
-    int32_t code = 0;
 
-    *exists = false;
-    for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
+    (void)hf_sandbox_get_doc(spec, "key", &key);
+    for (size_t i = 0; !found && i < hf_sandbox_coll_index_count(coll); i++) {
         const bson_t *other = hf_sandbox_coll_index(coll, i);
-        const char *other_name = hf_sandbox_get_utf8(other, "name", "");
-        bool same_name = strcmp(name, other_name) == 0;
-        bool same_key = hf_sandbox_get_doc(spec, "key", &key) &&
-                        hf_sandbox_get_doc(other, "key", &other_key) &&
-                        hf_sandbox_doc_compare(&key, &other_key) == 0;
-
-        *exists = *exists || (same_key && (same_name || i == 0));
-        if (same_key && !*exists) {
-            code = REFUSE(call, INDEX_OPTIONS_CONFLICT,
-                          "Index already exists with a different name: %s", other_name);
-        } else if (same_name && !same_key) {
-            code = REFUSE(call, INDEX_KEY_SPECS_CONFLICT,
-                          "An existing index has the same name as the requested index: %s", name);
-        }
+        found = strcmp(hf_sandbox_get_utf8(spec, "name", ""),
+                       hf_sandbox_get_utf8(other, "name", "")) == 0 ||
+                (hf_sandbox_get_doc(other, "key", &other_key) &&
+                 hf_sandbox_doc_compare(&key, &other_key) == 0);
     }
-    return code;
+    return found;
 }
 
 /* Those of the command that are not there yet, in their stored form, and their names. */
@@ -311,10 +319,8 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
     }
     while (code == 0 && bson_iter_next(&iter)) {
         OWNED_DOC *spec = bson_new();
-        bool exists = true;
         code = store_form(call, bson_iter_value(&iter), spec);
-        code = code != 0 ? code : compare_index(call, coll, spec, &exists);
-        if (!exists) {
+        if (code == 0 && !has_index(coll, spec)) {
             bson_value_t value = hf_sandbox_value_of_doc(spec);
             bson_value_t name = hf_sandbox_value_of_utf8(hf_sandbox_get_utf8(spec, "name", ""));
             hf_sandbox_append_element(specs, &spec_count, &value);

@@ -238,27 +238,3 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
                 "extraIndexEntries", "[", "]", "missingIndexEntries", "[", "]");
     return hf_sandbox_work_code(work, hf_sandbox_coll_recount(work->txn, coll, &work->err));
 }
-
-/* collStats of one collection, dbStats of all of the database. */
-int32_t hf_sandbox_body_stats(struct hf_sandbox_work *work, const char *ns)
-{
-    HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    const char *db = work->call->db;
-    int64_t records = 0, bytes = 0, disk = 0, found = 0;
-    size_t count = 0;
-    int32_t code = list(work, db, &colls, &count);
-
-    for (size_t i = 0; i < count; i++) {
-        if (ns[strlen(db) + 1] == '$' || strcmp(hf_sandbox_coll_ns(colls[i]), ns) == 0) {
-            records += hf_sandbox_coll_records(colls[i]);
-            bytes += hf_sandbox_coll_bytes(colls[i]);
-            disk += hf_sandbox_coll_disk_bytes(colls[i], true);
-            found++;
-        }
-    }
-    BCON_APPEND(work->call->reply, "ns", BCON_UTF8(ns), "db", BCON_UTF8(db), "collections",
-                BCON_INT32((int32_t)found), "count", BCON_INT64(records), "objects",
-                BCON_INT64(records), "size", BCON_INT64(bytes), "dataSize", BCON_INT64(bytes),
-                "totalSize", BCON_INT64(disk));
-    return code;
-}

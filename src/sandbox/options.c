@@ -37,7 +37,7 @@ static enum hf_err set_parameter(struct hf_sandbox_options *out, const char *tex
     return hf_fail(err, HF_ERR_INVALID, "Illegal --setParameter parameter: \"%s\"", text);
 }
 
-/* One "--name value" or "--name=value"; *at moves past it. */
+/* One "--name value"; *at moves past it. */
 static enum hf_err take_option(struct hf_sandbox_options *out, struct given *given, int *at,
                                struct hf_error *err)
 {
@@ -58,22 +58,18 @@ static enum hf_err take_option(struct hf_sandbox_options *out, struct given *giv
         {"--wiredTigerCacheSizeGB", &given->cache},
     };
     const char *argument = out->argv[(*at)++];
-    size_t len = strcspn(argument, "=");
     size_t row = 0;
 
-    while (row < HF_ARRAY_LEN(rows) &&
-           !hf_str_equal_c((struct hf_str){argument, len}, rows[row].name)) {
+    while (row < HF_ARRAY_LEN(rows) && strcmp(rows[row].name, argument) != 0) {
         row++;
     }
     if (row == HF_ARRAY_LEN(rows)) {
         return hf_fail(err, HF_ERR_INVALID, "Error parsing command line: unrecognised option '%s'",
                        argument);
     }
-    if (argument[len] == '=' || row == 0) {
-        *rows[row].value = argument + len + (row == 0 ? 0 : 1);
-    } else if (*at < out->argc) {
-        *rows[row].value = out->argv[(*at)++];
-    } else {
+    *rows[row].value = row == 0 ? argument : *at < out->argc ? out->argv[*at] : NULL;
+    *at += row == 0 ? 0 : 1;
+    if (*rows[row].value == NULL) {
         return hf_fail(err, HF_ERR_INVALID,
                        "Error parsing command line: the required argument for option '%s' is "
                        "missing",

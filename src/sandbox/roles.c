@@ -7,7 +7,7 @@
 #include "sandbox/server_internal.h"
 
 /* Actions that no command of the sandbox asks for are left out. */
-#define LOOK " collStats dbHash dbStats listCollections listIndexes "
+#define LOOK " dbHash listCollections listIndexes "
 #define READ " find" LOOK
 #define WRITE                                                                                      \
     READ "createCollection dropCollection createIndex dropIndex renameCollectionSameDB insert "    \
@@ -31,18 +31,17 @@ static const struct row {
     {"readAnyDatabase", "-", READ},
     {"readAnyDatabase", NULL, " listDatabases "},
     {"backup", NULL, " listDatabases appendOplogNote getParameter serverStatus "},
-    {"backup", "*", " find listCollections listIndexes collStats "},
+    {"backup", "*", " find listCollections listIndexes "},
     {"restore", NULL, " getParameter listDatabases "},
     {"restore", "-", WRITE},
     {"restore", "*", USERS},
     {"clusterMonitor", NULL, MONITOR},
-    {"clusterMonitor", "*", " collStats dbStats "},
     {"clusterMonitor", "config", READ},
     {"hostManager", NULL, HOST},
     {"clusterManager", NULL, MANAGE},
     {"clusterManager", "config", WRITE},
     {"clusterAdmin", NULL, MONITOR HOST MANAGE},
-    {"clusterAdmin", "*", " collStats dbStats dropDatabase "},
+    {"clusterAdmin", "*", " dropDatabase "},
     {"clusterAdmin", "config", WRITE},
     {"root", NULL, EVERYTHING},
     {"root", "-", EVERYTHING},

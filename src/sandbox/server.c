@@ -20,47 +20,32 @@
 
 /* ---- One connection ---- */
 
-static bool write_all(int fd, struct hf_bytes bytes)
-{
-    for (ssize_t put; bytes.len > 0; bytes.data += put, bytes.len -= (size_t)put) {
-        put = send(fd, bytes.data, bytes.len, MSG_NOSIGNAL);
-        if (put <= 0) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Reads one message into buf. False at the end of the connection, or when the length is not to be believed. */
 static bool read_message(int fd, struct hf_buf *buf)
 {
     uint8_t header[HF_SANDBOX_WIRE_HEADER_BYTES];
     struct hf_error err;
-    size_t len;
+    size_t left;
 
     hf_buf_clear(buf);
     if (recv(fd, header, sizeof header, MSG_WAITALL) != sizeof header) {
         return false;
     }
-    len = hf_load_le32(header);
-    if (len < sizeof header || len > HF_SANDBOX_MESSAGE_MAX_BYTES ||
+    left = hf_load_le32(header) - sizeof header;
+    if (left == 0 || left > HF_SANDBOX_MESSAGE_MAX_BYTES - sizeof header ||
         hf_buf_append(buf, hf_bytes_of(header, sizeof header), &err) != HF_ERR_OK ||
-        hf_buf_reserve(buf, len - sizeof header, &err) != HF_ERR_OK) {
+        hf_buf_reserve(buf, left, &err) != HF_ERR_OK ||
+        recv(fd, buf->data + buf->len, left, MSG_WAITALL) != (ssize_t)left) {
         return false;
     }
-    for (ssize_t got; buf->len < len; buf->len += (size_t)got) {
-        got = recv(fd, buf->data + buf->len, len - buf->len, 0);
-        if (got <= 0) {
-            return false;
-        }
-    }
+    buf->len += left;
     return true;
 }
 
 static bool answer(struct hf_sandbox_conn *conn, struct hf_buf *in, struct hf_buf *out)
 {
     HF_CLEANUP(hf_sandbox_message_fini) struct hf_sandbox_message message = {0};
-    HF_CLEANUP(bson_destroy) bson_t *reply = bson_new();
+    OWNED_DOC *reply = bson_new();
     uint32_t id = (uint32_t)atomic_fetch_add(&conn->server->next_request_id, 1);
     struct hf_error err;
 
@@ -71,7 +56,7 @@ static bool answer(struct hf_sandbox_conn *conn, struct hf_buf *in, struct hf_bu
     hf_buf_clear(out);
     return message.no_reply ||
            (hf_sandbox_wire_reply(&message, id, reply, out, &err) == HF_ERR_OK &&
-            write_all(conn->fd, hf_buf_bytes(out)));
+            send(conn->fd, out->data, out->len, MSG_NOSIGNAL) == (ssize_t)out->len);
 }
 
 static void conn_run(void *argument)
@@ -83,10 +68,6 @@ static void conn_run(void *argument)
 
     while (!hf_cancel_requested(&conn->server->stop) && read_message(conn->fd, &in) &&
            answer(conn, &in, &out)) {
-        if (in.capacity > (4U << 20)) {
-            hf_buf_fini(&in);
-            hf_buf_init(&in, HF_SANDBOX_MESSAGE_MAX_BYTES);
-        }
     }
     (void)shutdown(conn->fd, SHUT_RDWR);
     atomic_store(&conn->done, true);

@@ -208,12 +208,6 @@ static inline int32_t hf_sandbox_work_code(struct hf_sandbox_work *work, enum hf
 }
 /* Writes to `local` are not replicated; reads take the command's readConcern. */
 enum hf_sandbox_work_kind hf_sandbox_work_kind_of(const char *ns);
-/* The collection, created (and logged) when it is missing. */
-int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
-                                  struct hf_sandbox_coll **out);
-/* Logs {o} as "c" of the database, with the collection's uuid (may be NULL). */
-int32_t hf_sandbox_work_log_command(struct hf_sandbox_work *work, const char *db,
-                                    const uint8_t *uuid, const bson_t *o, const bson_t *o2);
 
 struct hf_sandbox_query {
     const bson_t *filter; /* NULL: all */
@@ -320,9 +314,7 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
     X("listCollections", list_collections, READ, DB, "listCollections")                            \
     X("listIndexes", list_indexes, READ, COLL, "listIndexes")                                      \
     X("dbHash", db_hash, READ, DB, "dbHash")                                                       \
-    X("validate", validate, READ, COLL, "validate")                                                \
-    X("collStats", stats, READ, COLL, "collStats")                                                 \
-    X("dbStats", stats, READ, DB, "dbStats")
+    X("validate", validate, READ, COLL, "validate")
 
 #define HF_SANDBOX_DECLARE_CALL(name, fn, node, scope, action)                                     \
     int32_t hf_sandbox_cmd_##fn(struct hf_sandbox_call *call);
@@ -336,6 +328,9 @@ HF_SANDBOX_BODY_TABLE(HF_SANDBOX_DECLARE_BODY)
 /* The collection; refused when there is none (ddl.c). */
 int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, const char *ns,
                              struct hf_sandbox_coll **out);
+/* The collection, created when it is missing (ddl.c). */
+int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
+                                  struct hf_sandbox_coll **out);
 /* Logs the entry (but in `local`) and does what it says (ddl.c). */
 int32_t hf_sandbox_work_perform(struct hf_sandbox_work *work, const struct hf_sandbox_entry *entry);
 /* The operation that asks, as a document of $currentOp (status.c). */

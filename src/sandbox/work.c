@@ -27,8 +27,8 @@ static int32_t refuse_duplicate(struct hf_sandbox_work *work)
     const char *shown;
 
     if (duplicate == NULL || duplicate->key_value == NULL) {
-        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_NAMESPACE_EXISTS, "%s",
-                                 work->err.message);
+        /* A name was taken although it was not to be found: somebody else took it a moment ago. */
+        return hf_sandbox_refuse(work->call->no, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict");
     }
     keep_duplicate(work, duplicate);
     hf_sandbox_doc_text(duplicate->key_value, &text);
@@ -153,51 +153,6 @@ void hf_sandbox_work_fini(struct hf_sandbox_work *work)
 {
     hf_sandbox_txn_abort(HF_TAKE(work->txn));
     bson_destroy(HF_TAKE(work->duplicate));
-}
-
-int32_t hf_sandbox_work_log_command(struct hf_sandbox_work *work, const char *db,
-                                    const uint8_t *uuid, const bson_t *o, const bson_t *o2)
-{
-    char *ns = hf_asprintf("%s.$cmd", db);
-    struct hf_sandbox_entry entry = {.op = "c", .ns = ns, .uuid = uuid, .o = o, .o2 = o2};
-    enum hf_err rc;
-
-    HF_ASSERT(ns != NULL);
-    rc = strcmp(db, "local") == 0 ? HF_ERR_OK
-                                  : hf_sandbox_txn_log(work->txn, &entry, NULL, &work->err);
-    hf_free(ns);
-    return rc == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
-}
-
-int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
-                                  struct hf_sandbox_coll **out)
-{
-    uint8_t uuid[HF_SANDBOX_UUID_BYTES];
-    bson_t options = BSON_INITIALIZER;
-    bson_t *o;
-    char *db;
-    int32_t code;
-
-    *out = hf_sandbox_txn_find(work->txn, ns);
-    if (*out != NULL) {
-        return 0;
-    }
-    hf_sandbox_uuid_make(uuid);
-    db = hf_strndup(ns, strcspn(ns, "."));
-    HF_ASSERT(db != NULL);
-    o = BCON_NEW("create", BCON_UTF8(ns + strlen(db) + 1), "idIndex", "{", "v", BCON_INT32(2),
-                 "key", "{", "_id", BCON_INT32(1), "}", "name", BCON_UTF8("_id_"), "}");
-    code = hf_sandbox_work_log_command(work, db, uuid, o, NULL);
-    if (code == 0 &&
-        hf_sandbox_coll_create(work->txn, ns, &options, uuid, out, &work->err) != HF_ERR_OK) {
-        /* Taken although it was not to be found: somebody else made it a moment ago. */
-        code = work->err.code == HF_ERR_EXISTS
-                   ? hf_sandbox_refuse(work->call->no, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict")
-                   : hf_sandbox_work_refuse(work);
-    }
-    bson_destroy(o);
-    hf_free(db);
-    return code;
 }
 
 /* ---- Looking for documents ---- */

@@ -77,7 +77,6 @@ def definitions(client, db):
     db.unique.create_index("u", unique=True)
     db.unique.insert_one({"u": 1})
     refused(lambda: db.unique.insert_one({"u": 1}), 11000)
-    refused(lambda: coll.create_index([("a", 1), ("t.x", -1)], name="other"), 85)
     coll.drop_index("a_1_t.x_-1")
     assert list(coll.index_information()) == ["_id_"]
     db.create_collection("capped", capped=True, size=4096, max=10)
@@ -88,7 +87,6 @@ def definitions(client, db):
     assert sorted(db.list_collection_names()) == ["capped", "renamed", "tour"]
     db.renamed.drop()
     assert db.command("validate", "tour", full=True)["valid"]
-    assert db.command("collStats", "tour")["count"] == coll.count_documents({})
     client.drop_database("gone")
     client.gone.a.insert_one({})
     client.drop_database("gone")
