@@ -315,7 +315,6 @@ void hf_sandbox_backup_close(struct hf_sandbox_engine *engine,
         close_locked(&engine->backup);
     }
     hf_mutex_unlock(&engine->checkpoint);
-    hf_sandbox_drop_pending(engine);
 }
 
 bool hf_sandbox_backup_is_open(struct hf_sandbox_engine *engine)

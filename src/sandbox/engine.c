@@ -22,22 +22,36 @@
 #define CAP_EVERY_MS 1000
 #define PIN_MS 60000
 
-enum hf_err hf_sandbox_wt_fail(struct hf_error *err, int code, const char *what)
+enum hf_err hf_sandbox_wt(struct hf_error *err, int code, const char *what)
 {
+    static const struct {
+        int code;
+        enum hf_err class;
+    } classes[] = {{WT_ROLLBACK, HF_ERR_CONFLICT},    {EBUSY, HF_ERR_CONFLICT},
+                   {WT_DUPLICATE_KEY, HF_ERR_EXISTS}, {WT_NOTFOUND, HF_ERR_NOT_FOUND},
+                   {ENOSPC, HF_ERR_NO_SPACE},         {EINVAL, HF_ERR_INTERNAL}};
     enum hf_err class = HF_ERR_IO;
 
-    if (code == WT_ROLLBACK || code == EBUSY) {
-        class = HF_ERR_CONFLICT;
-    } else if (code == WT_DUPLICATE_KEY || code == EEXIST) {
-        class = HF_ERR_EXISTS;
-    } else if (code == WT_NOTFOUND || code == ENOENT) {
-        class = HF_ERR_NOT_FOUND;
-    } else if (code == ENOSPC) {
-        class = HF_ERR_NO_SPACE;
-    } else if (code == EINVAL) {
-        class = HF_ERR_INTERNAL;
+    if (code == 0) {
+        hf_error_clear(err);
+        return HF_ERR_OK;
+    }
+    for (size_t i = 0; i < HF_ARRAY_LEN(classes); i++) {
+        class = classes[i].code == code ? classes[i].class : class;
     }
     return hf_fail(err, class, "%s: %s", what, wiredtiger_strerror(code));
+}
+
+bool hf_sandbox_grow(void **array, size_t *capacity, size_t size)
+{
+    size_t more = *capacity == 0 ? 8 : *capacity * 2;
+    void *grown = hf_realloc_array(*array, more, size);
+
+    if (grown != NULL) {
+        *array = grown;
+        *capacity = more;
+    }
+    return grown != NULL;
 }
 
 /* ---- Sessions ---- */
@@ -45,32 +59,22 @@ enum hf_err hf_sandbox_wt_fail(struct hf_error *err, int code, const char *what)
 enum hf_err hf_sandbox_session_take(struct hf_sandbox_engine *engine, WT_SESSION **out,
                                     struct hf_error *err)
 {
-    int code;
-
     hf_mutex_lock(&engine->state);
-    if (engine->idle_count > 0) {
-        *out = engine->idle_sessions[--engine->idle_count];
-        hf_mutex_unlock(&engine->state);
-        return HF_ERR_OK;
-    }
+    *out = engine->session_count > 0 ? engine->sessions[--engine->session_count] : NULL;
     hf_mutex_unlock(&engine->state);
-    code = engine->connection->open_session(engine->connection, NULL, "isolation=snapshot", out);
-    return code == 0 ? HF_ERR_OK : hf_sandbox_wt_fail(err, code, "open a session");
+    return *out != NULL ? HF_ERR_OK
+                        : hf_sandbox_wt(err,
+                                        engine->connection->open_session(engine->connection, NULL,
+                                                                         "isolation=snapshot", out),
+                                        "open a session");
 }
 
 void hf_sandbox_session_give(struct hf_sandbox_engine *engine, WT_SESSION *session)
 {
-    bool kept = false;
-
-    hf_mutex_lock(&engine->state);
-    if (HF_SANDBOX_ROOM(engine->idle_sessions, engine->idle_count, engine->idle_capacity)) {
-        engine->idle_sessions[engine->idle_count++] = session;
-        kept = true;
-    }
-    hf_mutex_unlock(&engine->state);
-    if (!kept) {
-        (void)session->close(session, NULL);
-    }
+    HF_LOCKED(&engine->state);
+    if (HF_SANDBOX_ROOM(engine->sessions, engine->session_count, engine->session_capacity)) {
+        engine->sessions[engine->session_count++] = session;
+    } /* else it ends with the connection */
 }
 
 /* ---- Times ---- */
@@ -102,16 +106,12 @@ static enum hf_err set_stable_locked(struct hf_sandbox_engine *engine, uint64_t 
 {
     bool pinned = hf_clock_mono_ms() < engine->pinned_until_ms && engine->pinned_ts < ts;
     char config[96];
-    int code;
 
     (void)snprintf(config, sizeof config, "stable_timestamp=%" PRIx64 ",oldest_timestamp=%" PRIx64,
                    ts, pinned ? engine->pinned_ts : ts);
-    code = engine->connection->set_timestamp(engine->connection, config);
-    if (code != 0) {
-        return hf_sandbox_wt_fail(err, code, "set the stable time");
-    }
     engine->stable_ts = ts;
-    return HF_ERR_OK;
+    return hf_sandbox_wt(err, engine->connection->set_timestamp(engine->connection, config),
+                         "set the stable time");
 }
 
 enum hf_err hf_sandbox_engine_set_stable(struct hf_sandbox_engine *engine, uint64_t ts,
@@ -159,12 +159,6 @@ struct hf_sandbox_optime hf_sandbox_engine_majority(struct hf_sandbox_engine *en
     return engine->majority;
 }
 
-int64_t hf_sandbox_engine_applied_wall(struct hf_sandbox_engine *engine)
-{
-    HF_LOCKED(&engine->state);
-    return engine->applied_wall;
-}
-
 bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t after_ts,
                                   uint64_t known_majority_ts, uint64_t timeout_ms,
                                   const struct hf_cancel *cancel)
@@ -189,58 +183,48 @@ bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t aft
 
 /* ---- Flushes and checkpoints ---- */
 
-/* A primary notes up to where its oplog is whole before it makes it durable: what a crash leaves after that is cut. */
-static enum hf_err flush_now(struct hf_sandbox_engine *engine, struct hf_sandbox_optime upto,
-                             bool note, struct hf_error *err)
+/* Serves all who have asked up to now. A primary notes up to where its oplog is whole before it
+ * makes it durable: what a crash leaves after that is cut. */
+static enum hf_err flush_locked(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
+    struct hf_sandbox_optime upto;
     WT_SESSION *session;
+    uint64_t asked;
+    bool note;
     int code;
 
-    if (note && hf_sandbox_local_set_truncate_after(engine, upto.ts, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
+    hf_mutex_lock(&engine->state);
+    asked = engine->flush_asked;
+    upto = engine->applied;
+    note = engine->accepts_writes && engine->options.replicated && engine->fsync_locks == 0 &&
+           upto.ts > engine->durable.ts;
+    hf_mutex_unlock(&engine->state);
+    if ((note && hf_sandbox_local_set_truncate_after(engine, upto.ts, err) != HF_ERR_OK) ||
+        hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
         return err->code;
     }
     code = session->log_flush(session, "sync=on");
     hf_sandbox_session_give(engine, session);
-    return code == 0 ? HF_ERR_OK : hf_sandbox_wt_fail(err, code, "flush the journal");
-}
-
-/* A flush under way may have begun before the caller's write: only one that begins later counts for him. */
-enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engine, struct hf_error *err)
-{
-    uint64_t wanted;
-
-    hf_error_clear(err);
-    hf_mutex_lock(&engine->state);
-    wanted = engine->flush_begun + 1;
-    while (engine->flush_done < wanted && err->code == HF_ERR_OK) {
-        struct hf_sandbox_optime upto = engine->applied;
-        uint64_t mine;
-        bool note;
-
-        if (engine->flushing) {
-            hf_cond_wait(&engine->flushed, &engine->state);
-            continue;
-        }
-        engine->flushing = true;
-        mine = ++engine->flush_begun;
-        note = engine->accepts_writes && engine->oplog != NULL && engine->fsync_locks == 0 &&
-               upto.ts > engine->durable.ts;
-        hf_mutex_unlock(&engine->state);
-        (void)flush_now(engine, upto, note, err);
-        hf_mutex_lock(&engine->state);
-        engine->flushing = false;
-        if (err->code == HF_ERR_OK) {
-            engine->flush_done = mine;
-            engine->durable = upto.ts > engine->durable.ts ? upto : engine->durable;
-        }
-        hf_cond_broadcast(&engine->flushed);
+    if (code == 0) {
+        HF_LOCKED(&engine->state);
+        engine->flush_done = asked;
+        engine->durable = upto.ts > engine->durable.ts ? upto : engine->durable;
         hf_cond_broadcast(&engine->grown);
     }
+    return hf_sandbox_wt(err, code, "flush the journal");
+}
+
+/* A flush under way may have begun before the caller's write: one that begins later counts. */
+enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    uint64_t mine;
+
+    hf_mutex_lock(&engine->state);
+    mine = ++engine->flush_asked;
     hf_mutex_unlock(&engine->state);
-    return err->code;
+    hf_error_clear(err);
+    HF_LOCKED(&engine->flush);
+    return engine->flush_done >= mine ? HF_ERR_OK : flush_locked(engine, err);
 }
 
 static enum hf_err checkpoint_locked(struct hf_sandbox_engine *engine, bool stable,
@@ -256,29 +240,31 @@ static enum hf_err checkpoint_locked(struct hf_sandbox_engine *engine, bool stab
     }
     code = session->checkpoint(session, stable ? "use_timestamp=true" : "use_timestamp=false");
     hf_sandbox_session_give(engine, session);
-    if (code != 0) {
-        return hf_sandbox_wt_fail(err, code, "checkpoint");
+    if (code == 0) {
+        /* Fails while there has been no stable time. */
+        (void)engine->connection->query_timestamp(engine->connection, text, "get=last_checkpoint");
+        HF_LOCKED(&engine->state);
+        engine->checkpoint_ts = strtoull(text, NULL, 16);
     }
-    code = engine->connection->query_timestamp(engine->connection, text, "get=last_checkpoint");
-    hf_mutex_lock(&engine->state);
-    engine->checkpoint_ts = code == 0 ? strtoull(text, NULL, 16) : 0;
-    hf_mutex_unlock(&engine->state);
-    return HF_ERR_OK;
+    return hf_sandbox_wt(err, code, "checkpoint");
 }
 
 enum hf_err hf_sandbox_engine_checkpoint(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
+    size_t drops;
+
     hf_mutex_lock(&engine->checkpoint);
-    hf_error_clear(err);
-    (void)checkpoint_locked(engine, true, err);
-    hf_mutex_unlock(&engine->checkpoint);
-    if (err->code == HF_ERR_OK) {
-        hf_sandbox_drop_pending(engine);
+    hf_mutex_lock(&engine->catalog);
+    drops = engine->drop_count;
+    hf_mutex_unlock(&engine->catalog);
+    if (checkpoint_locked(engine, true, err) == HF_ERR_OK) {
+        hf_sandbox_drop_pending(engine, drops);
     }
+    hf_mutex_unlock(&engine->checkpoint);
     return err->code;
 }
 
-/* Things to do now and then; true when it is time to end. */
+/* Things to do now and then; false when it is time to end. */
 static bool keep_once(struct hf_sandbox_engine *engine, uint64_t *next_checkpoint,
                       uint64_t *next_cap)
 {
@@ -290,39 +276,35 @@ static bool keep_once(struct hf_sandbox_engine *engine, uint64_t *next_checkpoin
     if (!engine->stopping) {
         (void)hf_cond_wait_for(&engine->tick, &engine->state, KEEPER_TICK_MS);
     }
-    if (engine->stopping) {
-        hf_mutex_unlock(&engine->state);
-        return true;
-    }
     behind = engine->applied.ts > engine->durable.ts;
+    bool stopping = engine->stopping;
     hf_mutex_unlock(&engine->state);
     hf_error_clear(&err);
-    if (behind) {
+    if (!stopping && behind) {
         hf_sandbox_ignore(hf_sandbox_engine_flush(engine, &err));
     }
-    if (err.code == HF_ERR_OK && *next_checkpoint != 0 && now >= *next_checkpoint) {
+    if (!stopping && err.code == HF_ERR_OK && now >= *next_checkpoint) {
         *next_checkpoint = now + engine->options.checkpoint_every_ms;
         hf_sandbox_ignore(hf_sandbox_engine_checkpoint(engine, &err));
     }
-    if (err.code == HF_ERR_OK && now >= *next_cap) {
+    if (!stopping && err.code == HF_ERR_OK && now >= *next_cap) {
         *next_cap = now + CAP_EVERY_MS;
         hf_sandbox_ignore(hf_sandbox_oplog_keep_cap(engine, &err));
     }
     if (err.code != HF_ERR_OK && err.code != HF_ERR_CONFLICT) {
         hf_log_error(engine->log, "engine.keeper_failed", HF_STR("error", err.message));
     }
-    return false;
+    return !stopping;
 }
 
 static void keeper_run(void *argument)
 {
     struct hf_sandbox_engine *engine = argument;
-    uint64_t now = hf_clock_mono_ms();
     uint64_t every = engine->options.checkpoint_every_ms;
-    uint64_t next_checkpoint = every == 0 ? 0 : now + every;
-    uint64_t next_cap = now + CAP_EVERY_MS;
+    uint64_t next_checkpoint = every == 0 ? UINT64_MAX : hf_clock_mono_ms() + every;
+    uint64_t next_cap = 0;
 
-    while (!keep_once(engine, &next_checkpoint, &next_cap)) {
+    while (keep_once(engine, &next_checkpoint, &next_cap)) {
     }
 }
 
@@ -382,11 +364,6 @@ bool hf_sandbox_engine_replicated(const struct hf_sandbox_engine *engine)
     return engine->options.replicated;
 }
 
-const char *hf_sandbox_engine_dbpath(const struct hf_sandbox_engine *engine)
-{
-    return engine->dbpath;
-}
-
 void hf_sandbox_engine_status(struct hf_sandbox_engine *engine,
                               struct hf_sandbox_engine_status *out)
 {
@@ -395,7 +372,7 @@ void hf_sandbox_engine_status(struct hf_sandbox_engine *engine,
     out->oldest_required_ts = engine->backup.open ? engine->backup.pinned_ts : 0;
     hf_mutex_unlock(&engine->checkpoint);
     hf_mutex_lock(&engine->catalog);
-    out->drop_pending = engine->pending_count;
+    out->drop_pending = engine->drop_count;
     hf_mutex_unlock(&engine->catalog);
     hf_mutex_lock(&engine->state);
     out->stable_checkpoint_ts = engine->checkpoint_ts;
@@ -414,13 +391,16 @@ void hf_sandbox_uuid_make(uint8_t out[HF_SANDBOX_UUID_BYTES])
 
 /* ---- Opening and closing ---- */
 
+static struct hf_sandbox_engine *engine_of(WT_EVENT_HANDLER *handler)
+{
+    return (struct hf_sandbox_engine *)((char *)handler -
+                                        offsetof(struct hf_sandbox_engine, events));
+}
+
 static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int code, const char *message)
 {
-    struct hf_sandbox_engine *engine =
-        (struct hf_sandbox_engine *)((char *)handler - offsetof(struct hf_sandbox_engine, events));
-
     (void)session;
-    hf_log_error(engine->log, "engine.wiredtiger", HF_STR("message", message));
+    hf_log_error(engine_of(handler)->log, "engine.wiredtiger", HF_STR("message", message));
     if (code == WT_PANIC) {
         abort(); /* the engine is beyond use; recovery is the next start */
     }
@@ -429,11 +409,8 @@ static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int code, co
 
 static int on_message(WT_EVENT_HANDLER *handler, WT_SESSION *session, const char *message)
 {
-    struct hf_sandbox_engine *engine =
-        (struct hf_sandbox_engine *)((char *)handler - offsetof(struct hf_sandbox_engine, events));
-
     (void)session;
-    hf_log_debug(engine->log, "engine.wiredtiger", HF_STR("message", message));
+    hf_log_debug(engine_of(handler)->log, "engine.wiredtiger", HF_STR("message", message));
     return 0;
 }
 
@@ -465,57 +442,45 @@ static enum hf_err write_lock_file(struct hf_sandbox_engine *engine, bool runnin
 static enum hf_err write_storage_bson(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *path = hf_path_join(engine->dbpath, "storage.bson");
-    bson_t doc = BSON_INITIALIZER;
-    bson_t storage;
-    bson_t options;
+    HF_CLEANUP(bson_destroy)
+    bson_t *doc = BCON_NEW("storage", "{", "engine", "wiredTiger", "options", "{", "directoryPerDB",
+                           BCON_BOOL(false), "directoryForIndexes", BCON_BOOL(false),
+                           "groupCollections", BCON_BOOL(false), "}", "}");
 
     if (path == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "write storage.bson");
     }
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&doc, "storage", &storage);
-    (void)BSON_APPEND_UTF8(&storage, "engine", "wiredTiger");
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&storage, "options", &options);
-    (void)BSON_APPEND_BOOL(&options, "directoryPerDB", false);
-    (void)BSON_APPEND_BOOL(&options, "directoryForIndexes", false);
-    (void)BSON_APPEND_BOOL(&options, "groupCollections", false);
-    (void)bson_append_document_end(&storage, &options);
-    (void)bson_append_document_end(&doc, &storage);
-    hf_error_clear(err);
-    if (hf_fs_publish_new(path, hf_bytes_of(bson_get_data(&doc), doc.len), 0600, err) ==
+    if (hf_fs_publish_new(path, hf_bytes_of(bson_get_data(doc), doc->len), 0600, err) ==
         HF_ERR_EXISTS) {
-        hf_error_clear(err);
+        return HF_ERR_OK;
     }
-    bson_destroy(&doc);
     return err->code;
 }
 
 static enum hf_err open_directory(struct hf_sandbox_engine *engine, const char *dbpath,
                                   struct hf_error *err)
 {
-    char *journal;
+    HF_CLEANUP(hf_free) char *journal = NULL;
+    HF_CLEANUP(hf_free) char *lock = NULL;
 
     if (hf_path_real(dbpath, &engine->dbpath, err) != HF_ERR_OK) {
         return hf_wrap(err, "data directory %s", dbpath);
     }
-    HF_CLEANUP(hf_free) char *lock = hf_path_join(engine->dbpath, "mongod.lock");
-    if (lock == NULL || (journal = hf_path_join(engine->dbpath, "journal")) == NULL) {
+    lock = hf_path_join(engine->dbpath, "mongod.lock");
+    journal = hf_path_join(engine->dbpath, "journal");
+    if (lock == NULL || journal == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", dbpath);
     }
-    hf_error_clear(err);
-    hf_sandbox_ignore(hf_fs_make_dirs(journal, 0700, err));
-    hf_free(journal);
-    if (err->code != HF_ERR_OK || hf_lock_file_take(lock, &engine->lock, err) != HF_ERR_OK ||
-        write_lock_file(engine, true, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    return HF_ERR_OK;
+    return hf_fs_make_dirs(journal, 0700, err) != HF_ERR_OK ||
+                   hf_lock_file_take(lock, &engine->lock, err) != HF_ERR_OK
+               ? err->code
+               : write_lock_file(engine, true, err);
 }
 
 static enum hf_err open_connection(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     const struct hf_sandbox_engine_options *options = &engine->options;
     char config[512];
-    int code;
 
     (void)snprintf(config, sizeof config,
                    "create,cache_size=%" PRIu64 ",session_max=4000,config_base=false,"
@@ -525,21 +490,19 @@ static enum hf_err open_connection(struct hf_sandbox_engine *engine, struct hf_e
                    options->log_file_bytes == 0 ? DEFAULT_LOG_FILE_BYTES : options->log_file_bytes);
     engine->events.handle_error = on_error;
     engine->events.handle_message = on_message;
-    code = wiredtiger_open(engine->dbpath, &engine->events, config, &engine->connection);
-    if (code != 0) {
-        return hf_sandbox_wt_fail(err, code, engine->dbpath);
-    }
-    return HF_ERR_OK;
+    return hf_sandbox_wt(
+        err, wiredtiger_open(engine->dbpath, &engine->events, config, &engine->connection),
+        engine->dbpath);
 }
 
 static void init_locks(struct hf_sandbox_engine *engine)
 {
+    hf_mutex_init(&engine->checkpoint);
+    hf_mutex_init(&engine->flush);
     hf_mutex_init(&engine->catalog);
     hf_mutex_init(&engine->state);
-    hf_mutex_init(&engine->checkpoint);
     hf_cond_init(&engine->oplog_free);
     hf_cond_init(&engine->grown);
-    hf_cond_init(&engine->flushed);
     hf_cond_init(&engine->writers_gone);
     hf_cond_init(&engine->tick);
 }
@@ -550,14 +513,14 @@ static void free_engine(struct hf_sandbox_engine *engine)
     hf_lock_file_drop(engine->lock);
     hf_cond_fini(&engine->oplog_free);
     hf_cond_fini(&engine->grown);
-    hf_cond_fini(&engine->flushed);
     hf_cond_fini(&engine->writers_gone);
     hf_cond_fini(&engine->tick);
+    hf_mutex_fini(&engine->checkpoint);
+    hf_mutex_fini(&engine->flush);
     hf_mutex_fini(&engine->catalog);
     hf_mutex_fini(&engine->state);
-    hf_mutex_fini(&engine->checkpoint);
     hf_free(engine->backup.names);
-    hf_free(engine->idle_sessions);
+    hf_free(engine->sessions);
     hf_free(engine->dbpath);
     hf_free(engine);
 }
@@ -569,14 +532,10 @@ static enum hf_err start_history(struct hf_sandbox_engine *engine, struct hf_err
     char text[32] = "0";
     int code = engine->connection->query_timestamp(engine->connection, text, "get=recovery");
 
-    if (code != 0) {
-        return hf_sandbox_wt_fail(err, code, "ask for the recovery time");
-    }
     engine->checkpoint_ts = strtoull(text, NULL, 16);
-    if (engine->checkpoint_ts != 0) {
-        return hf_sandbox_engine_set_stable(engine, engine->checkpoint_ts, err);
-    }
-    return HF_ERR_OK;
+    return code != 0 || engine->checkpoint_ts == 0
+               ? hf_sandbox_wt(err, code, "ask for the recovery time")
+               : hf_sandbox_engine_set_stable(engine, engine->checkpoint_ts, err);
 }
 
 enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *options,
@@ -589,7 +548,6 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
     if (engine == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", options->dbpath);
     }
-    hf_error_clear(err);
     engine->options = *options;
     engine->options.dbpath = NULL;
     engine->log = options->log;
@@ -611,7 +569,6 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
     /* Not a clean stop: the data stay as the last checkpoint has them. */
     if (engine->connection != NULL) {
         (void)engine->connection->close(engine->connection, NULL);
-        engine->connection = NULL;
         (void)write_lock_file(engine, false, &ignored);
     }
     free_engine(engine);
@@ -623,10 +580,6 @@ enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_
     bool stable;
     int code;
 
-    hf_error_clear(err);
-    if (engine == NULL) {
-        return HF_ERR_OK;
-    }
     stable = !(engine->read_only && engine->options.unstable_checkpoint);
     hf_mutex_lock(&engine->state);
     engine->stopping = true;
@@ -644,11 +597,7 @@ enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_
     }
     code = engine->connection->close(engine->connection,
                                      stable ? "use_timestamp=true" : "use_timestamp=false");
-    engine->connection = NULL;
-    if (err->code == HF_ERR_OK && code != 0) {
-        (void)hf_sandbox_wt_fail(err, code, "close");
-    }
-    if (err->code == HF_ERR_OK) {
+    if (err->code == HF_ERR_OK && hf_sandbox_wt(err, code, "close") == HF_ERR_OK) {
         (void)write_lock_file(engine, false, err);
     }
     free_engine(engine);

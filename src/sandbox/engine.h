@@ -13,18 +13,18 @@
  * Writing. A transaction is one unit of work of one thread at a time. One that is replicated calls
  * hf_sandbox_txn_log(entry) BEFORE each change that the entry describes: the call takes the oplog's
  * lock, which the transaction keeps until it ends, gives the entry its optime, and stamps the
- * changes after it with that time. So entries become visible in order and without holes. A
- * transaction of many statements makes its changes first, logs once at its end and commits: changes
- * without a time take the last one. Do not wait for anything between the first log and the end.
+ * changes after it with that time. So entries become visible in order and without holes. Do not
+ * wait for anything between the first log and the end.
  *
- * HF_ERR_CONFLICT from any function of a transaction: somebody else was first, or the collection
- * was dropped or its indexes changed: abort, and do the whole again from the look-up of the
- * collection. HF_ERR_DENIED: this node may not write now (not primary, or read-only).
+ * HF_ERR_CONFLICT from any function of a transaction: somebody else was first, or the catalog was
+ * changed meanwhile: abort, and do the whole again. HF_ERR_DENIED: this node may not write now (not
+ * primary, or read-only).
  */
 #ifndef HF_SANDBOX_ENGINE_H
 #define HF_SANDBOX_ENGINE_H
 
 #include <bson/bson.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,10 +36,10 @@
 
 #define HF_SANDBOX_UUID_BYTES 16
 #define HF_SANDBOX_NS_BYTES 256 /* "db.collection" and NUL */
+#define HF_SANDBOX_IDENT_BYTES 64
 
 struct hf_sandbox_engine;
 struct hf_sandbox_txn;
-struct hf_sandbox_coll; /* an open collection; reference-counted */
 struct hf_sandbox_scan;
 
 /* ---- The engine ---- */
@@ -65,20 +65,18 @@ struct hf_sandbox_engine_options {
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *options,
                                                  struct hf_sandbox_engine **out,
                                                  struct hf_error *err);
-/* Clean stop: all transactions have ended; a last checkpoint. Frees in any case; NULL does nothing.
- */
+/* Clean stop, once all transactions have ended; a last checkpoint. Frees in any case. */
 enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_error *err);
 
 /* True after recover_from_oplog: every write is refused (command layer: code 20). */
 bool hf_sandbox_engine_read_only(const struct hf_sandbox_engine *engine);
 bool hf_sandbox_engine_replicated(const struct hf_sandbox_engine *engine);
-const char *hf_sandbox_engine_dbpath(const struct hf_sandbox_engine *engine); /* absolute */
 
 /* The last entry of the oplog, and what of it is on disk. NONE without oplog. */
 struct hf_sandbox_optime hf_sandbox_engine_applied(struct hf_sandbox_engine *engine);
 struct hf_sandbox_optime hf_sandbox_engine_durable(struct hf_sandbox_engine *engine);
-/* `wall` of the last entry, milliseconds. */
-int64_t hf_sandbox_engine_applied_wall(struct hf_sandbox_engine *engine);
+/* What a majority has: it never rolls back, checkpoints stand at it. NONE: nothing yet. */
+struct hf_sandbox_optime hf_sandbox_engine_majority(struct hf_sandbox_engine *engine);
 /* Returns once all that was committed before is on disk (concurrent callers share one flush). */
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engine,
                                                   struct hf_error *err);
@@ -90,21 +88,15 @@ HF_MUST_CHECK enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engi
 bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t after_ts,
                                   uint64_t known_majority_ts, uint64_t timeout_ms,
                                   const struct hf_cancel *cancel);
-
 /* A checkpoint now (command fsync). */
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_checkpoint(struct hf_sandbox_engine *engine,
                                                        struct hf_error *err);
-/* fsync with lock, fsyncUnlock: 0 or the code; *count locks held afterwards. Writers wait while it
- * is locked. */
+/* 0 or the code; *count locks are held afterwards. Writers wait while it is locked. */
 int32_t hf_sandbox_engine_fsync_lock(struct hf_sandbox_engine *engine, int64_t *count,
                                      struct hf_sandbox_refusal *no);
 int32_t hf_sandbox_engine_fsync_unlock(struct hf_sandbox_engine *engine, int64_t *count,
                                        struct hf_sandbox_refusal *no);
 bool hf_sandbox_engine_fsync_locked(struct hf_sandbox_engine *engine);
-
-/* The point that a majority has: data up to it never roll back; checkpoints stand at it. 0: none
- * yet. */
-struct hf_sandbox_optime hf_sandbox_engine_majority(struct hf_sandbox_engine *engine);
 
 /* For serverStatus.storageEngine and replSetGetStatus. */
 struct hf_sandbox_engine_status {
@@ -123,10 +115,8 @@ void hf_sandbox_uuid_make(uint8_t out[HF_SANDBOX_UUID_BYTES]);
 
 struct hf_sandbox_txn_options {
     bool write;
-    bool replicated; /* with write: hf_sandbox_txn_log will be called; refused now if this node may
-                        not write */
-    uint64_t
-        read_ts; /* see the data as of then (read concern majority and snapshot); 0: the newest */
+    bool replicated;  /* with write: hf_sandbox_txn_log will be called; DENIED where none may be */
+    uint64_t read_ts; /* see the data as of then (majority, snapshot); 0: the newest */
 };
 
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
@@ -153,8 +143,8 @@ struct hf_sandbox_entry {
     struct hf_sandbox_optime pre_image; /* ts 0: none */
     const bson_t *tail;                 /* stmtId, prevOpTime, fromMigrate, ..; may be NULL */
 };
-/* Appends to the oplog; *optime (may be NULL) is the entry's. On a standalone nothing is written
- * and *optime is NONE. */
+/* Appends to the oplog; *optime (may be NULL) is the entry's. Without replication nothing is
+ * written and *optime is NONE. */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn,
                                              const struct hf_sandbox_entry *entry,
                                              struct hf_sandbox_optime *optime,
@@ -162,51 +152,57 @@ HF_MUST_CHECK enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn,
 /* Does what the entry {op, ns, ui, o, ..} says, whether it was done before or not. */
 HF_MUST_CHECK enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bson_t *entry,
                                            struct hf_error *err);
-/* Before the first log: sets count optimes aside, used by the logs that follow, the rest is left
- * out (a large transaction of n operations reserves n and writes fewer entries). */
-HF_MUST_CHECK enum hf_err hf_sandbox_txn_reserve(struct hf_sandbox_txn *txn, uint32_t count,
-                                                 struct hf_error *err);
 
 /* ---- The catalog ---- */
 
-/* The collection named "db.coll" as this transaction sees it; borrowed until the transaction ends.
- * NULL: none. */
+/* What all transactions share of a collection. */
+struct hf_sandbox_table {
+    char ident[HF_SANDBOX_IDENT_BYTES];
+    atomic_int_fast64_t next_record;    /* 0: not looked up yet */
+    atomic_int_fast64_t records, bytes; /* fast counts: may be wrong after recovery */
+};
+
+struct hf_sandbox_index {
+    bson_t *spec;     /* owned: {v, key, name, ...} as listIndexes shows it */
+    const char *name; /* in spec */
+    char ident[HF_SANDBOX_IDENT_BYTES];
+    bool keyed;  /* unique: holds a key for each document; any other is a definition only */
+    bool sparse; /* keyed, but not for documents that have none of its fields */
+};
+
+/* A collection as one transaction sees it, and has changed it. Only the engine writes here. */
+struct hf_sandbox_coll {
+    struct hf_sandbox_engine *engine;
+    struct hf_sandbox_table *table;
+    char ns[HF_SANDBOX_NS_BYTES];
+    const char *name; /* in ns, without the database */
+    uint8_t uuid[HF_SANDBOX_UUID_BYTES];
+    bson_t *options; /* owned: as given to create, without idIndex */
+    bool local;      /* database local: without times, not in the oplog */
+    bool oplog, capped, dropped;
+    int64_t cap_bytes, cap_records;
+    size_t index_count;
+    struct hf_sandbox_index **indexes; /* owned; "_id_" is the first (the oplog has none) */
+    int64_t records, bytes;            /* to be added to the fast counts at commit */
+};
+
+/* The collection of that name or UUID, borrowed until the transaction ends. NULL: none. */
 struct hf_sandbox_coll *hf_sandbox_txn_find(struct hf_sandbox_txn *txn, const char *ns);
 struct hf_sandbox_coll *hf_sandbox_txn_find_uuid(struct hf_sandbox_txn *txn,
                                                  const uint8_t uuid[HF_SANDBOX_UUID_BYTES]);
-/*
- * All collections, of one database or of all (db NULL), in order of their names; borrowed until the
- * transaction ends. *out is an array to free with hf_free.
- */
+/* All collections of one database or of all (db NULL) in the order of their names. *out is an array
+ * to free with hf_free; what it points to is borrowed until the transaction ends. */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_list(struct hf_sandbox_txn *txn, const char *db,
                                               struct hf_sandbox_coll ***out, size_t *count,
                                               struct hf_error *err);
-
-/* Plain facts; borrowed from the collection. */
-const char *hf_sandbox_coll_ns(const struct hf_sandbox_coll *coll);
-const char *hf_sandbox_coll_name(const struct hf_sandbox_coll *coll); /* without the database */
-const uint8_t *hf_sandbox_coll_uuid(const struct hf_sandbox_coll *coll);
-const bson_t *hf_sandbox_coll_options(
-    const struct hf_sandbox_coll *coll); /* as given to create, without idIndex */
-const char *hf_sandbox_coll_ident(const struct hf_sandbox_coll *coll); /* "collection-7-123" */
-bool hf_sandbox_coll_capped(const struct hf_sandbox_coll *coll);
-/* Fast counts: may be wrong after recovery until hf_sandbox_coll_recount. */
-int64_t hf_sandbox_coll_records(const struct hf_sandbox_coll *coll);
-int64_t hf_sandbox_coll_bytes(const struct hf_sandbox_coll *coll);
 /* Bytes of its files on disk, indexes included where asked. */
 int64_t hf_sandbox_coll_disk_bytes(const struct hf_sandbox_coll *coll, bool with_indexes);
-size_t hf_sandbox_coll_index_count(const struct hf_sandbox_coll *coll);
-/* {v, key, name, ...} as listIndexes shows it; NULL past the end. "_id_" is the first. */
-const bson_t *hf_sandbox_coll_index(const struct hf_sandbox_coll *coll, size_t at);
-bool hf_sandbox_coll_index_multikey(const struct hf_sandbox_coll *coll, size_t at);
-const char *hf_sandbox_coll_index_ident(const struct hf_sandbox_coll *coll, size_t at);
-/* False for index kinds that are kept but hold no keys (text, 2d, hashed, wildcard): a scan cannot
- * use them. Sparse and partial ones can be scanned but do not hold every document. */
-bool hf_sandbox_coll_index_usable(const struct hf_sandbox_coll *coll, size_t at);
+/* NULL: no such index. */
+struct hf_sandbox_index *hf_sandbox_coll_index_named(const struct hf_sandbox_coll *coll,
+                                                     const char *name);
 
 /* Changes to the catalog, inside a write transaction, each after its log entry. */
-/* uuid: as in the entry. id_index: with an index on _id (all but the oplog). EXISTS when the name
- * is taken. */
+/* uuid: as in the entry. EXISTS when the name is taken. out may be NULL. */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, const char *ns,
                                                  const bson_t *options,
                                                  const uint8_t uuid[HF_SANDBOX_UUID_BYTES],
@@ -218,9 +214,6 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn,
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_rename(struct hf_sandbox_txn *txn,
                                                  struct hf_sandbox_coll *coll, const char *to,
                                                  struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_sandbox_coll_set_options(struct hf_sandbox_txn *txn,
-                                                      struct hf_sandbox_coll *coll,
-                                                      const bson_t *options, struct hf_error *err);
 /* Builds it over what is there. EXISTS: a duplicate key, see hf_sandbox_txn_duplicate. spec: {v,
  * key, name, ...}. */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_create_index(struct hf_sandbox_txn *txn,
@@ -229,25 +222,24 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_create_index(struct hf_sandbox_txn *tx
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn,
                                                      struct hf_sandbox_coll *coll, const char *name,
                                                      struct hf_error *err);
-/* Another spec of the same name and key (collMod: hidden, expireAfterSeconds). */
-HF_MUST_CHECK enum hf_err hf_sandbox_coll_set_index(struct hf_sandbox_txn *txn,
-                                                    struct hf_sandbox_coll *coll, const char *name,
-                                                    const bson_t *spec, struct hf_error *err);
-/* Removes every document (emptycapped). */
-HF_MUST_CHECK enum hf_err hf_sandbox_coll_truncate(struct hf_sandbox_txn *txn,
-                                                   struct hf_sandbox_coll *coll,
-                                                   struct hf_error *err);
-/* Counts and sets the fast counts right (validate). */
-HF_MUST_CHECK enum hf_err hf_sandbox_coll_recount(struct hf_sandbox_txn *txn,
-                                                  struct hf_sandbox_coll *coll,
-                                                  struct hf_error *err);
+
+/* Until their callers read the fields. */
+#define hf_sandbox_coll_ns(coll) ((coll)->ns)
+#define hf_sandbox_coll_name(coll) ((coll)->name)
+#define hf_sandbox_coll_uuid(coll) ((coll)->uuid)
+#define hf_sandbox_coll_options(coll) ((coll)->options)
+#define hf_sandbox_coll_capped(coll) ((coll)->capped)
+#define hf_sandbox_coll_records(coll) ((int64_t)(coll)->table->records)
+#define hf_sandbox_coll_bytes(coll) ((int64_t)(coll)->table->bytes)
+#define hf_sandbox_coll_index_count(coll) ((coll)->index_count)
+#define hf_sandbox_coll_index(coll, at)                                                            \
+    ((at) < (coll)->index_count ? (coll)->indexes[at]->spec : NULL)
 
 /* ---- Documents ---- */
 
 /*
  * The document has its _id (in the oplog none is needed: its place is its ts). EXISTS: a duplicate
- * key. A capped collection lets its oldest fall out. INVALID: a key that no index can take (two
- * arrays in a compound one).
+ * key. A capped collection lets its oldest fall out. record may be NULL.
  */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_insert(struct hf_sandbox_txn *txn,
                                                  struct hf_sandbox_coll *coll, const bson_t *doc,
@@ -269,44 +261,26 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_get(struct hf_sandbox_txn *txn,
                                               struct hf_sandbox_coll *coll, int64_t record,
                                               bson_t **doc, struct hf_error *err);
 
-/* After EXISTS of insert, update or create_index: which index and key; borrowed until the
- * transaction ends. */
-struct hf_sandbox_duplicate {
-    const char *ns;
-    const char *index_name;
-    const bson_t *key_pattern; /* {a: 1} */
-    const bson_t *key_value;   /* {a: 5} */
-};
-const struct hf_sandbox_duplicate *hf_sandbox_txn_duplicate(const struct hf_sandbox_txn *txn);
+/* After EXISTS of insert, update or create_index: which key; NULL: it was a name that is taken.
+ * {ns: "db.c", name: "a_1", keyPattern: {a: 1}, keyValue: {a: 5}}, borrowed from txn. */
+const bson_t *hf_sandbox_txn_duplicate(const struct hf_sandbox_txn *txn);
 
 /* ---- Scans ---- */
 
-struct hf_sandbox_bound {
-    const bson_t *values; /* of the index's first fields, names ignored; NULL: open */
-    bool exclusive;       /* leaves out what begins with these values */
-};
-
 struct hf_sandbox_scan_options {
-    const char *index; /* NULL: natural order */
+    const char *index; /* in the order of its keys, which is always the same for the same documents,
+                          though not that of values; NULL: natural order, for all below */
     bool backward;
-    /* Natural order: begin behind this record (before it when backward); 0: from the start. Oplog:
-     * record = ts. */
-    int64_t after_record;
-    /* Natural order, forward: begin at this record or the first above it (the oplog, from a time
-     * on); 0: not used. */
-    int64_t from_record;
-    /* Index order: low and high in the index's own order (for a descending field the larger value
-     * is the low one). */
-    struct hf_sandbox_bound low, high;
+    int64_t after_record; /* begin behind this record (before it when backward); 0: not used */
+    int64_t from_record;  /* begin at this record or the first above it; 0: not used */
 };
 
-/* A multikey index may show a record more than once: the caller leaves out what it has seen. */
 HF_MUST_CHECK enum hf_err hf_sandbox_scan_open(struct hf_sandbox_txn *txn,
                                                struct hf_sandbox_coll *coll,
                                                const struct hf_sandbox_scan_options *options,
                                                struct hf_sandbox_scan **out, struct hf_error *err);
-/* *found false at the end. *doc is a view, valid until the next call for this scan; record may be
- * NULL. */
+/* *found false at the end. *doc is a view, valid until the next call for this scan; record (in the
+ * oplog: ts) may be NULL. */
 HF_MUST_CHECK enum hf_err hf_sandbox_scan_next(struct hf_sandbox_scan *scan, bool *found,
                                                int64_t *record, bson_t *doc, struct hf_error *err);
 /* Before the transaction ends. NULL does nothing. */

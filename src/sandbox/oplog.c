@@ -4,9 +4,6 @@
  *
  * What an entry means is apply.c's; who gives out times is txn.c's.
  */
-#include <stdlib.h>
-
-#include "os/clock.h"
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
@@ -16,7 +13,7 @@
 enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, uint64_t ts, const bson_t *entry,
                                  struct hf_error *err)
 {
-    struct hf_sandbox_coll *oplog = txn->engine->oplog;
+    struct hf_sandbox_coll *oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
 
     if (oplog == NULL || ts != hf_sandbox_get_ts(entry, "ts")) {
         return hf_fail(err, HF_ERR_INTERNAL, "no oplog to write to");
@@ -27,94 +24,46 @@ enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, uint64_t ts, const 
 enum hf_err hf_sandbox_oplog_create(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     uint64_t bytes = engine->options.oplog_bytes;
-    bson_t options = BSON_INITIALIZER;
-    enum hf_err result;
+    HF_CLEANUP(bson_destroy)
+    bson_t *options = BCON_NEW("capped", BCON_BOOL(true), "size",
+                               BCON_INT64((int64_t)(bytes == 0 ? DEFAULT_OPLOG_BYTES : bytes)),
+                               "autoIndexId", BCON_BOOL(false));
 
-    (void)BSON_APPEND_BOOL(&options, "capped", true);
-    (void)BSON_APPEND_INT64(&options, "size", (int64_t)(bytes == 0 ? DEFAULT_OPLOG_BYTES : bytes));
-    (void)BSON_APPEND_BOOL(&options, "autoIndexId", false);
-    result = hf_sandbox_local_create(engine, HF_SANDBOX_OPLOG_NS, &options, err);
-    bson_destroy(&options);
-    return result;
-}
-
-/* The entry where such a scan begins, copied. */
-static enum hf_err first_of(struct hf_sandbox_engine *engine,
-                            const struct hf_sandbox_scan_options *options, bson_t **doc,
-                            struct hf_error *err)
-{
-    const struct hf_sandbox_txn_options read = {.write = false};
-    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    struct hf_sandbox_coll *oplog;
-    bool found;
-    bson_t view;
-
-    *doc = NULL;
-    if (hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
-    if (oplog == NULL) {
-        return HF_ERR_OK;
-    }
-    if (hf_sandbox_scan_open(txn, oplog, options, &scan, err) != HF_ERR_OK ||
-        hf_sandbox_scan_next(scan, &found, NULL, &view, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    *doc = found ? bson_copy(&view) : NULL;
-    return HF_ERR_OK;
+    return hf_sandbox_local_create(engine, HF_SANDBOX_OPLOG_NS, options, err);
 }
 
 enum hf_err hf_sandbox_oplog_end(struct hf_sandbox_engine *engine, bool first, bson_t **doc,
                                  struct hf_error *err)
 {
-    return first_of(engine, &(struct hf_sandbox_scan_options){.backward = !first}, doc, err);
-}
-
-enum hf_err hf_sandbox_oplog_at_or_below(struct hf_sandbox_engine *engine, uint64_t ts,
-                                         bson_t **doc, struct hf_error *err)
-{
-    const struct hf_sandbox_scan_options options = {.backward = true,
-                                                    .after_record = (int64_t)(ts + 1)};
-
-    return first_of(engine, &options, doc, err);
+    return hf_sandbox_local_find(engine, HF_SANDBOX_OPLOG_NS,
+                                 &(struct hf_sandbox_scan_options){.backward = !first}, doc, err);
 }
 
 enum hf_err hf_sandbox_oplog_load_top(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    bson_t *top;
-    bson_iter_t iter;
+    HF_CLEANUP(bson_destroy) bson_t *top = NULL;
+    bson_value_t wall;
 
     if (hf_sandbox_oplog_end(engine, false, &top, err) != HF_ERR_OK) {
         return err->code;
     }
     HF_LOCKED(&engine->state);
-    engine->applied = HF_SANDBOX_OPTIME_NONE;
-    if (top != NULL) {
-        engine->applied = hf_sandbox_optime_of(top);
-        if (bson_iter_init_find(&iter, top, "wall") && BSON_ITER_HOLDS_DATE_TIME(&iter)) {
-            engine->applied_wall = bson_iter_date_time(&iter);
-        }
-        bson_destroy(top);
-    }
+    engine->applied = top == NULL ? HF_SANDBOX_OPTIME_NONE : hf_sandbox_optime_of(top);
     engine->durable = engine->applied;
-    if (engine->last_ts < engine->applied.ts) {
-        engine->last_ts = engine->applied.ts;
+    if (top != NULL && hf_sandbox_get(top, "wall", &wall)) {
+        engine->applied_wall = wall.value.v_datetime;
     }
     return HF_ERR_OK;
 }
 
-/* One transaction's worth of removing at one end; *more false when there is nothing left to remove. */
+/* One transaction's worth of removing at one end, up to the limit, which stays; *more false when
+ * there is nothing left to remove. */
 static enum hf_err remove_some(struct hf_sandbox_engine *engine, bool newest, uint64_t limit,
                                int64_t bytes_wanted, bool *more, struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    struct hf_sandbox_scan *scan = NULL;
+    HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     struct hf_sandbox_coll *oplog;
-    int64_t bytes = 0;
-    int count = 0;
-    enum hf_err result;
 
     *more = false;
     if (hf_sandbox_txn_begin_keeping(engine, &txn, err) != HF_ERR_OK) {
@@ -124,35 +73,43 @@ static enum hf_err remove_some(struct hf_sandbox_engine *engine, bool newest, ui
     if (oplog == NULL) {
         return HF_ERR_OK;
     }
-    result = hf_sandbox_scan_open(txn, oplog, &(struct hf_sandbox_scan_options){.backward = newest},
-                                  &scan, err);
-    while (result == HF_ERR_OK && count < CUT_BATCH && bytes < bytes_wanted) {
+    if (hf_sandbox_scan_open(txn, oplog, &(struct hf_sandbox_scan_options){.backward = newest},
+                             &scan, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (int i = 0; i < CUT_BATCH && -oplog->bytes < bytes_wanted; i++) {
         bool found;
         int64_t record;
         bson_t doc;
 
-        result = hf_sandbox_scan_next(scan, &found, &record, &doc, err);
-        if (result != HF_ERR_OK || !found ||
-            (newest ? (uint64_t)record <= limit : (uint64_t)record >= limit)) {
+        if (hf_sandbox_scan_next(scan, &found, &record, &doc, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (!found || (newest ? (uint64_t)record <= limit : (uint64_t)record >= limit)) {
             break;
         }
-        bytes += (int64_t)doc.len;
-        count++;
-        result = hf_sandbox_coll_remove(txn, oplog, record, &doc, err);
+        if (hf_sandbox_coll_remove(txn, oplog, record, &doc, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        *more = true;
     }
-    hf_sandbox_scan_close(scan);
-    if (result != HF_ERR_OK || count == 0) {
-        return result;
-    }
-    *more = count == CUT_BATCH;
+    hf_sandbox_scan_close(HF_TAKE(scan));
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }
 
 enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine, uint64_t ts,
                                  struct hf_error *err)
 {
+    HF_CLEANUP(bson_destroy) bson_t *first = NULL;
     bool more = true;
 
+    if (hf_sandbox_oplog_end(engine, true, &first, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (first == NULL || hf_sandbox_get_ts(first, "ts") > ts) {
+        return hf_fail(err, HF_ERR_CORRUPT,
+                       "fatal assertion 40296: no oplog entry at or below the truncate point");
+    }
     while (more) {
         if (remove_some(engine, true, ts, INT64_MAX, &more, err) != HF_ERR_OK) {
             return hf_wrap(err, "cut the oplog");
@@ -163,23 +120,24 @@ enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine, uint64_t ts,
 
 enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
+    const struct hf_sandbox_txn_options read = {.write = false};
+    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     struct hf_sandbox_engine_status status;
+    const struct hf_sandbox_coll *oplog;
     bool more = true;
 
-    /* On a plain standalone the cap does not bite: a restore fills in as many entries as it needs. */
+    /* On a plain standalone the cap does not bite: a restore fills in as many as it needs. */
     if (!engine->options.replicated || hf_sandbox_engine_fsync_locked(engine)) {
         return HF_ERR_OK;
     }
+    if (hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK) {
+        return err->code;
+    }
     hf_sandbox_engine_status(engine, &status);
-    while (more) {
-        struct hf_sandbox_coll *oplog = hf_sandbox_catalog_find(engine, HF_SANDBOX_OPLOG_NS);
-        int64_t over = oplog == NULL ? 0 : hf_sandbox_coll_bytes(oplog) - oplog->cap_bytes;
-
-        hf_sandbox_coll_drop_reference(oplog);
-        if (over <= 0) {
-            return HF_ERR_OK;
-        }
-        if (remove_some(engine, false, status.oldest_required_ts, over, &more, err) != HF_ERR_OK) {
+    oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
+    while (oplog != NULL && more && oplog->table->bytes > oplog->cap_bytes) {
+        if (remove_some(engine, false, status.oldest_required_ts,
+                        oplog->table->bytes - oplog->cap_bytes, &more, err) != HF_ERR_OK) {
             return hf_wrap(err, "keep the oplog's cap");
         }
     }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the files as they lie there to data at the top of the oplog: the normal start of a set's member, and on demand
- * of a standalone.
+ * From the files as they lie there to data at the top of the oplog: the normal start of a set's
+ * member, and on demand of a standalone.
  *
- *   cut     entries after oplogTruncateAfterPoint go (a primary's crash, a restore to a point in time)
- *   replay  from the stable checkpoint, or from minvalid's `begin` where the last checkpoint was unstable, to the top
+ *   cut     entries after oplogTruncateAfterPoint go (a primary's crash, a restore to a point)
+ *   replay  from the stable checkpoint, or from minvalid's `begin` where the last checkpoint was
+ *           unstable, to the top
  *   note    `begin` becomes the top; the truncate point is reset
  *
- * Where mongod ends itself with an assertion this ends the start with the same number in the message.
+ * Where mongod ends itself with an assertion this ends the start with its number in the message.
  */
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
@@ -16,8 +17,7 @@
 
 static enum hf_err cut(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    bson_t *doc;
-    bson_t *kept;
+    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
     uint64_t after;
 
     if (hf_sandbox_local_get(engine, "local.replset.oplogTruncateAfterPoint", &doc, err) !=
@@ -25,47 +25,34 @@ static enum hf_err cut(struct hf_sandbox_engine *engine, struct hf_error *err)
         return err->code;
     }
     after = doc == NULL ? 0 : hf_sandbox_get_ts(doc, "oplogTruncateAfterPoint");
-    bson_destroy(doc);
     if (after == 0) {
         return HF_ERR_OK;
     }
-    if (after < engine->checkpoint_ts) {
-        after = engine->checkpoint_ts; /* what a checkpoint holds cannot be undone */
-    }
-    if (hf_sandbox_oplog_at_or_below(engine, after, &kept, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (kept == NULL) {
-        return hf_fail(err, HF_ERR_CORRUPT,
-                       "fatal assertion 40296: no oplog entry at or below the truncate point");
-    }
-    bson_destroy(kept);
-    if (hf_sandbox_oplog_cut(engine, after, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    return hf_sandbox_local_set_truncate_after(engine, 0, err);
+    /* What a checkpoint holds cannot be undone. */
+    after = after < engine->checkpoint_ts ? engine->checkpoint_ts : after;
+    return hf_sandbox_oplog_cut(engine, after, err) != HF_ERR_OK
+               ? err->code
+               : hf_sandbox_local_set_truncate_after(engine, 0, err);
 }
 
-/* Up to REPLAY_BATCH entries after *from in one transaction, each at its own time; *from moves on. A definition stands
+/* Entries after *from in one transaction, each at its own time; *from moves on. A definition stands
  * alone: what it changes must be seen by whoever comes next. */
 static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from, uint64_t *count,
                                 bool *more, struct hf_error *err)
 {
+    const struct hf_sandbox_scan_options options = {.after_record = (int64_t)*from};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    const struct hf_sandbox_scan_options options = {.after_record = (int64_t)*from};
-    struct hf_sandbox_coll *oplog;
+    bool command = false;
 
     *more = false;
-    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK ||
+        hf_sandbox_scan_open(txn, hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS), &options, &scan,
+                             err) != HF_ERR_OK) {
         return err->code;
     }
     txn->no_trim = true;
-    oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
-    if (hf_sandbox_scan_open(txn, oplog, &options, &scan, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    for (int i = 0; i < REPLAY_BATCH; i++) {
+    for (int i = 0; i < REPLAY_BATCH && !command; i++) {
         bool found;
         bson_t entry;
         struct hf_sandbox_optime optime;
@@ -73,15 +60,10 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
         if (hf_sandbox_scan_next(scan, &found, NULL, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
-        if (!found) {
-            break;
-        }
-        if (strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0 && i > 0) {
-            *more = true;
-            break;
-        }
-        optime = hf_sandbox_optime_of(&entry);
-        if (engine->options.recover_to_ts != 0 && optime.ts > engine->options.recover_to_ts) {
+        optime = found ? hf_sandbox_optime_of(&entry) : HF_SANDBOX_OPTIME_NONE;
+        command = found && strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0;
+        if (!found || (command && i > 0) ||
+            (engine->options.recover_to_ts != 0 && optime.ts > engine->options.recover_to_ts)) {
             break;
         }
         if (hf_sandbox_txn_stamp(txn, optime, engine->applied_wall, err) != HF_ERR_OK ||
@@ -91,31 +73,21 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
         *from = optime.ts;
         (*count)++;
         *more = true;
-        if (strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0) {
-            break;
-        }
     }
     hf_sandbox_scan_close(HF_TAKE(scan));
-    if (!*more) {
-        return HF_ERR_OK;
-    }
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }
 
-/* `begin` of minvalid says up to where the data are applied: a set's member needs it after an unstable checkpoint. */
+/* `begin` of minvalid says up to where the data are applied, for after an unstable checkpoint. */
 static enum hf_err note_applied(struct hf_sandbox_engine *engine, const bson_t *min_valid,
                                 struct hf_sandbox_optime top, struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    struct hf_sandbox_optime valid = HF_SANDBOX_OPTIME_NONE;
 
-    if (min_valid == NULL) {
-        return HF_ERR_OK;
-    }
-    valid = hf_sandbox_optime_of(min_valid);
     if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK ||
         hf_sandbox_txn_stamp(txn, top, engine->applied_wall, err) != HF_ERR_OK ||
-        hf_sandbox_local_set_min_valid(engine, txn, valid, top, err) != HF_ERR_OK) {
+        hf_sandbox_local_set_min_valid(engine, txn, hf_sandbox_optime_of(min_valid), top, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
@@ -143,65 +115,50 @@ static enum hf_err replay(struct hf_sandbox_engine *engine, uint64_t from, const
     hf_log_info(engine->log, "engine.recovered", HF_U64("entries", count),
                 HF_U64("top_s", hf_sandbox_ts_seconds(top.ts)),
                 HF_U64("top_i", hf_sandbox_ts_increment(top.ts)));
-    if (engine->options.recover_to_ts != 0) {
-        return HF_ERR_OK; /* only to be looked at */
-    }
-    return count == 0 ? HF_ERR_OK : note_applied(engine, min_valid, top, err);
+    /* With recover_to_ts the data are only to be looked at. */
+    return count == 0 || min_valid == NULL || engine->options.recover_to_ts != 0
+               ? HF_ERR_OK
+               : note_applied(engine, min_valid, top, err);
 }
 
 static enum hf_err replay_from_start(struct hf_sandbox_engine *engine, const bson_t *min_valid,
                                      struct hf_error *err)
 {
-    struct hf_sandbox_optime begin =
-        min_valid == NULL ? HF_SANDBOX_OPTIME_NONE : hf_sandbox_get_optime(min_valid, "begin");
+    uint64_t begin = min_valid == NULL ? 0 : hf_sandbox_get_optime(min_valid, "begin").ts;
 
     if (engine->checkpoint_ts != 0) {
         return replay(engine, engine->checkpoint_ts, min_valid, err);
     }
-    if (engine->options.recover_from_oplog) {
-        if (!engine->options.unstable_checkpoint) {
-            return hf_fail(err, HF_ERR_UNSUPPORTED,
-                           "fatal assertion 31229: recovery needs a stable checkpoint");
-        }
-        if (begin.ts != engine->applied.ts) {
-            return hf_fail(err, HF_ERR_UNSUPPORTED,
-                           "fatal assertion 31365: the unstable checkpoint is not at the "
-                           "oplog's top");
-        }
-        hf_log_info(engine->log, "engine.recovered", HF_U64("entries", 0));
-        return HF_ERR_OK;
+    if (engine->options.recover_from_oplog && !engine->options.unstable_checkpoint) {
+        return hf_fail(err, HF_ERR_UNSUPPORTED,
+                       "fatal assertion 31229: recovery needs a stable checkpoint");
+    }
+    if (engine->options.recover_from_oplog && begin != engine->applied.ts) {
+        return hf_fail(err, HF_ERR_UNSUPPORTED,
+                       "fatal assertion 31365: the unstable checkpoint is not at the oplog's top");
     }
     /* Without `begin` the data are at the top already. */
-    return begin.ts == 0 ? HF_ERR_OK : replay(engine, begin.ts, min_valid, err);
+    return begin == 0 ? HF_ERR_OK : replay(engine, begin, min_valid, err);
 }
 
 enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    bson_t *min_valid;
-    enum hf_err result;
+    HF_CLEANUP(bson_destroy) bson_t *min_valid = NULL;
+    struct hf_sandbox_engine_options *options = &engine->options;
 
-    if (engine->options.recover_to_ts != 0) {
-        engine->options.recover_from_oplog = true;
-    }
-    if (engine->oplog == NULL ||
-        (!engine->options.replicated && !engine->options.recover_from_oplog)) {
+    options->recover_from_oplog = options->recover_from_oplog || options->recover_to_ts != 0;
+    if (!options->replicated && !options->recover_from_oplog) {
         return HF_ERR_OK;
     }
-    if (hf_sandbox_oplog_load_top(engine, err) != HF_ERR_OK) {
+    if (hf_sandbox_oplog_load_top(engine, err) != HF_ERR_OK || engine->applied.ts == 0) {
         return err->code;
     }
-    if (engine->applied.ts == 0) {
-        return HF_ERR_OK;
-    }
-    if ((engine->options.recover_to_ts == 0 && cut(engine, err) != HF_ERR_OK) ||
-        hf_sandbox_local_get(engine, "local.replset.minvalid", &min_valid, err) != HF_ERR_OK) {
+    if ((options->recover_to_ts == 0 && cut(engine, err) != HF_ERR_OK) ||
+        hf_sandbox_local_get(engine, "local.replset.minvalid", &min_valid, err) != HF_ERR_OK ||
+        replay_from_start(engine, min_valid, err) != HF_ERR_OK) {
         return err->code;
     }
-    result = replay_from_start(engine, min_valid, err);
-    bson_destroy(min_valid);
-    if (result == HF_ERR_OK && engine->options.recover_from_oplog) {
-        engine->read_only = true;
-        engine->accepts_writes = false;
-    }
-    return result;
+    engine->read_only = options->recover_from_oplog;
+    engine->accepts_writes = engine->accepts_writes && !engine->read_only;
+    return HF_ERR_OK;
 }

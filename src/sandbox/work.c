@@ -11,58 +11,57 @@
 
 /* ---- Transactions ---- */
 
-static void keep_duplicate(struct hf_sandbox_work *work,
-                           const struct hf_sandbox_duplicate *duplicate)
-{
-    bson_destroy(work->duplicate);
-    work->duplicate = bson_new();
-    bson_append_document(work->duplicate, "keyPattern", -1, duplicate->key_pattern);
-    bson_append_document(work->duplicate, "keyValue", -1, duplicate->key_value);
-}
-
 static int32_t refuse_duplicate(struct hf_sandbox_work *work)
 {
-    const struct hf_sandbox_duplicate *duplicate = hf_sandbox_txn_duplicate(work->txn);
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(1024);
+    const bson_t *duplicate = work->txn == NULL ? NULL : hf_sandbox_txn_duplicate(work->txn);
     const char *shown;
+    bson_t value;
 
-    if (duplicate == NULL || duplicate->key_value == NULL) {
-        /* A name was taken although it was not to be found: somebody else took it a moment ago. */
+    if (duplicate == NULL || !hf_sandbox_get_doc(duplicate, "keyValue", &value)) {
+        /* A name was taken although it was not to be found: somebody else took it just now. */
         return hf_sandbox_refuse(work->call->no, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict");
     }
-    keep_duplicate(work, duplicate);
-    hf_sandbox_doc_text(duplicate->key_value, &text);
+    bson_destroy(work->duplicate);
+    work->duplicate = bson_new();
+    bson_copy_to_excluding_noinit(duplicate, work->duplicate, "ns", "name", NULL);
+    hf_sandbox_doc_text(&value, &text);
     shown = hf_buf_text(&text);
     return hf_sandbox_refuse(work->call->no, HF_SANDBOX_DUPLICATE_KEY,
                              "E11000 duplicate key error collection: %s index: %s dup key: %s",
-                             duplicate->ns, duplicate->index_name,
+                             hf_sandbox_get_utf8(duplicate, "ns", ""),
+                             hf_sandbox_get_utf8(duplicate, "name", ""),
                              shown == NULL ? "{ .. }" : shown);
 }
 
 int32_t hf_sandbox_work_refuse(struct hf_sandbox_work *work)
 {
+    static const struct {
+        enum hf_err class;
+        int32_t code;
+        const char *text; /* NULL: the error's own */
+    } refusals[] = {
+        {HF_ERR_CONFLICT, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict"},
+        {HF_ERR_DENIED, HF_SANDBOX_NOT_WRITABLE_PRIMARY, "not master"},
+        {HF_ERR_INVALID, HF_SANDBOX_BAD_VALUE, NULL},
+        {HF_ERR_LIMIT, HF_SANDBOX_BSON_OBJECT_TOO_LARGE, NULL},
+        {HF_ERR_CANCELLED, HF_SANDBOX_INTERRUPTED, "operation was interrupted"},
+    };
     struct hf_sandbox_refusal *no = work->call->no;
 
     if (work->err.code == HF_ERR_EXISTS) {
         return refuse_duplicate(work);
     }
-    if (work->err.code == HF_ERR_CONFLICT) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_WRITE_CONFLICT, "WriteConflict");
+    if (work->err.code == HF_ERR_DENIED && hf_sandbox_engine_read_only(work->call->engine)) {
+        return hf_sandbox_refuse(no, HF_SANDBOX_ILLEGAL_OPERATION,
+                                 "Cannot execute a write operation in read-only mode");
     }
-    if (work->err.code == HF_ERR_DENIED) {
-        return hf_sandbox_engine_read_only(work->call->engine)
-                   ? hf_sandbox_refuse(no, HF_SANDBOX_ILLEGAL_OPERATION,
-                                       "Cannot execute a write operation in read-only mode")
-                   : hf_sandbox_refuse(no, HF_SANDBOX_NOT_WRITABLE_PRIMARY, "not master");
-    }
-    if (work->err.code == HF_ERR_INVALID) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE, "%s", work->err.message);
-    }
-    if (work->err.code == HF_ERR_LIMIT) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_BSON_OBJECT_TOO_LARGE, "%s", work->err.message);
-    }
-    if (work->err.code == HF_ERR_CANCELLED) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_INTERRUPTED, "operation was interrupted");
+    for (size_t i = 0; i < HF_ARRAY_LEN(refusals); i++) {
+        if (refusals[i].class == work->err.code) {
+            return hf_sandbox_refuse(no, refusals[i].code, "%s",
+                                     refusals[i].text != NULL ? refusals[i].text
+                                                              : work->err.message);
+        }
     }
     return hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", work->err.message);
 }
@@ -130,20 +129,13 @@ int32_t hf_sandbox_work_run(struct hf_sandbox_work *work, enum hf_sandbox_work_k
     uint64_t read_ts = 0;
     int32_t code = kind == WORK_READ ? read_point(work->call, &read_ts) : 0;
 
-    for (uint64_t wait_ms = 0; code == 0; wait_ms = wait_ms == 0   ? 1
-                                                    : wait_ms < 50 ? wait_ms * 2
-                                                                   : 50) {
-        if (wait_ms > 0) {
-            hf_cancel_sleep(work->call->cancel, wait_ms);
-        }
+    for (uint64_t wait_ms = 1; code == 0; wait_ms = wait_ms < 50 ? wait_ms * 2 : 50) {
         code = hf_sandbox_call_check(work->call);
-        if (code != 0) {
-            return code;
-        }
-        code = try_once(work, kind, read_ts, body, context);
+        code = code != 0 ? code : try_once(work, kind, read_ts, body, context);
         if (code != HF_SANDBOX_WRITE_CONFLICT) {
             return code;
         }
+        hf_cancel_sleep(work->call->cancel, wait_ms);
         code = 0;
     }
     return code;
@@ -157,36 +149,20 @@ void hf_sandbox_work_fini(struct hf_sandbox_work *work)
 
 /* ---- Looking for documents ---- */
 
-/* An index whose first field the filter pins to one value, and which holds every document once. */
-static const bson_t *choose_index(const struct hf_sandbox_coll *coll,
-                                  const struct hf_sandbox_query *query, bson_value_t *value)
+/* A query that pins _id to one value is answered by its key; all others look at everything. */
+static bool is_pinned(const struct hf_sandbox_coll *coll, const struct hf_sandbox_query *query,
+                      bson_value_t *id)
 {
-    if (query->filter == NULL || query->natural || query->after_record != 0) {
-        return NULL;
-    }
-    for (size_t i = 0; i < hf_sandbox_coll_index_count(coll); i++) {
-        const bson_t *spec = hf_sandbox_coll_index(coll, i);
-        bson_t key;
-        bson_iter_t iter;
-
-        if (hf_sandbox_coll_index_usable(coll, i) && !hf_sandbox_coll_index_multikey(coll, i) &&
-            !hf_sandbox_get_true(spec, "sparse") &&
-            !bson_has_field(spec, "partialFilterExpression") &&
-            hf_sandbox_get_doc(spec, "key", &key) && bson_iter_init(&iter, &key) &&
-            bson_iter_next(&iter) &&
-            hf_sandbox_filter_equal_to(query->filter, bson_iter_key(&iter), value)) {
-            return spec;
-        }
-    }
-    return NULL;
+    return query->filter != NULL && !query->natural && query->after_record == 0 &&
+           coll->index_count > 0 && hf_sandbox_filter_equal_to(query->filter, "_id", id);
 }
 
 bool hf_sandbox_query_by_index(const struct hf_sandbox_coll *coll,
                                const struct hf_sandbox_query *query)
 {
-    bson_value_t value;
+    bson_value_t id;
 
-    return choose_index(coll, query, &value) != NULL;
+    return is_pinned(coll, query, &id);
 }
 
 /* The oplog is in the order of its ts, so a filter on ts says where to begin. */
@@ -195,53 +171,50 @@ static int64_t first_record(const struct hf_sandbox_coll *coll,
 {
     bson_value_t value;
 
-    if (query->backward || query->filter == NULL ||
-        strcmp(hf_sandbox_coll_ns(coll), "local.oplog.rs") != 0 ||
-        !hf_sandbox_filter_at_least(query->filter, "ts", &value) ||
-        value.value_type != BSON_TYPE_TIMESTAMP) {
-        return 0;
-    }
-    return (int64_t)HF_SANDBOX_TS(value.value.v_timestamp.timestamp,
-                                  value.value.v_timestamp.increment);
+    return coll->oplog && !query->backward && query->after_record == 0 && query->filter != NULL &&
+                   hf_sandbox_filter_at_least(query->filter, "ts", &value) &&
+                   value.value_type == BSON_TYPE_TIMESTAMP
+               ? (int64_t)HF_SANDBOX_TS(value.value.v_timestamp.timestamp,
+                                        value.value.v_timestamp.increment)
+               : 0;
+}
+
+static bool visit_if(const struct hf_sandbox_query *query, int64_t record, const bson_t *doc,
+                     hf_sandbox_query_visit visit, void *context)
+{
+    return (query->filter != NULL && !hf_sandbox_filter_test(query->filter, doc)) ||
+           visit(record, doc, context);
 }
 
 int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
                              const struct hf_sandbox_query *query, hf_sandbox_query_visit visit,
                              void *context)
 {
+    const struct hf_sandbox_scan_options options = {.backward = query->backward,
+                                                    .after_record = query->after_record,
+                                                    .from_record = first_record(coll, query)};
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    struct hf_sandbox_scan_options options = {.backward = query->backward,
-                                              .after_record = query->after_record};
-    bson_t bound = BSON_INITIALIZER;
-    bson_value_t value;
-    const bson_t *index = choose_index(coll, query, &value);
+    HF_CLEANUP(bson_destroy) bson_t *one = NULL;
+    bson_value_t id;
+    int64_t record;
     enum hf_err rc;
     int32_t code = 0;
+    bool more = true;
 
-    if (index != NULL) {
-        options.index = hf_sandbox_get_utf8(index, "name", "_id_");
-        hf_sandbox_append(&bound, "", &value);
-        options.low.values = &bound;
-        options.high.values = &bound;
-    } else if (query->after_record == 0) {
-        options.from_record = first_record(coll, query);
+    if (is_pinned(coll, query, &id)) {
+        rc = hf_sandbox_coll_find_id(work->txn, coll, &id, &record, &one, &work->err);
+        if (rc == HF_ERR_OK && one != NULL) {
+            (void)visit_if(query, record, one, visit, context);
+        }
+        return rc == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
     }
     rc = hf_sandbox_scan_open(work->txn, coll, &options, &scan, &work->err);
-    for (unsigned seen = 1; rc == HF_ERR_OK && code == 0; seen++) {
+    for (unsigned seen = 1; rc == HF_ERR_OK && code == 0 && more; seen++) {
         bson_t doc;
-        int64_t record;
-        bool found;
 
-        rc = hf_sandbox_scan_next(scan, &found, &record, &doc, &work->err);
-        if (rc != HF_ERR_OK || !found) {
-            break;
-        }
-        if ((query->filter == NULL || hf_sandbox_filter_test(query->filter, &doc)) &&
-            !visit(record, &doc, context)) {
-            break;
-        }
+        rc = hf_sandbox_scan_next(scan, &more, &record, &doc, &work->err);
+        more = rc == HF_ERR_OK && more && visit_if(query, record, &doc, visit, context);
         code = seen % CHECK_EVERY == 0 ? hf_sandbox_call_check(work->call) : 0;
     }
-    bson_destroy(&bound);
     return rc == HF_ERR_OK ? code : hf_sandbox_work_refuse(work);
 }

@@ -226,13 +226,13 @@ static void child_backup(struct hf_sandbox_engine *engine, const char *to, int m
     CHECK(hf_sandbox_backup_open(engine, &spec, &logs, id, &no) == 50886);
     child_insert(engine, LIVE, LIVE + more); /* under writes and checkpoints */
     child_checkpoint(engine);
-    child_copy(&docs, hf_sandbox_engine_dbpath(engine), to);
+    child_copy(&docs, engine->dbpath, to);
     (void)bson_append_binary(&extend, "backupId", -1, BSON_SUBTYPE_UUID, id, 16);
     hf_sandbox_append_ts(&extend, "timestamp", hf_sandbox_engine_applied(engine).ts);
     spec = hf_sandbox_value_of_doc(&extend);
     CHECK(hf_sandbox_backup_extend(engine, &spec, 0, NULL, &logs, &no) == 0);
     child_insert(engine, LIVE + more, LIVE + more + 10);
-    child_copy(&logs, hf_sandbox_engine_dbpath(engine), to);
+    child_copy(&logs, engine->dbpath, to);
     hf_sandbox_backup_close(engine, id);
     CHECK(!hf_sandbox_backup_is_open(engine));
     bson_destroy(&docs);
@@ -302,7 +302,7 @@ static struct seen look(struct fixture *f, struct hf_sandbox_engine_options opti
     coll = hf_sandbox_txn_find(txn, ns);
     if (coll != NULL) {
         seen.documents = count(f, txn, coll, NULL);
-        seen.by_index = count(f, txn, coll, "n_1");
+        seen.by_index = count(f, txn, coll, "_id_");
     }
     hf_sandbox_txn_abort(txn);
     assert_int_equal(hf_sandbox_oplog_end(engine, false, &top, &f->err), HF_ERR_OK);
