@@ -15,59 +15,24 @@
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
-#define OPEN_ELSEWHERE "The existing backup cursor must be closed before $backupCursor can succeed."
+#define NOT_OPEN "Cannot extend backup cursor because backup cursor is not open"
 
-struct options {
-    bool incremental, disable_incremental;
-    const char *this_name, *source_name; /* in the request */
+/* ---- Reading a stage ---- */
+
+/* What either stage takes; a value that was not given is missing. */
+struct option {
+    const char *name, *type_name;
+    bson_type_t type;
+    bson_value_t value; /* in the request */
 };
 
-/* ---- Reading the stage ---- */
+#define OPTION(key, shown, kind)                                                                   \
+    {                                                                                              \
+        .name = (key), .type_name = (shown), .type = BSON_TYPE_##kind                              \
+    }
 
-static int32_t want_type(const bson_value_t *value, const char *name, bson_type_t type,
-                         struct hf_sandbox_refusal *no)
-{
-    if (value->value_type == type) {
-        return 0;
-    }
-    return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH,
-                             "The '%s' parameter of the $backupCursor stage must be a %s value, "
-                             "but found: %s",
-                             name, hf_sandbox_type_name(type),
-                             hf_sandbox_type_name(value->value_type));
-}
-
-static int32_t read_option(const char *key, const bson_value_t *value, struct options *out,
-                           struct hf_sandbox_refusal *no)
-{
-    if (strcmp(key, "incrementalBackup") == 0) {
-        out->incremental = hf_sandbox_is_true(value);
-        return want_type(value, key, BSON_TYPE_BOOL, no);
-    }
-    if (strcmp(key, "disableIncrementalBackup") == 0) {
-        out->disable_incremental = hf_sandbox_is_true(value);
-        return want_type(value, key, BSON_TYPE_BOOL, no);
-    }
-    if (strcmp(key, "blockSize") == 0) {
-        return want_type(value, key, BSON_TYPE_INT32, no);
-    }
-    if (strcmp(key, "thisBackupName") == 0 || strcmp(key, "srcBackupName") == 0) {
-        if (want_type(value, key, BSON_TYPE_UTF8, no) != 0) {
-            return no->code;
-        }
-        if (key[0] == 't') {
-            out->this_name = value->value.v_utf8.str;
-        } else {
-            out->source_name = value->value.v_utf8.str;
-        }
-        return 0;
-    }
-    return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
-                             "Unrecognized option '%s' in $backupCursor stage", key);
-}
-
-static int32_t read_options(const bson_value_t *spec, struct options *out,
-                            struct hf_sandbox_refusal *no)
+static int32_t read_options(const char *stage, const bson_value_t *spec, struct option *options,
+                            size_t count, struct hf_sandbox_refusal *no)
 {
     bson_t doc;
     bson_iter_t iter;
@@ -75,28 +40,72 @@ static int32_t read_options(const bson_value_t *spec, struct options *out,
     if (spec->value_type != BSON_TYPE_DOCUMENT || !hf_sandbox_value_doc(spec, &doc) ||
         !bson_iter_init(&iter, &doc)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "$backupCursor parameters must be specified in an object, but "
-                                 "found: %s",
-                                 hf_sandbox_type_name(spec->value_type));
+                                 "%s parameters must be specified in an object, but found: %s",
+                                 stage, hf_sandbox_type_name(spec->value_type));
     }
     while (bson_iter_next(&iter)) {
         const bson_value_t value = *bson_iter_value(&iter);
+        const char *key = bson_iter_key(&iter);
+        size_t at = 0;
 
-        if (read_option(bson_iter_key(&iter), &value, out, no) != 0) {
-            return no->code;
+        while (at < count && strcmp(options[at].name, key) != 0) {
+            at++;
         }
+        if (at == count) {
+            return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
+                                     "Unrecognized option '%s' in %s stage", key, stage);
+        }
+        /* A date is taken for a Timestamp, raw. */
+        if (value.value_type != options[at].type &&
+            (options[at].type != BSON_TYPE_TIMESTAMP || value.value_type != BSON_TYPE_DATE_TIME)) {
+            return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH,
+                                     "The '%s' parameter of the %s stage must be a %s value, but "
+                                     "found: %s",
+                                     key, stage, options[at].type_name,
+                                     hf_sandbox_type_name(value.value_type));
+        }
+        options[at].value = value;
     }
-    if (out->incremental && out->disable_incremental) {
+    return 0;
+}
+
+static const char *text_of(const struct option *option)
+{
+    return option->value.value_type == BSON_TYPE_UTF8 ? option->value.value.v_utf8.str : NULL;
+}
+
+struct request {
+    bool disable_incremental;
+    const char *this_name, *source_name; /* in the request */
+};
+
+static int32_t read_open(const bson_value_t *spec, struct request *out,
+                         struct hf_sandbox_refusal *no)
+{
+    struct option options[] = {
+        OPTION("incrementalBackup", "bool", BOOL), OPTION("disableIncrementalBackup", "bool", BOOL),
+        OPTION("blockSize", "int", INT32), OPTION("thisBackupName", "string", UTF8),
+        OPTION("srcBackupName", "string", UTF8)};
+    bool incremental;
+
+    if (read_options("$backupCursor", spec, options, HF_ARRAY_LEN(options), no) != 0) {
+        return no->code;
+    }
+    incremental = hf_sandbox_is_true(&options[0].value);
+    *out = (struct request){.disable_incremental = hf_sandbox_is_true(&options[1].value),
+                            .this_name = text_of(&options[3]),
+                            .source_name = text_of(&options[4])};
+    if (incremental && out->disable_incremental) {
         return hf_sandbox_refuse(no, HF_SANDBOX_INVALID_OPTIONS,
                                  "'incrementalBackup' and 'disableIncrementalBackup' parameters "
                                  "are mutually exclusive. Cannot enable both");
     }
-    if (!out->incremental && (out->this_name != NULL || out->source_name != NULL)) {
+    if (!incremental && (out->this_name != NULL || out->source_name != NULL)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_INVALID_OPTIONS,
                                  "'thisBackupName' and 'srcBackupName' parameters are only allowed "
                                  "when 'incrementalBackup' is true");
     }
-    if (out->incremental && out->this_name == NULL) {
+    if (incremental && out->this_name == NULL) {
         abort(); /* as the real server does (observed 1) */
     }
     return 0;
@@ -114,58 +123,50 @@ static bool knows_name(const struct hf_sandbox_backup *backup, const char *name)
     return false;
 }
 
-static int32_t check_names(struct hf_sandbox_backup *backup, const struct options *options,
+static int32_t check_names(const struct hf_sandbox_backup *backup, const struct request *request,
                            struct hf_sandbox_refusal *no)
 {
-    if (options->source_name != NULL && !knows_name(backup, options->source_name)) {
+    if (request->source_name != NULL && !knows_name(backup, request->source_name)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "2: No such file or directory");
     }
-    if (options->this_name != NULL && knows_name(backup, options->this_name)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE, "22: Invalid argument");
-    }
-    return 0;
+    return request->this_name != NULL && knows_name(backup, request->this_name)
+               ? hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE, "22: Invalid argument")
+               : 0;
 }
 
-static void note_names(struct hf_sandbox_backup *backup, const struct options *options)
+static void note_names(struct hf_sandbox_backup *backup, const struct request *request)
 {
-    if (options->disable_incremental) {
+    size_t capacity = backup->name_count; /* one more each time: they are few */
+
+    if (request->disable_incremental) {
         backup->name_count = 0;
     }
-    if (options->this_name != NULL) {
-        size_t capacity = backup->name_count; /* one more each time: they are few */
-
-        if (hf_sandbox_grow((void **)&backup->names, &capacity, sizeof *backup->names)) {
-            (void)snprintf(backup->names[backup->name_count++], sizeof *backup->names, "%s",
-                           options->this_name);
-        }
+    if (request->this_name != NULL &&
+        hf_sandbox_grow((void **)&backup->names, &capacity, sizeof *backup->names)) {
+        (void)snprintf(backup->names[backup->name_count++], sizeof *backup->names, "%s",
+                       request->this_name);
     }
 }
 
 /* ---- Opening ---- */
 
-static void append_doc(bson_t *docs, const bson_t *doc)
+static void append_doc(bson_t *docs, uint32_t at, const bson_t *doc)
 {
     char text[16];
     const char *key;
 
-    (void)bson_uint32_to_string(bson_count_keys(docs), &key, text, sizeof text);
+    (void)bson_uint32_to_string(at, &key, text, sizeof text);
     (void)bson_append_document(docs, key, -1, doc);
 }
 
-static void append_binary_id(bson_t *doc, const uint8_t id[HF_SANDBOX_UUID_BYTES])
+static int32_t wiredtiger_error(int code, struct hf_sandbox_refusal *no)
 {
-    (void)bson_append_binary(doc, "backupId", -1, BSON_SUBTYPE_UUID, id, HF_SANDBOX_UUID_BYTES);
+    return code == 0 ? 0
+                     : hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%d: %s", code,
+                                         wiredtiger_strerror(code));
 }
 
-/* Journal files are named without their folder. */
-static char *absolute_name(const struct hf_sandbox_engine *engine, const char *name)
-{
-    bool journal = strncmp(name, "WiredTigerLog.", 14) == 0;
-
-    return hf_asprintf("%s/%s%s", engine->dbpath, journal ? "journal/" : "", name);
-}
-
-/* Array keys are counted here: thousands of files. */
+/* Journal files are named without their folder. Array keys are counted here: thousands of files. */
 static int32_t append_files(struct hf_sandbox_engine *engine, WT_CURSOR *cursor, bool sizes,
                             bson_t *docs, struct hf_sandbox_refusal *no)
 {
@@ -174,30 +175,23 @@ static int32_t append_files(struct hf_sandbox_engine *engine, WT_CURSOR *cursor,
     int code;
 
     while ((code = cursor->next(cursor)) == 0 && (code = cursor->get_key(cursor, &name)) == 0) {
-        HF_CLEANUP(hf_free) char *path = absolute_name(engine, name);
-        bson_t doc = BSON_INITIALIZER;
-        struct hf_file_info info = {.size_bytes = 0};
+        bool journal = strncmp(name, "WiredTigerLog.", 14) == 0;
+        HF_CLEANUP(hf_free)
+        char *path = hf_asprintf("%s/%s%s", engine->dbpath, journal ? "journal/" : "", name);
+        HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
+        struct hf_file_info info;
         struct hf_error err;
-        char text[16];
-        const char *key;
 
         if (path == NULL || (sizes && hf_fs_stat(path, &info, &err) != HF_ERR_OK)) {
-            bson_destroy(&doc);
             return hf_sandbox_refuse(no, 31403, "Failed to get a file's size. Filename: %s", name);
         }
-        (void)BSON_APPEND_UTF8(&doc, "filename", path);
+        (void)BSON_APPEND_UTF8(doc, "filename", path);
         if (sizes) {
-            (void)BSON_APPEND_INT64(&doc, "fileSize", (int64_t)info.size_bytes);
+            (void)BSON_APPEND_INT64(doc, "fileSize", (int64_t)info.size_bytes);
         }
-        (void)bson_uint32_to_string(at++, &key, text, sizeof text);
-        (void)bson_append_document(docs, key, -1, &doc);
-        bson_destroy(&doc);
+        append_doc(docs, at++, doc);
     }
-    if (code != WT_NOTFOUND) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%d: %s", code,
-                                 wiredtiger_strerror(code));
-    }
-    return 0;
+    return code == WT_NOTFOUND ? 0 : wiredtiger_error(code, no);
 }
 
 /* All that is in the oplog now goes to disk first, so that the copy's oplog ends at oplogEnd or later. */
@@ -205,9 +199,9 @@ static int32_t append_metadata(struct hf_sandbox_engine *engine, bson_t *docs,
                                struct hf_sandbox_refusal *no)
 {
     struct hf_sandbox_backup *backup = &engine->backup;
-    bson_t doc = BSON_INITIALIZER;
+    HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
+    HF_CLEANUP(bson_destroy) bson_t *first = NULL;
     bson_t metadata;
-    bson_t *first = NULL;
     struct hf_error err;
 
     if (hf_sandbox_engine_flush(engine, &err) != HF_ERR_OK ||
@@ -218,18 +212,17 @@ static int32_t append_metadata(struct hf_sandbox_engine *engine, bson_t *docs,
     if (engine->options.replicated && first == NULL) {
         return hf_sandbox_refuse(no, 50912, "No oplog records were found.");
     }
-    (void)BSON_APPEND_DOCUMENT_BEGIN(&doc, "metadata", &metadata);
-    append_binary_id(&metadata, backup->id);
-    (void)BSON_APPEND_UTF8(&metadata, "dbpath", engine->dbpath);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(doc, "metadata", &metadata);
+    BCON_APPEND(&metadata, "backupId",
+                BCON_BIN(BSON_SUBTYPE_UUID, backup->id, HF_SANDBOX_UUID_BYTES), "dbpath",
+                BCON_UTF8(engine->dbpath));
     if (engine->options.replicated) {
         hf_sandbox_append_optime(&metadata, "oplogStart", hf_sandbox_optime_of(first));
         hf_sandbox_append_optime(&metadata, "oplogEnd", hf_sandbox_engine_durable(engine));
         hf_sandbox_append_ts(&metadata, "checkpointTimestamp", backup->pinned_ts);
     }
-    (void)bson_append_document_end(&doc, &metadata);
-    append_doc(docs, &doc);
-    bson_destroy(&doc);
-    bson_destroy(first);
+    (void)bson_append_document_end(doc, &metadata);
+    append_doc(docs, 0, doc);
     return 0;
 }
 
@@ -247,16 +240,14 @@ static void close_locked(struct hf_sandbox_backup *backup)
 }
 
 /* With the checkpoint's lock: none can run between the reading of its time and the opening. */
-static int32_t open_locked(struct hf_sandbox_engine *engine, const struct options *options,
+static int32_t open_locked(struct hf_sandbox_engine *engine, const struct request *request,
                            bson_t *docs, struct hf_sandbox_refusal *no)
 {
     struct hf_sandbox_backup *backup = &engine->backup;
+    WT_CONNECTION *connection = engine->connection;
     struct hf_error err;
     int code;
 
-    if (backup->open) {
-        return hf_sandbox_refuse(no, 50886, OPEN_ELSEWHERE);
-    }
     if (hf_sandbox_engine_fsync_locked(engine)) {
         return hf_sandbox_refuse(no, 50887, "The node is currently fsyncLocked.");
     }
@@ -264,7 +255,7 @@ static int32_t open_locked(struct hf_sandbox_engine *engine, const struct option
         return hf_sandbox_refuse(no, 50915,
                                  "A checkpoint took place while opening a backup cursor.");
     }
-    if (check_names(backup, options, no) != 0) {
+    if (check_names(backup, request, no) != 0) {
         return no->code;
     }
     hf_sandbox_uuid_make(backup->id);
@@ -273,34 +264,36 @@ static int32_t open_locked(struct hf_sandbox_engine *engine, const struct option
     if (append_metadata(engine, docs, no) != 0) {
         return no->code;
     }
-    code = engine->connection->open_session(engine->connection, NULL, NULL, &backup->session);
+    code = connection->open_session(connection, NULL, NULL, &backup->session);
     if (code == 0) {
         code =
             backup->session->open_cursor(backup->session, "backup:", NULL, NULL, &backup->cursor);
     }
     if (code != 0) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%d: %s", code,
-                                 wiredtiger_strerror(code));
+        return wiredtiger_error(code, no);
     }
-    note_names(backup, options);
-    return options->disable_incremental ? 0 : append_files(engine, backup->cursor, true, docs, no);
+    note_names(backup, request);
+    return request->disable_incremental ? 0 : append_files(engine, backup->cursor, true, docs, no);
 }
 
 int32_t hf_sandbox_backup_open(struct hf_sandbox_engine *engine, const bson_value_t *spec,
                                bson_t *docs, uint8_t id[HF_SANDBOX_UUID_BYTES],
                                struct hf_sandbox_refusal *no)
 {
-    struct options options = {.incremental = false};
-    int32_t code = read_options(spec, &options, no);
-    bool was_open;
+    struct request request = {.this_name = NULL};
+    int32_t code = read_open(spec, &request, no);
 
     if (code != 0) {
         return code;
     }
     HF_LOCKED(&engine->checkpoint);
-    was_open = engine->backup.open;
-    code = open_locked(engine, &options, docs, no);
-    if (code != 0 && !was_open) {
+    if (engine->backup.open) {
+        return hf_sandbox_refuse(
+            no, 50886,
+            "The existing backup cursor must be closed before $backupCursor can succeed.");
+    }
+    code = open_locked(engine, &request, docs, no);
+    if (code != 0) {
         close_locked(&engine->backup);
     }
     memcpy(id, engine->backup.id, HF_SANDBOX_UUID_BYTES);
@@ -333,69 +326,46 @@ struct extend {
 static int32_t read_extend(const bson_value_t *spec, struct extend *out,
                            struct hf_sandbox_refusal *no)
 {
-    bson_t doc;
-    bson_iter_t iter;
-    bool has_time = false;
+    struct option options[] = {OPTION("backupId", "UUID", BINARY),
+                               OPTION("timestamp", "Timestamp", TIMESTAMP)};
+    const bson_value_t *id = &options[0].value;
+    const bson_value_t *ts = &options[1].value;
 
-    if (spec->value_type != BSON_TYPE_DOCUMENT || !hf_sandbox_value_doc(spec, &doc) ||
-        !bson_iter_init(&iter, &doc)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "$backupCursorExtend parameters must be specified in an object, "
-                                 "but found: %s",
-                                 hf_sandbox_type_name(spec->value_type));
+    if (read_options("$backupCursorExtend", spec, options, HF_ARRAY_LEN(options), no) != 0) {
+        return no->code;
     }
-    while (bson_iter_next(&iter)) {
-        const bson_value_t value = *bson_iter_value(&iter);
-        const char *key = bson_iter_key(&iter);
-
-        if (strcmp(key, "backupId") == 0) {
-            if (value.value_type != BSON_TYPE_BINARY ||
-                value.value.v_binary.subtype != BSON_SUBTYPE_UUID ||
-                value.value.v_binary.data_len != HF_SANDBOX_UUID_BYTES) {
-                return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH,
-                                         "The 'backupId' parameter of the $backupCursorExtend "
-                                         "stage must be a UUID value, but found: %s",
-                                         hf_sandbox_type_name(value.value_type));
-            }
-            out->id = value.value.v_binary.data;
-        } else if (strcmp(key, "timestamp") == 0) {
-            has_time = true;
-            if (value.value_type == BSON_TYPE_TIMESTAMP) {
-                out->ts = HF_SANDBOX_TS(value.value.v_timestamp.timestamp,
-                                        value.value.v_timestamp.increment);
-            } else if (value.value_type == BSON_TYPE_DATE_TIME) {
-                out->ts = (uint64_t)value.value.v_datetime; /* raw, as the real one takes it */
-            } else {
-                return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH,
-                                         "The 'timestamp' parameter of the $backupCursorExtend "
-                                         "stage must be a Timestamp value, but found: %s",
-                                         hf_sandbox_type_name(value.value_type));
-            }
-        } else {
-            return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
-                                     "Unrecognized option '%s' in $backupCursorExtend stage", key);
+    for (size_t i = 0; i < HF_ARRAY_LEN(options); i++) {
+        if (options[i].value.value_type == BSON_TYPE_EOD) {
+            return hf_sandbox_refuse(no, HF_SANDBOX_INVALID_OPTIONS,
+                                     "Required parameter missing: %s", options[i].name);
         }
     }
-    if (out->id == NULL || !has_time) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_INVALID_OPTIONS, "Required parameter missing: %s",
-                                 out->id == NULL ? "backupId" : "timestamp");
+    if (id->value.v_binary.subtype != BSON_SUBTYPE_UUID ||
+        id->value.v_binary.data_len != HF_SANDBOX_UUID_BYTES) {
+        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH,
+                                 "The 'backupId' parameter of the $backupCursorExtend stage must "
+                                 "be a UUID value, but found: binData");
     }
+    *out = (struct extend){
+        .id = id->value.v_binary.data,
+        .ts = ts->value_type == BSON_TYPE_TIMESTAMP
+                  ? HF_SANDBOX_TS(ts->value.v_timestamp.timestamp, ts->value.v_timestamp.increment)
+                  : (uint64_t)ts->value.v_datetime};
     return 0;
 }
 
-static int32_t check_extend(struct hf_sandbox_engine *engine, const struct extend *extend,
+/* With the checkpoint's lock. */
+static int32_t check_extend(const struct hf_sandbox_engine *engine, const struct extend *extend,
                             struct hf_sandbox_refusal *no)
 {
-    HF_LOCKED(&engine->checkpoint);
     if (!engine->backup.open) {
-        return hf_sandbox_refuse(no, 50886,
-                                 "Cannot extend backup cursor because backup cursor is not open");
+        return hf_sandbox_refuse(no, 50886, NOT_OPEN);
     }
-    if (memcmp(engine->backup.id, extend->id, HF_SANDBOX_UUID_BYTES) != 0) {
-        return hf_sandbox_refuse(
-            no, 29094, "backupId provided to $backupCursorExtend does not match active backup");
-    }
-    return 0;
+    return memcmp(engine->backup.id, extend->id, HF_SANDBOX_UUID_BYTES) == 0
+               ? 0
+               : hf_sandbox_refuse(no, 29094,
+                                   "backupId provided to $backupCursorExtend does not match "
+                                   "active backup");
 }
 
 /* On a standalone there is no majority point: it waits for ever, and dies at the stop. */
@@ -417,34 +387,33 @@ int32_t hf_sandbox_backup_extend(struct hf_sandbox_engine *engine, const bson_va
                                  uint64_t deadline_ms, const struct hf_cancel *cancel, bson_t *docs,
                                  struct hf_sandbox_refusal *no)
 {
+    struct hf_sandbox_backup *backup = &engine->backup;
     struct extend extend = {.id = NULL};
     struct hf_error err;
     WT_CURSOR *log;
-    int code;
-    int32_t result;
+    int32_t code = read_extend(spec, &extend, no);
 
-    if (read_extend(spec, &extend, no) != 0 || check_extend(engine, &extend, no) != 0) {
-        return no->code;
+    if (code == 0) {
+        HF_LOCKED(&engine->checkpoint);
+        code = check_extend(engine, &extend, no);
+    }
+    if (code != 0) {
+        return code;
     }
     await_majority(engine, extend.ts, deadline_ms, cancel);
     if (hf_sandbox_engine_flush(engine, &err) != HF_ERR_OK) {
         return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%s", err.message);
     }
-    if (check_extend(engine, &extend, no) != 0) {
-        return no->code; /* closed meanwhile */
-    }
     HF_LOCKED(&engine->checkpoint);
-    if (!engine->backup.open) {
-        return hf_sandbox_refuse(no, 50886,
-                                 "Cannot extend backup cursor because backup cursor is not open");
+    code = check_extend(engine, &extend, no); /* it may have been closed meanwhile */
+    if (code == 0) {
+        code = wiredtiger_error(backup->session->open_cursor(backup->session, NULL, backup->cursor,
+                                                             "target=(\"log:\")", &log),
+                                no);
     }
-    code = engine->backup.session->open_cursor(engine->backup.session, NULL, engine->backup.cursor,
-                                               "target=(\"log:\")", &log);
-    if (code != 0) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%d: %s", code,
-                                 wiredtiger_strerror(code));
+    if (code == 0) {
+        code = append_files(engine, log, false, docs, no);
+        (void)log->close(log);
     }
-    result = append_files(engine, log, false, docs, no);
-    (void)log->close(log);
-    return result;
+    return code;
 }

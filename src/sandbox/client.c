@@ -1,25 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The calling side between members: a socket, OP_MSG, SCRAM-SHA-256 with the key file's content as password.
+ * The calling side between members: a socket, OP_MSG, a proof that the key file is the same.
  *
- * It knows no member and no command. A reply is checked before it is believed.
+ * It knows no member. A reply is checked before it is believed.
  */
 #include "sandbox/client.h"
 
-#include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
+#include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 #include "base/alloc.h"
-#include "codec/base64.h"
 #include "os/clock.h"
 #include "sandbox/optime.h"
 #include "sandbox/value.h"
@@ -27,13 +24,11 @@
 
 #define OP_MSG 2013
 #define HEADER_BYTES 21 /* message header, flags, kind of the one section */
-#define MIN_ITERATIONS 4096
-#define MAX_ITERATIONS 1000000
-#define DIGEST 32
+#define PROOF_BYTES 32
+#define PROOF_GOOD_MS 60000
 
 struct hf_sandbox_client {
     int fd;
-    uint32_t request_id;
     char host[256];
 };
 
@@ -47,26 +42,16 @@ void hf_sandbox_client_close(struct hf_sandbox_client *client)
 
 /* ---- The socket, whose time-outs the kernel keeps ---- */
 
-static enum hf_err send_all(struct hf_sandbox_client *client, const uint8_t *data, size_t len,
-                            struct hf_error *err)
+/* Sends or receives all. */
+static enum hf_err move(struct hf_sandbox_client *client, bool out, uint8_t *data, size_t len,
+                        struct hf_error *err)
 {
-    for (ssize_t sent; len > 0; data += sent, len -= (size_t)sent) {
-        sent = send(client->fd, data, len, MSG_NOSIGNAL);
-        if (sent <= 0) {
-            return hf_fail(err, HF_ERR_UNAVAILABLE, "%s: the connection broke", client->host);
-        }
-    }
-    return HF_ERR_OK;
-}
-
-static enum hf_err receive_all(struct hf_sandbox_client *client, uint8_t *data, size_t len,
-                               struct hf_error *err)
-{
-    for (ssize_t got; len > 0; data += got, len -= (size_t)got) {
-        got = recv(client->fd, data, len, MSG_WAITALL);
-        if (got <= 0) {
+    for (ssize_t moved; len > 0; data += moved, len -= (size_t)moved) {
+        moved = out ? send(client->fd, data, len, MSG_NOSIGNAL)
+                    : recv(client->fd, data, len, MSG_WAITALL);
+        if (moved <= 0) {
             return hf_fail(err, HF_ERR_UNAVAILABLE, "%s: %s", client->host,
-                           got == 0 ? "the connection broke" : "no answer in time");
+                           moved == 0 ? "the connection broke" : "no answer in time");
         }
     }
     return HF_ERR_OK;
@@ -81,23 +66,23 @@ static void set_timeout(int fd, uint64_t timeout_ms)
     (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
-static int connect_to(const char *host, uint64_t timeout_ms)
+static int connect_to(const struct hf_sandbox_peer *peer)
 {
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    const char *colon = strrchr(host, ':');
+    const char *colon = strrchr(peer->host, ':');
     struct addrinfo *list;
     char name[256];
     int one = 1;
     int fd = -1;
 
-    (void)snprintf(name, sizeof name, "%.*s", colon == NULL ? 0 : (int)(colon - host), host);
+    (void)snprintf(name, sizeof name, "%.*s", (int)strcspn(peer->host, ":"), peer->host);
     if (colon == NULL || getaddrinfo(name, colon + 1, &hints, &list) != 0) {
         return -1;
     }
     for (struct addrinfo *at = list; at != NULL && fd < 0; at = at->ai_next) {
         fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd >= 0) {
-            set_timeout(fd, timeout_ms); /* of connect too */
+            set_timeout(fd, peer->timeout_ms); /* of connect too */
             (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
             if (connect(fd, at->ai_addr, at->ai_addrlen) != 0) {
                 (void)close(fd);
@@ -111,145 +96,80 @@ static int connect_to(const char *host, uint64_t timeout_ms)
 
 /* ---- Messages ---- */
 
-static enum hf_err exchange(struct hf_sandbox_client *client, const bson_t *command, const char *db,
-                            bson_t **reply, struct hf_error *err)
+static enum hf_err exchange(struct hf_sandbox_client *client, const bson_t *command, bson_t **reply,
+                            struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *whole = bson_copy(command);
-    HF_CLEANUP(hf_free) uint8_t *body = NULL;
+    HF_CLEANUP(bson_destroy) bson_t *got = NULL;
+    HF_CLEANUP(hf_free) uint8_t *message = NULL;
     uint8_t header[HEADER_BYTES] = {0};
-    uint32_t len;
+    size_t len;
 
-    (void)BSON_APPEND_UTF8(whole, "$db", db);
-    hf_store_le32(header, HEADER_BYTES + whole->len);
-    hf_store_le32(header + 4, ++client->request_id);
-    hf_store_le32(header + 12, OP_MSG);
-    if (send_all(client, header, sizeof header, err) != HF_ERR_OK ||
-        send_all(client, bson_get_data(whole), whole->len, err) != HF_ERR_OK ||
-        receive_all(client, header, sizeof header, err) != HF_ERR_OK) {
+    (void)BSON_APPEND_UTF8(whole, "$db", "admin");
+    len = HEADER_BYTES + whole->len;
+    message = hf_alloc_zero(len);
+    HF_ASSERT(message != NULL);
+    hf_store_le32(message, (uint32_t)len);
+    hf_store_le32(message + 12, OP_MSG);
+    memcpy(message + HEADER_BYTES, bson_get_data(whole), whole->len);
+    if (move(client, true, message, len, err) != HF_ERR_OK ||
+        move(client, false, header, sizeof header, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_free(HF_TAKE(message));
     len = hf_load_le32(header);
     if (len < HEADER_BYTES + 5 || len > HF_SANDBOX_MESSAGE_MAX_BYTES ||
-        hf_load_le32(header + 12) != OP_MSG || header[20] != 0) {
+        hf_load_le32(header + 12) != OP_MSG || header[20] != 0 ||
+        (message = hf_alloc(len - HEADER_BYTES)) == NULL) {
         return hf_fail(err, HF_ERR_CORRUPT, "%s: an answer is malformed", client->host);
     }
-    len -= HEADER_BYTES;
-    body = hf_alloc(len);
-    if (body == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "%s: an answer of %u bytes", client->host, len);
-    }
-    if (receive_all(client, body, len, err) != HF_ERR_OK) {
+    if (move(client, false, message, len - HEADER_BYTES, err) != HF_ERR_OK) {
         return err->code;
     }
-    *reply = bson_new_from_data(body, len);
-    if (*reply == NULL || !hf_sandbox_doc_valid(*reply)) {
-        bson_destroy(HF_TAKE(*reply));
+    got = bson_new_from_data(message, len - HEADER_BYTES);
+    if (got == NULL || !hf_sandbox_doc_valid(got)) {
         return hf_fail(err, HF_ERR_CORRUPT, "%s: an answer is malformed", client->host);
     }
-    if (!hf_sandbox_get_true(*reply, "ok")) {
-        (void)hf_fail(err, HF_ERR_INVALID, "%s: %s", client->host,
-                      hf_sandbox_get_utf8(*reply, "errmsg", "refused"));
-        bson_destroy(HF_TAKE(*reply));
-        return HF_ERR_INVALID;
+    if (!hf_sandbox_get_true(got, "ok")) {
+        return hf_fail(err, HF_ERR_INVALID, "%s: %s", client->host,
+                       hf_sandbox_get_utf8(got, "errmsg", "refused"));
     }
+    *reply = HF_TAKE(got);
     return HF_ERR_OK;
 }
 
-/* ---- SCRAM-SHA-256 ---- */
-
-/* One step of the conversation: sends the text, *answer (hf_free) is the server's. */
-static enum hf_err say(struct hf_sandbox_client *client, const char *step, const char *text,
-                       char **answer, struct hf_error *err)
+static void prove(const struct hf_secret *key, int64_t now_ms, uint8_t out[PROOF_BYTES])
 {
-    HF_CLEANUP(bson_destroy)
-    bson_t *command =
-        BCON_NEW(step, BCON_INT32(1), "mechanism", "SCRAM-SHA-256", "payload",
-                 BCON_BIN(BSON_SUBTYPE_BINARY, (const uint8_t *)text, (uint32_t)strlen(text)),
-                 "conversationId", BCON_INT32(1));
-    HF_CLEANUP(bson_destroy) bson_t *reply = NULL;
-    bson_value_t value;
+    uint8_t moment[8];
 
-    if (exchange(client, command, "local", &reply, err) != HF_ERR_OK) {
-        return hf_wrap(err, "authenticate");
-    }
-    if (!hf_sandbox_get(reply, "payload", &value) || value.value_type != BSON_TYPE_BINARY ||
-        (*answer = hf_strndup((const char *)value.value.v_binary.data,
-                              value.value.v_binary.data_len)) == NULL) {
-        return hf_fail(err, HF_ERR_CORRUPT, "%s: authenticate: no payload", client->host);
-    }
-    return HF_ERR_OK;
+    hf_store_le64(moment, (uint64_t)now_ms);
+    HF_ASSERT(HMAC(EVP_sha256(), key->data, (int)key->len, moment, sizeof moment, out, NULL) !=
+              NULL);
 }
 
-static void hmac(const uint8_t key[DIGEST], const char *text, uint8_t out[DIGEST])
+bool hf_sandbox_client_proves(const bson_t *command, const struct hf_secret *key)
 {
-    unsigned len = DIGEST;
+    uint8_t proof[PROOF_BYTES];
+    bson_value_t moment, given;
+    int64_t age_ms;
 
-    (void)HMAC(EVP_sha256(), key, DIGEST, (const uint8_t *)text, strlen(text), out, &len);
-}
-
-/* The client's last message for the server's first, "r=nonce,s=salt,i=iterations"; NULL when that makes no sense. */
-static char *prove(const struct hf_secret *key, const char *client_first, const char *server_first)
-{
-    const char *salt_at = strstr(server_first, ",s=");
-    const char *count_at = salt_at == NULL ? NULL : strstr(salt_at, ",i=");
-    unsigned long count = count_at == NULL ? 0 : strtoul(count_at + 3, NULL, 10);
-    const char *nonce = strstr(client_first, ",r=") + 1;
-    uint8_t salt[96], salted[DIGEST], proof[DIGEST], stored[DIGEST], signature[DIGEST];
-    char text[HF_BASE64_LEN(DIGEST) + 1];
-    HF_CLEANUP(hf_free) char *message = NULL;
-    size_t salt_len;
-    struct hf_error err;
-
-    if (count < MIN_ITERATIONS || count > MAX_ITERATIONS ||
-        strncmp(server_first, nonce, strlen(nonce)) != 0 ||
-        hf_base64_decode((struct hf_str){salt_at + 3, (size_t)(count_at - salt_at) - 3}, salt,
-                         sizeof salt, &salt_len, &err) != HF_ERR_OK ||
-        PKCS5_PBKDF2_HMAC((const char *)key->data, (int)key->len, salt, (int)salt_len, (int)count,
-                          EVP_sha256(), DIGEST, salted) != 1) {
-        return NULL;
+    if (!hf_sandbox_get(command, "_sandboxJoin", &moment) ||
+        moment.value_type != BSON_TYPE_DATE_TIME || !hf_sandbox_get(command, "proof", &given) ||
+        given.value_type != BSON_TYPE_BINARY || given.value.v_binary.data_len != PROOF_BYTES) {
+        return false;
     }
-    message = hf_asprintf("%s,%s,c=biws,%.*s", client_first, server_first,
-                          (int)(salt_at - server_first), server_first);
-    if (message == NULL) {
-        return NULL;
-    }
-    hmac(salted, "Client Key", proof);
-    (void)EVP_Digest(proof, DIGEST, stored, NULL, EVP_sha256(), NULL);
-    hmac(stored, message, signature);
-    for (size_t i = 0; i < DIGEST; i++) {
-        proof[i] ^= signature[i];
-    }
-    hf_base64_encode(hf_bytes_of(proof, DIGEST), text);
-    return hf_asprintf("c=biws,%.*s,p=%s", (int)(salt_at - server_first), server_first, text);
-}
-
-static enum hf_err authenticate(struct hf_sandbox_client *client, const struct hf_secret *key,
-                                struct hf_error *err)
-{
-    HF_CLEANUP(hf_free) char *challenge = NULL;
-    HF_CLEANUP(hf_free) char *last = NULL;
-    HF_CLEANUP(hf_free) char *verdict = NULL;
-    uint8_t random[18];
-    char nonce[HF_BASE64_LEN(sizeof random) + 1];
-    char first[96];
-
-    hf_random_bytes(random, sizeof random);
-    hf_base64_encode(hf_bytes_of(random, sizeof random), nonce);
-    (void)snprintf(first, sizeof first, "n,,n=__system,r=%s", nonce);
-    if (say(client, "saslStart", first, &challenge, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    last = prove(key, first + 3, challenge);
-    return last == NULL ? hf_fail(err, HF_ERR_CORRUPT,
-                                  "%s: authenticate: a challenge makes no sense", client->host)
-                        : say(client, "saslContinue", last, &verdict, err);
+    age_ms = (int64_t)hf_clock_wall_ms() - moment.value.v_datetime;
+    prove(key, moment.value.v_datetime, proof);
+    return age_ms > -PROOF_GOOD_MS && age_ms < PROOF_GOOD_MS &&
+           CRYPTO_memcmp(proof, given.value.v_binary.data, sizeof proof) == 0;
 }
 
 static enum hf_err open_client(const struct hf_sandbox_peer *peer, struct hf_sandbox_client **out,
                                struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_client_close) struct hf_sandbox_client *client = NULL;
-    int fd = connect_to(peer->host, peer->timeout_ms);
+    HF_CLEANUP(bson_destroy) bson_t *reply = NULL;
+    int fd = connect_to(peer);
 
     if (fd < 0) {
         return hf_fail(err, HF_ERR_UNAVAILABLE, "%s: Connection refused", peer->host);
@@ -258,8 +178,17 @@ static enum hf_err open_client(const struct hf_sandbox_peer *peer, struct hf_san
     HF_ASSERT(client != NULL);
     client->fd = fd;
     (void)snprintf(client->host, sizeof client->host, "%s", peer->host);
-    if (peer->key != NULL && authenticate(client, peer->key, err) != HF_ERR_OK) {
-        return err->code;
+    if (peer->key != NULL) {
+        int64_t now_ms = (int64_t)hf_clock_wall_ms();
+        uint8_t proof[PROOF_BYTES];
+
+        prove(peer->key, now_ms, proof);
+        HF_CLEANUP(bson_destroy)
+        bson_t *join = BCON_NEW("_sandboxJoin", BCON_DATE_TIME(now_ms), "proof",
+                                BCON_BIN(BSON_SUBTYPE_BINARY, proof, sizeof proof));
+        if (exchange(client, join, &reply, err) != HF_ERR_OK) {
+            return err->code;
+        }
     }
     *out = HF_TAKE(client);
     return HF_ERR_OK;
@@ -280,7 +209,7 @@ enum hf_err hf_sandbox_client_run(struct hf_sandbox_client **client,
     }
     if (result == HF_ERR_OK) {
         set_timeout((*client)->fd, peer->timeout_ms);
-        result = exchange(*client, command, "admin", reply, err);
+        result = exchange(*client, command, reply, err);
     }
     if (result != HF_ERR_OK && result != HF_ERR_INVALID) {
         hf_sandbox_client_close(HF_TAKE(*client));

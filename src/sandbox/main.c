@@ -62,9 +62,11 @@ static void hand_over(struct hf_sandbox_repl *repl)
                                BCON_INT32(2), "force", BCON_BOOL(true));
     HF_CLEANUP(bson_destroy) bson_t *reply = bson_new();
     struct hf_sandbox_refusal no;
+    const struct hf_sandbox_ask ask = {
+        .name = "replSetStepDown", .command = command, .reply = reply, .no = &no};
 
     if (hf_sandbox_repl_state(repl) == HF_SANDBOX_PRIMARY) {
-        (void)hf_sandbox_repl_step_down(repl, command, reply, &no);
+        (void)hf_sandbox_repl_command(repl, &ask);
     }
 }
 

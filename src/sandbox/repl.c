@@ -8,6 +8,7 @@
  */
 #include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "os/fs.h"
 #include "sandbox/repl_internal.h"
@@ -67,9 +68,12 @@ struct hf_sandbox_peer hf_sandbox_repl_peer(const struct hf_sandbox_repl *repl, 
         .host = host, .key = hf_sandbox_repl_key(repl), .timeout_ms = timeout_ms};
 }
 
-int32_t hf_sandbox_repl_internal_error(struct hf_sandbox_refusal *no, const struct hf_error *err)
+int32_t hf_sandbox_repl_result(enum hf_err result, const struct hf_error *err,
+                               struct hf_sandbox_refusal *no)
 {
-    return hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err->message);
+    return result == HF_ERR_OK
+               ? 0
+               : hf_sandbox_refuse(no, HF_SANDBOX_INTERNAL_ERROR, "%s", err->message);
 }
 
 bool hf_sandbox_repl_enabled(const struct hf_sandbox_repl *repl)
@@ -107,6 +111,30 @@ static int newest_first(const void *a, const void *b)
                                       *(const struct hf_sandbox_optime *)b);
 }
 
+struct hf_sandbox_optime hf_sandbox_repl_committed(struct hf_sandbox_repl *repl)
+{
+    return repl->mine == HF_SANDBOX_ARBITER ? repl->committed_seen
+                                            : hf_sandbox_engine_majority(repl->engine);
+}
+
+static void look_at_self(struct hf_sandbox_repl *repl)
+{
+    bool arbiter = repl->mine == HF_SANDBOX_ARBITER;
+
+    if (repl->config != NULL && repl->config->self >= 0) {
+        repl->views[repl->config->self] = (struct hf_sandbox_view){
+            .up = true,
+            .state = repl->mine,
+            .applied = arbiter ? repl->committed_seen : hf_sandbox_engine_applied(repl->engine),
+            .durable = hf_sandbox_engine_durable(repl->engine),
+            .heard_mono_ms = hf_clock_mono_ms(),
+            .up_since_ms = repl->started_mono_ms,
+            .election_ts = repl->election_ts,
+            .config_version = repl->config->version,
+            .config_term = repl->config->term};
+    }
+}
+
 /* What enough members with a vote have on disk; only entries of the primary's own term count. */
 static void advance_primary(struct hf_sandbox_repl *repl)
 {
@@ -117,8 +145,7 @@ static void advance_primary(struct hf_sandbox_repl *repl)
 
     for (size_t i = 0; i < config->count; i++) {
         if (config->members[i].votes != 0 && !config->members[i].arbiter) {
-            have[count++] = config->members[i].self ? hf_sandbox_engine_durable(repl->engine)
-                                                    : repl->views[i].durable;
+            have[count++] = repl->views[i].durable;
         }
     }
     qsort(have, count, sizeof *have, newest_first);
@@ -132,13 +159,30 @@ static void advance_primary(struct hf_sandbox_repl *repl)
     }
 }
 
+/* For replSetGetStatus: when the first entry of the primary we voted for was here. */
+static void note_new_term(struct hf_sandbox_repl *repl, int64_t applied_term)
+{
+    int64_t now_ms = (int64_t)hf_clock_wall_ms();
+
+    if (repl->election != NULL && !bson_has_field(repl->election, "newTermStartDate") &&
+        applied_term >= hf_sandbox_get_int64(repl->election, "electionTerm", 0)) {
+        BCON_APPEND(repl->election, "newTermStartDate", BCON_DATE_TIME(now_ms),
+                    "newTermAppliedDate", BCON_DATE_TIME(now_ms));
+    }
+}
+
 void hf_sandbox_repl_advance(struct hf_sandbox_repl *repl)
 {
+    int64_t applied_term = hf_sandbox_engine_applied(repl->engine).term;
+
+    look_at_self(repl);
     if (repl->mine == HF_SANDBOX_PRIMARY) {
         advance_primary(repl);
-    } else if (repl->mine == HF_SANDBOX_SECONDARY &&
-               repl->committed_seen.term == hf_sandbox_engine_applied(repl->engine).term) {
-        hf_sandbox_engine_set_majority(repl->engine, repl->committed_seen);
+    } else if (repl->mine == HF_SANDBOX_SECONDARY) {
+        note_new_term(repl, applied_term);
+        if (repl->committed_seen.term == applied_term) {
+            hf_sandbox_engine_set_majority(repl->engine, repl->committed_seen);
+        }
     }
     hf_cond_broadcast(&repl->changed);
 }
@@ -148,15 +192,15 @@ static bool is_reached(struct hf_sandbox_repl *repl, struct hf_sandbox_optime op
 {
     int32_t count = 0;
 
+    look_at_self(repl);
     if (concern->majority) {
         return hf_sandbox_engine_majority(repl->engine).ts >= optime.ts;
     }
     for (size_t i = 0; i < repl->config->count; i++) {
         const struct hf_sandbox_view *view = &repl->views[i];
-        bool there = (concern->journal ? view->durable : view->applied).ts >= optime.ts;
 
-        /* Here it was applied, and flushed where that was asked for. */
-        count += !repl->config->members[i].arbiter && (there || repl->config->members[i].self);
+        count += !repl->config->members[i].arbiter &&
+                 (concern->journal ? view->durable : view->applied).ts >= optime.ts;
     }
     return count >= concern->w;
 }
@@ -171,7 +215,7 @@ int32_t hf_sandbox_repl_await(struct hf_sandbox_repl *repl, struct hf_sandbox_op
 
     if ((concern->journal || concern->majority) &&
         hf_sandbox_engine_flush(repl->engine, &err) != HF_ERR_OK) {
-        return hf_sandbox_repl_internal_error(no, &err);
+        return hf_sandbox_repl_result(err.code, &err, no);
     }
     if (!hf_sandbox_repl_enabled(repl) || (!concern->majority && concern->w <= 1)) {
         return 0;
@@ -223,9 +267,8 @@ static bool is_alone(const struct hf_sandbox_repl *repl, uint64_t now)
     int32_t heard = 0;
 
     for (size_t i = 0; i < config->count; i++) {
-        heard +=
-            config->members[i].votes != 0 &&
-            (config->members[i].self || now - repl->views[i].heard_mono_ms < config->election_ms);
+        heard += config->members[i].votes != 0 &&
+                 now - repl->views[i].heard_mono_ms < config->election_ms;
     }
     return heard < config->vote_majority && now - repl->primary_since_ms >= config->election_ms;
 }
@@ -281,14 +324,12 @@ static void coordinate(struct hf_sandbox_repl *repl)
     uint64_t now;
     const char *reason = NULL;
     bool beat = false, down = false, primary = false;
-    int64_t term;
 
     hf_mutex_lock(&repl->state);
     (void)hf_cond_wait_for(&repl->changed, &repl->state, TICK_MS);
-    now = hf_clock_mono_ms();
-    term = repl->term;
     if (repl->config != NULL && repl->config->self >= 0) {
         hf_sandbox_repl_advance(repl);
+        now = hf_clock_mono_ms();
         primary = repl->mine == HF_SANDBOX_PRIMARY;
         down = primary && (repl->step_down_wanted || is_alone(repl, now));
         reason = campaign_reason(repl, now);
@@ -300,7 +341,7 @@ static void coordinate(struct hf_sandbox_repl *repl)
         hf_sandbox_vote_beat_all(repl);
     }
     if (down) {
-        hf_sandbox_vote_step_down(repl, term);
+        hf_sandbox_vote_step_down(repl);
     } else if (reason != NULL) {
         hf_sandbox_vote_campaign(repl, reason);
     } else if (primary) {
@@ -317,26 +358,7 @@ static void coordinator_run(void *argument)
     }
 }
 
-static void syncer_run(void *argument)
-{
-    hf_sandbox_sync_run(argument);
-}
-
-/* ---- Commands between members ---- */
-
-static int32_t freeze(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
-{
-    int64_t seconds = hf_sandbox_get_int64(ask->command, "replSetFreeze", 0);
-
-    HF_LOCKED(&repl->state);
-    if (repl->mine == HF_SANDBOX_PRIMARY) {
-        return hf_sandbox_refuse(ask->no, 95,
-                                 "cannot freeze node when primary or running for election. state: "
-                                 "Primary");
-    }
-    repl->frozen_until_ms = hf_clock_mono_ms() + (uint64_t)(seconds < 0 ? 0 : seconds) * 1000;
-    return 0;
-}
+/* ---- Commands ---- */
 
 static int32_t step_up(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
@@ -350,39 +372,47 @@ static int32_t step_up(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask
 static const struct {
     const char *name;
     int32_t (*answer)(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
-} member_commands[] = {
-    {"replSetHeartbeat", hf_sandbox_vote_answer_beat},
-    {"replSetRequestVotes", hf_sandbox_vote_answer},
-    {"replSetFreeze", freeze},
-    {"replSetStepUp", step_up},
-    {"_sandboxFetchOplog", hf_sandbox_sync_answer},
-    {"_sandboxCopy", hf_sandbox_copy_answer},
+    bool between_members, asks_config;
+} commands[] = {
+    {"replSetGetStatus", hf_sandbox_status_answer, false, true},
+    {"replSetGetConfig", hf_sandbox_status_config, false, true},
+    {"replSetInitiate", hf_sandbox_config_initiate, false, false},
+    {"replSetReconfig", hf_sandbox_config_reconfig, false, true},
+    {"replSetStepDown", hf_sandbox_vote_hand_over, false, true},
+    {"replSetHeartbeat", hf_sandbox_vote_answer_beat, true, false},
+    {"replSetRequestVotes", hf_sandbox_vote_answer, true, true},
+    {"replSetStepUp", step_up, true, true},
+    {"_sandboxFetchOplog", hf_sandbox_sync_answer, true, true},
+    {"_sandboxCopy", hf_sandbox_copy_answer, true, true},
 };
 
 bool hf_sandbox_repl_is_member_command(const char *name)
 {
-    for (size_t i = 0; i < HF_ARRAY_LEN(member_commands); i++) {
-        if (strcmp(member_commands[i].name, name) == 0) {
+    for (size_t i = 0; i < HF_ARRAY_LEN(commands); i++) {
+        if (commands[i].between_members && strcmp(commands[i].name, name) == 0) {
             return true;
         }
     }
     return false;
 }
 
-int32_t hf_sandbox_repl_member_command(struct hf_sandbox_repl *repl, const char *name,
-                                       const bson_t *command, bson_t *reply,
-                                       const struct hf_cancel *cancel,
-                                       struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_repl_command(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
-    const struct hf_sandbox_ask ask = {
-        .command = command, .reply = reply, .cancel = cancel, .no = no};
+    size_t at = 0;
 
-    for (size_t i = 0; hf_sandbox_repl_enabled(repl) && i < HF_ARRAY_LEN(member_commands); i++) {
-        if (strcmp(member_commands[i].name, name) == 0) {
-            return member_commands[i].answer(repl, &ask);
-        }
+    while (strcasecmp(commands[at].name, ask->name) != 0) {
+        at++;
+        HF_ASSERT(at < HF_ARRAY_LEN(commands));
     }
-    return hf_sandbox_refuse(no, HF_SANDBOX_NO_REPLICATION_ENABLED, "not running with --replSet");
+    if (!hf_sandbox_repl_enabled(repl)) {
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_NO_REPLICATION_ENABLED,
+                                 "not running with --replSet");
+    }
+    if (commands[at].asks_config && hf_sandbox_repl_state(repl) == HF_SANDBOX_STARTUP) {
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_NOT_YET_INITIALIZED,
+                                 "no replset config has been received");
+    }
+    return commands[at].answer(repl, ask);
 }
 
 /* ---- Beginning and end ---- */
@@ -436,7 +466,7 @@ enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
     repl->term = repl->term < 0 ? 0 : repl->term;
     if (hf_sandbox_vote_load(repl, err) != HF_ERR_OK ||
         hf_sandbox_config_load(repl, err) != HF_ERR_OK ||
-        hf_thread_start("replsync", syncer_run, repl, &repl->syncer, err) != HF_ERR_OK) {
+        hf_thread_start("replsync", hf_sandbox_sync_run, repl, &repl->syncer, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_thread_start("replcoord", coordinator_run, repl, &repl->coordinator, err);
@@ -450,7 +480,7 @@ void hf_sandbox_repl_stop(struct hf_sandbox_repl *repl)
     hf_cancel_request(&repl->stopping);
     hf_thread_join(repl->coordinator);
     hf_thread_join(repl->syncer);
-    hf_sandbox_vote_step_down(repl, repl->term);
+    hf_sandbox_vote_step_down(repl);
     for (size_t i = 0; i < HF_SANDBOX_MEMBERS_MAX; i++) {
         hf_sandbox_client_close(repl->peers[i]);
     }

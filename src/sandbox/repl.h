@@ -2,8 +2,7 @@
 /*
  * A member of a replica set: configuration, state, elections, what others have, and the point that a majority has.
  *
- * The command layer asks here and fills its replies; the engine stores. Functions that answer a command append to the
- * reply all but `ok`, errmsg and the cluster's time, and return 0 or MongoDB's code. Any thread.
+ * The command layer asks here and fills its replies; the engine stores. Any thread.
  */
 #ifndef HF_SANDBOX_REPL_H
 #define HF_SANDBOX_REPL_H
@@ -41,7 +40,7 @@ bool hf_sandbox_repl_writable(struct hf_sandbox_repl *repl);
 /* Reads are taken with secondaryOk: primary, secondary, standalone. */
 bool hf_sandbox_repl_readable(struct hf_sandbox_repl *repl);
 int64_t hf_sandbox_repl_term(struct hf_sandbox_repl *repl);
-/* Password of user __system (SCRAM-SHA-256): the key file without white space. NULL: no key file. */
+/* The key file without white space; NULL: none. */
 const struct hf_secret *hf_sandbox_repl_key(const struct hf_sandbox_repl *repl);
 
 /* From topologyVersion to lastWrite of hello (legacy: isMaster, `ismaster` and no isWritablePrimary); on a standalone
@@ -56,23 +55,17 @@ void hf_sandbox_repl_append_topology(struct hf_sandbox_repl *repl, bson_t *reply
 bool hf_sandbox_repl_wait_topology(struct hf_sandbox_repl *repl, const bson_t *known,
                                    uint64_t timeout_ms, const struct hf_cancel *cancel);
 
-int32_t hf_sandbox_repl_get_status(struct hf_sandbox_repl *repl, bson_t *reply,
-                                   struct hf_sandbox_refusal *no);
-int32_t hf_sandbox_repl_get_config(struct hf_sandbox_repl *repl, bson_t *reply,
-                                   struct hf_sandbox_refusal *no);
-int32_t hf_sandbox_repl_initiate(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
-                                 struct hf_sandbox_refusal *no);
-int32_t hf_sandbox_repl_reconfig(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
-                                 struct hf_sandbox_refusal *no);
-int32_t hf_sandbox_repl_step_down(struct hf_sandbox_repl *repl, const bson_t *command,
-                                  bson_t *reply, struct hf_sandbox_refusal *no);
-/* The commands between members, replSetFreeze and replSetStepUp. With access control they need the action `internal` on
- * the cluster (user __system); replSetFreeze and replSetStepUp replSetStateChange. */
+struct hf_sandbox_ask {
+    const char *name; /* replSetGetStatus, .. and the commands between members */
+    const bson_t *command;
+    bson_t *reply; /* gets all but `ok`, errmsg and the cluster's time */
+    const struct hf_cancel *cancel;
+    struct hf_sandbox_refusal *no;
+};
+/* One of those that only members send each other. */
 bool hf_sandbox_repl_is_member_command(const char *name);
-int32_t hf_sandbox_repl_member_command(struct hf_sandbox_repl *repl, const char *name,
-                                       const bson_t *command, bson_t *reply,
-                                       const struct hf_cancel *cancel,
-                                       struct hf_sandbox_refusal *no);
+/* A command about replication: 0 or MongoDB's code. */
+int32_t hf_sandbox_repl_command(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 
 struct hf_sandbox_write_concern {
     int32_t w;           /* members; 0 counts as 1 here */

@@ -61,23 +61,23 @@ static enum hf_err read_member(struct hf_sandbox_repl *repl, const bson_t *in,
     bson_t tags = BSON_INITIALIZER;
     char key[16];
 
-    if (host[0] == '\0' || strlen(host) >= sizeof member->host - 6 || !bson_has_field(in, "_id")) {
-        return hf_fail(err, HF_ERR_INVALID, "a member has no _id or no host");
-    }
     (void)hf_sandbox_get(in, "priority", &priority);
     (void)hf_sandbox_get_doc(in, "tags", &tags);
     (void)snprintf(member->host, sizeof member->host, "%s%s", host,
                    strrchr(host, ':') != NULL ? "" : ":27017");
-    member->id = (int32_t)hf_sandbox_get_int64(in, "_id", 0);
+    member->id = (int32_t)hf_sandbox_get_int64(in, "_id", -1);
     member->arbiter = hf_sandbox_get_true(in, "arbiterOnly");
     member->hidden = hf_sandbox_get_true(in, "hidden");
     member->priority = member->arbiter ? 0 : hf_sandbox_as_double(&priority);
     member->votes = (int32_t)hf_sandbox_get_int64(in, "votes", 1);
-    member->self = is_self(repl, member->host);
-    if ((member->hidden || member->votes == 0) && member->priority != 0) {
+    if (host[0] == '\0' || strlen(host) >= sizeof member->host - 6 || member->id < 0 ||
+        ((member->hidden || member->votes == 0) && member->priority != 0)) {
         return hf_fail(err, HF_ERR_INVALID,
-                       "priority must be 0 when hidden=true or it has no vote: %s", member->host);
+                       "a member needs _id and host, and priority 0 when it is hidden or has no "
+                       "vote: %s",
+                       member->host);
     }
+    member->self = is_self(repl, member->host);
     (void)snprintf(key, sizeof key, "%zu", config->count);
     BCON_APPEND(shown, key, "{", "_id", BCON_INT32(member->id), "host", BCON_UTF8(member->host),
                 "arbiterOnly", BCON_BOOL(member->arbiter), "buildIndexes", BCON_BOOL(true),
@@ -96,25 +96,20 @@ static enum hf_err read_members(struct hf_sandbox_repl *repl, const bson_t *in,
                                 struct hf_sandbox_config *config, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *shown = bson_new();
-    bson_t list;
+    bson_t list, member;
     bson_iter_t iter;
+    bool good = hf_sandbox_get_doc(in, "members", &list) && bson_iter_init(&iter, &list);
 
-    if (!hf_sandbox_get_doc(in, "members", &list) || !bson_iter_init(&iter, &list)) {
-        return hf_fail(err, HF_ERR_INVALID, "it has no members");
-    }
-    while (bson_iter_next(&iter)) {
-        bson_t member;
-
-        if (config->count == HF_SANDBOX_MEMBERS_MAX ||
-            !hf_sandbox_value_doc(bson_iter_value(&iter), &member)) {
-            return hf_fail(err, HF_ERR_INVALID, "a member is no document, or there are too many");
-        }
-        if (read_member(repl, &member, config, shown, err) != HF_ERR_OK) {
+    while (good && bson_iter_next(&iter)) {
+        good = config->count < HF_SANDBOX_MEMBERS_MAX &&
+               hf_sandbox_value_doc(bson_iter_value(&iter), &member);
+        if (good && read_member(repl, &member, config, shown, err) != HF_ERR_OK) {
             return err->code;
         }
     }
-    if (config->writable_voters == 0) {
-        return hf_fail(err, HF_ERR_INVALID, "no member with data has a vote");
+    if (!good || config->writable_voters == 0) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "it has no members, too many, or none with data and a vote");
     }
     config->vote_majority = config->voters / 2 + 1;
     config->write_majority = config->vote_majority < config->writable_voters
@@ -132,7 +127,6 @@ static void read_settings(const bson_t *in, struct hf_sandbox_config *config)
 
     (void)hf_sandbox_get_doc(in, "settings", &given);
     config->heartbeat_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatIntervalMillis", 2000);
-    config->timeout_ms = (uint64_t)hf_sandbox_get_int64(&given, "heartbeatTimeoutSecs", 10) * 1000;
     config->election_ms = (uint64_t)hf_sandbox_get_int64(&given, "electionTimeoutMillis", 10000);
     bson_oid_init(&id, NULL);
     if (hf_sandbox_get(&given, "replicaSetId", &old) && old.value_type == BSON_TYPE_OID) {
@@ -140,15 +134,16 @@ static void read_settings(const bson_t *in, struct hf_sandbox_config *config)
     }
     BCON_APPEND(config->doc, "settings", "{", "chainingAllowed", BCON_BOOL(true),
                 "heartbeatIntervalMillis", BCON_INT32((int32_t)config->heartbeat_ms),
-                "heartbeatTimeoutSecs", BCON_INT32((int32_t)(config->timeout_ms / 1000)),
+                "heartbeatTimeoutSecs",
+                BCON_INT32((int32_t)hf_sandbox_get_int64(&given, "heartbeatTimeoutSecs", 10)),
                 "electionTimeoutMillis", BCON_INT32((int32_t)config->election_ms),
                 "catchUpTimeoutMillis", BCON_INT32(-1), "catchUpTakeoverDelayMillis",
                 BCON_INT32(30000), "getLastErrorModes", "{", "}", "getLastErrorDefaults", "{", "w",
                 BCON_INT32(1), "wtimeout", BCON_INT32(0), "}", "replicaSetId", BCON_OID(&id), "}");
 }
 
-enum hf_err hf_sandbox_config_read(struct hf_sandbox_repl *repl, const bson_t *doc,
-                                   struct hf_sandbox_config **out, struct hf_error *err)
+static enum hf_err read_config(struct hf_sandbox_repl *repl, const bson_t *doc,
+                               struct hf_sandbox_config **out, struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_config_destroy)
     struct hf_sandbox_config *config = hf_alloc_zero(sizeof *config);
@@ -162,9 +157,7 @@ enum hf_err hf_sandbox_config_read(struct hf_sandbox_repl *repl, const bson_t *d
                            "term", BCON_INT32((int32_t)config->term), "protocolVersion",
                            BCON_INT64(1), "writeConcernMajorityJournalDefault", BCON_BOOL(true));
     if (strcmp(set, repl->options->repl_set) != 0) {
-        return hf_fail(err, HF_ERR_INVALID,
-                       "Rejecting initiate with a set name that differs from command line set "
-                       "name, initiate set name: %s, command line set name: %s",
+        return hf_fail(err, HF_ERR_INVALID, "its set name %s differs from command line set name %s",
                        set, repl->options->repl_set);
     }
     if (read_members(repl, doc, config, err) != HF_ERR_OK) {
@@ -210,25 +203,46 @@ static void carry_views(struct hf_sandbox_repl *repl, const struct hf_sandbox_co
     }
 }
 
+/* The local collections a member has, made where they are missing, and the configuration in its own. */
 static enum hf_err store(struct hf_sandbox_repl *repl, const struct hf_sandbox_config *config,
                          struct hf_error *err)
 {
+    static const char *const names[] = {CONFIG_NS,
+                                        "local.system.rollback.id",
+                                        "local.replset.election",
+                                        "local.replset.minvalid",
+                                        "local.replset.initialSyncId",
+                                        "local.replset.oplogTruncateAfterPoint"};
     HF_CLEANUP(bson_destroy) bson_t *fields = bson_new();
     const bson_value_t id = hf_sandbox_value_of_utf8(repl->options->repl_set);
 
+    for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
+        if (hf_sandbox_local_create(repl->engine, names[i], NULL, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
     bson_copy_to_excluding_noinit(config->doc, fields, "_id", NULL);
     return hf_sandbox_local_set(repl->engine, NULL, CONFIG_NS, &id, fields, err) != HF_ERR_OK
                ? err->code
                : hf_sandbox_engine_flush(repl->engine, err);
 }
 
-static enum hf_err install_take(struct hf_sandbox_repl *repl, struct hf_sandbox_config *taken,
-                                struct hf_error *err)
+enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t *doc,
+                                      struct hf_error *err)
 {
-    HF_CLEANUP(hf_sandbox_config_destroy) struct hf_sandbox_config *config = taken;
+    HF_CLEANUP(hf_sandbox_config_destroy) struct hf_sandbox_config *config = NULL;
     HF_CLEANUP(bson_destroy) bson_t *min_valid = NULL;
-    bool has_data;
+    bool has_data, newer;
 
+    if (read_config(repl, doc, &config, err) != HF_ERR_OK) {
+        return hf_wrap(err, "configuration of the set");
+    }
+    hf_mutex_lock(&repl->state);
+    newer = hf_sandbox_config_compare(repl, config->term, config->version) > 0;
+    hf_mutex_unlock(&repl->state);
+    if (!newer) {
+        return HF_ERR_OK;
+    }
     if (store(repl, config, err) != HF_ERR_OK ||
         hf_sandbox_local_get(repl->engine, "local.replset.minvalid", &min_valid, err) !=
             HF_ERR_OK) {
@@ -257,17 +271,6 @@ static enum hf_err install_take(struct hf_sandbox_repl *repl, struct hf_sandbox_
     return HF_ERR_OK;
 }
 
-enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t *doc,
-                                      struct hf_error *err)
-{
-    struct hf_sandbox_config *config;
-
-    if (hf_sandbox_config_read(repl, doc, &config, err) != HF_ERR_OK) {
-        return hf_wrap(err, "configuration of the set");
-    }
-    return install_take(repl, config, err);
-}
-
 enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
@@ -276,21 +279,6 @@ enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl, struct hf_error
         return err->code;
     }
     return doc == NULL ? HF_ERR_OK : hf_sandbox_config_install(repl, doc, err);
-}
-
-enum hf_err hf_sandbox_repl_make_local(struct hf_sandbox_repl *repl, struct hf_error *err)
-{
-    static const char *const names[] = {
-        "local.system.replset",        "local.system.rollback.id",
-        "local.replset.election",      "local.replset.minvalid",
-        "local.replset.initialSyncId", "local.replset.oplogTruncateAfterPoint"};
-
-    for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
-        if (hf_sandbox_local_create(repl->engine, names[i], NULL, err) != HF_ERR_OK) {
-            return err->code;
-        }
-    }
-    return HF_ERR_OK;
 }
 
 enum hf_err hf_sandbox_repl_begin_history(struct hf_sandbox_repl *repl, struct hf_error *err)
@@ -343,12 +331,12 @@ static enum hf_err write_first_entry(struct hf_sandbox_repl *repl, struct hf_err
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
 }
 
+/* With the oplog's lock shut to others; the member becomes primary only by an election. */
 static enum hf_err make_history(struct hf_sandbox_repl *repl, struct hf_error *err)
 {
     enum hf_err result;
 
-    if (hf_sandbox_oplog_create(repl->engine, err) != HF_ERR_OK ||
-        hf_sandbox_repl_make_local(repl, err) != HF_ERR_OK) {
+    if (hf_sandbox_oplog_create(repl->engine, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_sandbox_engine_set_role(repl->engine, true, -1);
@@ -357,74 +345,60 @@ static enum hf_err make_history(struct hf_sandbox_repl *repl, struct hf_error *e
     return result != HF_ERR_OK ? result : hf_sandbox_repl_begin_history(repl, err);
 }
 
-int32_t hf_sandbox_repl_initiate(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
-                                 struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_config_initiate(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
     HF_CLEANUP(hf_sandbox_config_destroy) struct hf_sandbox_config *config = NULL;
     struct hf_error err;
     bson_t doc;
 
-    (void)reply;
-    if (!hf_sandbox_repl_enabled(repl)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_NO_REPLICATION_ENABLED,
-                                 "This node was not started with the replSet option");
-    }
     if (hf_sandbox_repl_state(repl) != HF_SANDBOX_STARTUP) {
-        return hf_sandbox_refuse(no, 23, "already initialized");
+        return hf_sandbox_refuse(ask->no, 23, "already initialized");
     }
-    if (!hf_sandbox_get_doc(command, "replSetInitiate", &doc)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
+    if (!hf_sandbox_get_doc(ask->command, "replSetInitiate", &doc)) {
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
     }
-    if (hf_sandbox_config_read(repl, &doc, &config, &err) != HF_ERR_OK) {
-        return hf_sandbox_refuse(no, 93, "%s", err.message);
+    if (read_config(repl, &doc, &config, &err) != HF_ERR_OK) {
+        return hf_sandbox_refuse(ask->no, 93, "%s", err.message);
     }
     if (config->self < 0) {
-        return hf_sandbox_refuse(no, 93,
-                                 "No host described in new configuration with %s for replica set "
-                                 "maps to this node",
-                                 repl->options->repl_set);
+        return hf_sandbox_refuse(ask->no, 93, "no host in the new configuration is this node");
     }
     if (make_history(repl, &err) != HF_ERR_OK ||
-        install_take(repl, HF_TAKE(config), &err) != HF_ERR_OK) {
-        return hf_sandbox_repl_internal_error(no, &err);
+        hf_sandbox_config_install(repl, config->doc, &err) != HF_ERR_OK) {
+        return hf_sandbox_repl_result(err.code, &err, ask->no);
     }
     HF_LOCKED(&repl->state);
     repl->election_due_ms = hf_clock_mono_ms() + 300; /* nobody else can be primary */
     return 0;
 }
 
-int32_t hf_sandbox_repl_reconfig(struct hf_sandbox_repl *repl, const bson_t *command, bson_t *reply,
-                                 struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_config_reconfig(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
     HF_CLEANUP(bson_destroy) bson_t *given = bson_new();
     HF_CLEANUP(bson_destroy) bson_t *note = NULL;
     struct hf_error err;
     bson_t doc;
-    int64_t version;
+    int64_t version, old_version;
 
-    (void)reply;
     if (hf_sandbox_repl_state(repl) != HF_SANDBOX_PRIMARY) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_NOT_WRITABLE_PRIMARY,
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_NOT_WRITABLE_PRIMARY,
                                  "replSetReconfig should only be run on a writable PRIMARY");
     }
-    if (!hf_sandbox_get_doc(command, "replSetReconfig", &doc)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
+    if (!hf_sandbox_get_doc(ask->command, "replSetReconfig", &doc)) {
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_TYPE_MISMATCH, "no configuration specified");
     }
     version = hf_sandbox_get_int64(&doc, "version", 0);
     bson_copy_to_excluding_noinit(&doc, given, "term", NULL);
     hf_mutex_lock(&repl->state);
     (void)BSON_APPEND_INT64(given, "term", repl->config->term);
-    bool newer = version > repl->config->version;
+    old_version = repl->config->version;
     hf_mutex_unlock(&repl->state);
-    if (!newer) {
-        return hf_sandbox_refuse(no, 103,
-                                 "New replica set configuration version must be greater than old");
+    if (version <= old_version) {
+        return hf_sandbox_refuse(ask->no, 103, "the version must be greater than the old one");
+    }
+    if (hf_sandbox_config_install(repl, given, &err) != HF_ERR_OK) {
+        return hf_sandbox_refuse(ask->no, 103, "%s", err.message);
     }
     note = BCON_NEW("msg", "Reconfig set", "version", BCON_INT32((int32_t)version));
-    if (hf_sandbox_config_install(repl, given, &err) != HF_ERR_OK) {
-        return hf_sandbox_refuse(no, 103, "%s", err.message);
-    }
-    return hf_sandbox_repl_note(repl, note, &err) == HF_ERR_OK
-               ? 0
-               : hf_sandbox_repl_internal_error(no, &err);
+    return hf_sandbox_repl_result(hf_sandbox_repl_note(repl, note, &err), &err, ask->no);
 }

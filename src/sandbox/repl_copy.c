@@ -36,8 +36,7 @@ static enum hf_err make_room(struct hf_sandbox_repl *repl, struct hf_error *err)
     bson_t *mark = BCON_NEW("t", BCON_INT64(-1), "ts", BCON_TIMESTAMP(0, 0), "doingInitialSync",
                             BCON_BOOL(true));
 
-    if (hf_sandbox_repl_make_local(repl, err) != HF_ERR_OK ||
-        hf_sandbox_local_set(repl->engine, NULL, "local.replset.minvalid", NULL, mark, err) !=
+    if (hf_sandbox_local_set(repl->engine, NULL, "local.replset.minvalid", NULL, mark, err) !=
             HF_ERR_OK ||
         drop_all(repl, err) != HF_ERR_OK ||
         hf_sandbox_oplog_create(repl->engine, err) != HF_ERR_OK ||
@@ -118,12 +117,11 @@ static enum hf_err copy_one(struct copying *copying, const bson_t *about, struct
 {
     const char *ns = hf_sandbox_get_utf8(about, "ns", "");
     int64_t after = 0;
-    bool done = false;
 
     if (create_one(copying->repl, about, err) != HF_ERR_OK) {
         return hf_wrap(err, "copy %s", ns);
     }
-    while (!done) {
+    for (bool done = false; !done;) {
         HF_CLEANUP(bson_destroy)
         bson_t *command =
             BCON_NEW("_sandboxCopy", BCON_INT32(1), "ts", HF_SANDBOX_BCON_TS(copying->ts), "after",
@@ -300,5 +298,5 @@ int32_t hf_sandbox_copy_answer(struct hf_sandbox_repl *repl, const struct hf_san
                              ? append_docs(repl, ask->command, ask->reply, &err)
                              : open_copy(repl, ask->reply, &err);
 
-    return result == HF_ERR_OK ? 0 : hf_sandbox_repl_internal_error(ask->no, &err);
+    return hf_sandbox_repl_result(result, &err, ask->no);
 }

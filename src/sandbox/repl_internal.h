@@ -37,11 +37,11 @@ struct hf_sandbox_config {
     size_t count;
     struct hf_sandbox_member members[HF_SANDBOX_MEMBERS_MAX];
     int self; /* -1: not in it */
-    uint64_t heartbeat_ms, election_ms, timeout_ms;
+    uint64_t heartbeat_ms, election_ms;
     int32_t voters, writable_voters, data_members, vote_majority, write_majority;
 };
 
-/* What is known of a member, by its place in the configuration. */
+/* What is known of a member, by its place in the configuration; of this one too, from hf_sandbox_repl_advance. */
 struct hf_sandbox_view {
     bool up;
     enum hf_sandbox_state state;
@@ -82,14 +82,6 @@ struct hf_sandbox_repl {
     struct hf_sandbox_client *peers[HF_SANDBOX_MEMBERS_MAX]; /* owned; the coordinator's */
 };
 
-/* A command from another member on its way. */
-struct hf_sandbox_ask {
-    const bson_t *command;
-    bson_t *reply;
-    const struct hf_cancel *cancel;
-    struct hf_sandbox_refusal *no;
-};
-
 /* ---- repl.c ---- */
 /* Under state: the member's state, and everybody who waits for it. */
 void hf_sandbox_repl_set_state(struct hf_sandbox_repl *repl, enum hf_sandbox_state state);
@@ -97,47 +89,48 @@ void hf_sandbox_repl_set_state(struct hf_sandbox_repl *repl, enum hf_sandbox_sta
 void hf_sandbox_repl_see_term(struct hf_sandbox_repl *repl, int64_t term);
 /* Under state: a primary was heard of: the next election is a while away. */
 void hf_sandbox_repl_put_off_election(struct hf_sandbox_repl *repl);
-/* Under state: moves the majority point by what the members have. */
+/* Under state: looks at the engine, moves the majority point by what the members have. */
 void hf_sandbox_repl_advance(struct hf_sandbox_repl *repl);
+/* The majority point; an arbiter's is hearsay. */
+struct hf_sandbox_optime hf_sandbox_repl_committed(struct hf_sandbox_repl *repl);
 bool hf_sandbox_repl_stopping(const struct hf_sandbox_repl *repl);
 struct hf_sandbox_peer hf_sandbox_repl_peer(const struct hf_sandbox_repl *repl, const char *host,
                                             uint64_t timeout_ms);
 /* A no-op in the oplog. */
 HF_MUST_CHECK enum hf_err hf_sandbox_repl_note(struct hf_sandbox_repl *repl, const bson_t *o,
                                                struct hf_error *err);
-int32_t hf_sandbox_repl_internal_error(struct hf_sandbox_refusal *no, const struct hf_error *err);
+/* 0, or INTERNAL_ERROR with err's message. */
+int32_t hf_sandbox_repl_result(enum hf_err result, const struct hf_error *err,
+                               struct hf_sandbox_refusal *no);
 
 /* ---- repl_config.c ---- */
-/* INVALID says what is wrong; code 93. */
-HF_MUST_CHECK enum hf_err hf_sandbox_config_read(struct hf_sandbox_repl *repl, const bson_t *doc,
-                                                 struct hf_sandbox_config **out,
-                                                 struct hf_error *err);
 void hf_sandbox_config_destroy(struct hf_sandbox_config *config);
 /* Under state: above 0 when newer than what is in use (term, then version), below when older. */
 int hf_sandbox_config_compare(const struct hf_sandbox_repl *repl, int64_t term, int64_t version);
-/* Reads, stores and puts it to use; what is known of members that stay is kept. */
+/* Reads, stores and puts it to use, unless it is older; what is known of members that stay is kept. INVALID says what
+ * is wrong with it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t *doc,
                                                     struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl,
                                                  struct hf_error *err);
-/* The local collections a member has, made where they are missing. */
-HF_MUST_CHECK enum hf_err hf_sandbox_repl_make_local(struct hf_sandbox_repl *repl,
-                                                     struct hf_error *err);
 /* From the oplog's newest entry on the history is one's own: noted, and a checkpoint at it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_repl_begin_history(struct hf_sandbox_repl *repl,
                                                         struct hf_error *err);
+int32_t hf_sandbox_config_initiate(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
+int32_t hf_sandbox_config_reconfig(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 
 /* ---- repl_vote.c ---- */
 void hf_sandbox_vote_beat_all(struct hf_sandbox_repl *repl);
 void hf_sandbox_vote_campaign(struct hf_sandbox_repl *repl, const char *reason);
 /* From primary to secondary; from anything else nothing. */
-void hf_sandbox_vote_step_down(struct hf_sandbox_repl *repl, int64_t term);
+void hf_sandbox_vote_step_down(struct hf_sandbox_repl *repl);
 HF_MUST_CHECK enum hf_err hf_sandbox_vote_load(struct hf_sandbox_repl *repl, struct hf_error *err);
 int32_t hf_sandbox_vote_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 int32_t hf_sandbox_vote_answer_beat(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
+int32_t hf_sandbox_vote_hand_over(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 
 /* ---- repl_sync.c, repl_copy.c ---- */
-void hf_sandbox_sync_run(struct hf_sandbox_repl *repl);
+void hf_sandbox_sync_run(void *repl); /* a thread's whole life */
 int32_t hf_sandbox_sync_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 /* Reads on into the array, up to a message's worth; *last is the last one's record. */
 HF_MUST_CHECK enum hf_err hf_sandbox_sync_read(struct hf_sandbox_scan *scan, bson_t *list,
@@ -148,5 +141,7 @@ int32_t hf_sandbox_copy_answer(struct hf_sandbox_repl *repl, const struct hf_san
 
 /* ---- repl_status.c ---- */
 const char *hf_sandbox_state_name(enum hf_sandbox_state state); /* "SECONDARY" */
+int32_t hf_sandbox_status_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
+int32_t hf_sandbox_status_config(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
 
 #endif

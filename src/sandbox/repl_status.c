@@ -50,11 +50,10 @@ static void append_hosts(const struct hf_sandbox_config *config, bson_t *reply)
 
 static void append_last_write(struct hf_sandbox_repl *repl, bson_t *reply)
 {
-    bool arbiter = repl->mine == HF_SANDBOX_ARBITER;
-    struct hf_sandbox_optime applied =
-        arbiter ? repl->committed_seen : hf_sandbox_engine_applied(repl->engine);
-    struct hf_sandbox_optime majority =
-        arbiter ? repl->committed_seen : hf_sandbox_engine_majority(repl->engine);
+    struct hf_sandbox_optime applied = repl->mine == HF_SANDBOX_ARBITER
+                                           ? repl->committed_seen
+                                           : hf_sandbox_engine_applied(repl->engine);
+    struct hf_sandbox_optime majority = hf_sandbox_repl_committed(repl);
     HF_CLEANUP(bson_destroy)
     bson_t *write = BCON_NEW("opTime", HF_SANDBOX_BCON_OPTIME(applied), "lastWriteDate",
                              HF_SANDBOX_BCON_DATE_OF(applied.ts));
@@ -70,20 +69,17 @@ static void append_last_write(struct hf_sandbox_repl *repl, bson_t *reply)
 static void append_self(const struct hf_sandbox_config *config, bson_t *reply)
 {
     const struct hf_sandbox_member *self = &config->members[config->self];
-    const struct {
-        const char *name;
-        bool is_so;
-    } traits[] = {{"arbiterOnly", self->arbiter},
-                  {"passive", !self->arbiter && self->priority <= 0},
-                  {"hidden", self->hidden}};
     char path[32];
     bson_value_t tags;
     bson_t doc;
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(traits); i++) {
-        if (traits[i].is_so) {
-            (void)bson_append_bool(reply, traits[i].name, -1, true);
-        }
+    if (self->arbiter) {
+        (void)BSON_APPEND_BOOL(reply, "arbiterOnly", true);
+    } else if (self->priority <= 0) {
+        (void)BSON_APPEND_BOOL(reply, "passive", true);
+    }
+    if (self->hidden) {
+        (void)BSON_APPEND_BOOL(reply, "hidden", true);
     }
     (void)snprintf(path, sizeof path, "members.%d.tags", config->self);
     if (hf_sandbox_get_path(config->doc, path, &tags) && hf_sandbox_value_doc(&tags, &doc) &&
@@ -170,27 +166,12 @@ bool hf_sandbox_repl_wait_topology(struct hf_sandbox_repl *repl, const bson_t *k
 
 /* ---- replSetGetStatus ---- */
 
-static int32_t refuse_without_config(struct hf_sandbox_repl *repl, struct hf_sandbox_refusal *no)
-{
-    if (!hf_sandbox_repl_enabled(repl)) {
-        return hf_sandbox_refuse(no, HF_SANDBOX_NO_REPLICATION_ENABLED,
-                                 "not running with --replSet");
-    }
-    return hf_sandbox_repl_state(repl) != HF_SANDBOX_STARTUP
-               ? 0
-               : hf_sandbox_refuse(no, HF_SANDBOX_NOT_YET_INITIALIZED,
-                                   "no replset config has been received");
-}
-
 static void append_optimes(struct hf_sandbox_repl *repl, bson_t *reply)
 {
-    struct hf_sandbox_optime applied = hf_sandbox_engine_applied(repl->engine);
-    struct hf_sandbox_optime durable = hf_sandbox_engine_durable(repl->engine);
-    struct hf_sandbox_optime majority = hf_sandbox_engine_majority(repl->engine);
+    struct hf_sandbox_optime applied = repl->views[repl->config->self].applied;
+    struct hf_sandbox_optime durable = repl->views[repl->config->self].durable;
+    struct hf_sandbox_optime majority = hf_sandbox_repl_committed(repl);
 
-    if (repl->mine == HF_SANDBOX_ARBITER) {
-        applied = majority = repl->committed_seen;
-    }
     BCON_APPEND(reply, "optimes", "{", "lastCommittedOpTime", HF_SANDBOX_BCON_OPTIME(majority),
                 "lastCommittedWallTime", HF_SANDBOX_BCON_DATE_OF(majority.ts),
                 "readConcernMajorityOpTime", HF_SANDBOX_BCON_OPTIME(majority),
@@ -219,15 +200,6 @@ static void append_member(struct hf_sandbox_repl *repl, size_t place, bson_t *ou
     const struct hf_sandbox_member *member = &repl->config->members[place];
     struct hf_sandbox_view view = repl->views[place];
 
-    if (member->self) {
-        view = (struct hf_sandbox_view){.up = true,
-                                        .state = repl->mine,
-                                        .applied = hf_sandbox_engine_applied(repl->engine),
-                                        .up_since_ms = repl->started_mono_ms,
-                                        .election_ts = repl->election_ts,
-                                        .config_version = repl->config->version,
-                                        .config_term = repl->config->term};
-    }
     BCON_APPEND(
         out, "_id", BCON_INT32(member->id), "name", BCON_UTF8(member->host), "health",
         BCON_DOUBLE(view.up ? 1.0 : 0.0), "state", BCON_INT32((int32_t)view.state), "stateStr",
@@ -260,53 +232,50 @@ static void append_member(struct hf_sandbox_repl *repl, size_t place, bson_t *ou
     }
 }
 
-int32_t hf_sandbox_repl_get_status(struct hf_sandbox_repl *repl, bson_t *reply,
-                                   struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_status_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
+    HF_CLEANUP(bson_destroy) bson_t *members = bson_new();
     struct hf_sandbox_engine_status status;
     const struct hf_sandbox_config *config;
-    bson_t members;
     uint32_t count = 0;
 
-    if (refuse_without_config(repl, no) != 0) {
-        return no->code;
-    }
     hf_sandbox_engine_status(repl->engine, &status);
     HF_LOCKED(&repl->state);
     config = repl->config;
-    BCON_APPEND(reply, "set", BCON_UTF8(repl->options->repl_set), "date",
+    if (config->self < 0) {
+        return hf_sandbox_refuse(ask->no, 93,
+                                 "Our replica set config is invalid or we are not a "
+                                 "member of it");
+    }
+    hf_sandbox_repl_advance(repl);
+    BCON_APPEND(ask->reply, "set", BCON_UTF8(repl->options->repl_set), "date",
                 BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "myState",
                 BCON_INT32((int32_t)repl->mine), "term", BCON_INT64(repl->term));
-    append_source(repl, repl->mine, reply);
-    BCON_APPEND(reply, "heartbeatIntervalMillis", BCON_INT64((int64_t)config->heartbeat_ms),
+    append_source(repl, repl->mine, ask->reply);
+    BCON_APPEND(ask->reply, "heartbeatIntervalMillis", BCON_INT64((int64_t)config->heartbeat_ms),
                 "majorityVoteCount", BCON_INT32(config->vote_majority), "writeMajorityCount",
                 BCON_INT32(config->write_majority), "votingMembersCount",
                 BCON_INT32(config->voters), "writableVotingMembersCount",
                 BCON_INT32(config->writable_voters));
-    append_optimes(repl, reply);
-    hf_sandbox_append_ts(reply, "lastStableRecoveryTimestamp", status.stable_checkpoint_ts);
+    append_optimes(repl, ask->reply);
+    hf_sandbox_append_ts(ask->reply, "lastStableRecoveryTimestamp", status.stable_checkpoint_ts);
     if (repl->election != NULL) {
-        (void)bson_append_document(reply, repl->election_name, -1, repl->election);
+        (void)bson_append_document(ask->reply, repl->election_name, -1, repl->election);
     }
-    (void)BSON_APPEND_ARRAY_BEGIN(reply, "members", &members);
     for (size_t i = 0; i < config->count; i++) {
         HF_CLEANUP(bson_destroy) bson_t *one = bson_new();
 
         append_member(repl, i, one);
         const bson_value_t value = hf_sandbox_value_of_doc(one);
-        hf_sandbox_append_element(&members, &count, &value);
+        hf_sandbox_append_element(members, &count, &value);
     }
-    (void)bson_append_array_end(reply, &members);
+    (void)BSON_APPEND_ARRAY(ask->reply, "members", members);
     return 0;
 }
 
-int32_t hf_sandbox_repl_get_config(struct hf_sandbox_repl *repl, bson_t *reply,
-                                   struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_status_config(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
-    if (refuse_without_config(repl, no) != 0) {
-        return no->code;
-    }
     HF_LOCKED(&repl->state);
-    (void)BSON_APPEND_DOCUMENT(reply, "config", repl->config->doc);
+    (void)BSON_APPEND_DOCUMENT(ask->reply, "config", repl->config->doc);
     return 0;
 }

@@ -7,7 +7,6 @@
  * source's oplog, or what comes next is no longer there, it copies everything anew: a majority had nothing that is lost
  * by it.
  */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "sandbox/repl_internal.h"
@@ -29,44 +28,19 @@ static bool choose(struct hf_sandbox_repl *repl, char host[HF_SANDBOX_HOST_BYTES
     host[0] = '\0';
     for (size_t i = 0; config != NULL && i < config->count; i++) {
         const struct hf_sandbox_view *view = &repl->views[i];
-        bool good = view->up && view->applied.ts != 0 &&
+        bool good = !config->members[i].self && view->up && view->applied.ts != 0 &&
                     (view->state == HF_SANDBOX_PRIMARY || view->state == HF_SANDBOX_SECONDARY);
         bool ahead =
             repl->mine == HF_SANDBOX_STARTUP2 || hf_sandbox_optime_compare(view->applied, ours) > 0;
 
-        if (good && !config->members[i].self &&
-            (repl->primary < 0 ? ahead : repl->primary == (int)i)) {
+        if (good && (repl->primary < 0 ? ahead : repl->primary == (int)i)) {
             memcpy(host, config->members[i].host, HF_SANDBOX_HOST_BYTES);
         }
     }
     return host[0] != '\0';
 }
 
-static bool may_follow(struct hf_sandbox_repl *repl, const char *host)
-{
-    char best[HF_SANDBOX_HOST_BYTES];
-
-    HF_LOCKED(&repl->state);
-    return repl->mine == HF_SANDBOX_SECONDARY && choose(repl, best) && strcmp(best, host) == 0;
-}
-
 /* ---- Applying ---- */
-
-/* For replSetGetStatus: when the first entry of the primary we voted for got here. */
-static void note_new_term(struct hf_sandbox_repl *repl, const bson_t *entry, int64_t wall)
-{
-    bson_t o;
-
-    if (!hf_sandbox_get_doc(entry, "o", &o) ||
-        strcmp(hf_sandbox_get_utf8(&o, "msg", ""), "new primary") != 0) {
-        return;
-    }
-    HF_LOCKED(&repl->state);
-    if (repl->election != NULL && !bson_has_field(repl->election, "newTermStartDate")) {
-        BCON_APPEND(repl->election, "newTermStartDate", BCON_DATE_TIME(wall), "newTermAppliedDate",
-                    BCON_DATE_TIME((int64_t)hf_clock_wall_ms()));
-    }
-}
 
 /* Entries from *iter on in one transaction; a command stands alone. *iter stands on the last one done. */
 static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, bool *ended,
@@ -102,7 +76,6 @@ static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, 
             hf_sandbox_apply(txn, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
-        note_new_term(repl, &entry, wall.value.v_datetime);
         *iter = ahead;
     }
     if (last.ts == 0) {
@@ -145,26 +118,47 @@ static void apply_all(struct hf_sandbox_repl *repl, const bson_t *entries)
 
 /* ---- Following ---- */
 
-static bson_t *build_fetch(struct hf_sandbox_repl *repl)
+/* One question to the source; false: time to look for another one. What the source says beside the entries holds once
+ * these are applied: what it calls committed is then a part of our history. */
+static bool fetch(struct hf_sandbox_repl *repl, struct hf_sandbox_client **client, const char *host)
 {
+    HF_CLEANUP(bson_destroy) bson_t *command = NULL;
+    HF_CLEANUP(bson_destroy) bson_t *reply = NULL;
+    const struct hf_sandbox_peer peer = hf_sandbox_repl_peer(repl, host, FETCH_TIMEOUT_MS);
     struct hf_sandbox_optime applied = hf_sandbox_engine_applied(repl->engine);
     struct hf_sandbox_optime durable = hf_sandbox_engine_durable(repl->engine);
-    uint64_t committed = hf_sandbox_engine_majority(repl->engine).ts;
+    uint64_t known = hf_sandbox_engine_majority(repl->engine).ts;
+    struct hf_sandbox_optime committed;
+    struct hf_error err;
+    char best[HF_SANDBOX_HOST_BYTES];
+    bson_t entries;
 
+    {
+        HF_LOCKED(&repl->state);
+        if (repl->mine != HF_SANDBOX_SECONDARY || !choose(repl, best) || strcmp(best, host) != 0) {
+            return false;
+        }
+        command = BCON_NEW(
+            "_sandboxFetchOplog", BCON_INT32(1), "after", HF_SANDBOX_BCON_OPTIME(applied),
+            "durable", HF_SANDBOX_BCON_OPTIME(durable), "knownCommitted", HF_SANDBOX_BCON_TS(known),
+            "waitMS", BCON_INT32(FETCH_WAIT_MS), "term", BCON_INT64(repl->term), "memberId",
+            BCON_INT32(repl->config->members[repl->config->self].id));
+    }
+    if (hf_sandbox_client_run(client, &peer, command, &reply, &err) != HF_ERR_OK) {
+        hf_log_info(repl->log, "repl.source_lost", HF_STR("error", err.message));
+        hf_cancel_sleep(&repl->stopping, RETRY_MS);
+        return false;
+    }
+    if (hf_sandbox_get_doc(reply, "entries", &entries)) {
+        apply_all(repl, &entries);
+    }
+    committed = hf_sandbox_get_optime(reply, "lastCommitted");
     HF_LOCKED(&repl->state);
-    return BCON_NEW("_sandboxFetchOplog", BCON_INT32(1), "after", HF_SANDBOX_BCON_OPTIME(applied),
-                    "durable", HF_SANDBOX_BCON_OPTIME(durable), "knownCommitted",
-                    HF_SANDBOX_BCON_TS(committed), "waitMS", BCON_INT32(FETCH_WAIT_MS), "term",
-                    BCON_INT64(repl->term), "memberId",
-                    BCON_INT32(repl->config->members[repl->config->self].id));
-}
-
-/* What the source says beside the entries. Once these are applied, what it calls committed is a part of our history. */
-static void learn(struct hf_sandbox_repl *repl, const bson_t *reply)
-{
-    struct hf_sandbox_optime committed = hf_sandbox_get_optime(reply, "lastCommitted");
-
-    HF_LOCKED(&repl->state);
+    if (hf_sandbox_get_true(reply, "diverged") && repl->mine == HF_SANDBOX_SECONDARY) {
+        hf_log_warn(repl->log, "repl.diverged", HF_STR("source", host));
+        hf_sandbox_repl_set_state(repl, HF_SANDBOX_STARTUP2);
+        return false;
+    }
     hf_sandbox_repl_see_term(repl, hf_sandbox_get_int64(reply, "term", -1));
     if (committed.ts > repl->committed_seen.ts) {
         repl->committed_seen = committed;
@@ -172,44 +166,19 @@ static void learn(struct hf_sandbox_repl *repl, const bson_t *reply)
     if (hf_sandbox_get_true(reply, "primary")) {
         hf_sandbox_repl_put_off_election(repl);
     }
-    if (repl->mine == HF_SANDBOX_SECONDARY) {
+    if (repl->mine == HF_SANDBOX_SECONDARY && bson_has_field(reply, "entries")) {
         hf_sandbox_engine_set_majority(repl->engine, committed);
     }
     hf_sandbox_repl_advance(repl);
+    return true;
 }
 
-static void follow(struct hf_sandbox_repl *repl, const char *host)
+void hf_sandbox_sync_run(void *argument)
 {
-    HF_CLEANUP(hf_sandbox_client_close) struct hf_sandbox_client *client = NULL;
-    const struct hf_sandbox_peer peer = hf_sandbox_repl_peer(repl, host, FETCH_TIMEOUT_MS);
-    struct hf_error err;
+    struct hf_sandbox_repl *repl = argument;
 
-    while (!hf_sandbox_repl_stopping(repl) && may_follow(repl, host)) {
-        HF_CLEANUP(bson_destroy) bson_t *command = build_fetch(repl);
-        HF_CLEANUP(bson_destroy) bson_t *reply = NULL;
-        bson_t entries;
-
-        if (hf_sandbox_client_run(&client, &peer, command, &reply, &err) != HF_ERR_OK) {
-            hf_log_info(repl->log, "repl.source_lost", HF_STR("error", err.message));
-            hf_cancel_sleep(&repl->stopping, RETRY_MS);
-            return;
-        }
-        if (hf_sandbox_get_true(reply, "diverged")) {
-            hf_log_warn(repl->log, "repl.diverged", HF_STR("source", host));
-            HF_LOCKED(&repl->state);
-            hf_sandbox_repl_set_state(repl, HF_SANDBOX_STARTUP2);
-            return;
-        }
-        if (hf_sandbox_get_doc(reply, "entries", &entries)) {
-            apply_all(repl, &entries);
-            learn(repl, reply);
-        }
-    }
-}
-
-void hf_sandbox_sync_run(struct hf_sandbox_repl *repl)
-{
     while (!hf_sandbox_repl_stopping(repl)) {
+        HF_CLEANUP(hf_sandbox_client_close) struct hf_sandbox_client *client = NULL;
         char host[HF_SANDBOX_HOST_BYTES];
         enum hf_sandbox_state state;
         struct hf_error err;
@@ -223,7 +192,8 @@ void hf_sandbox_sync_run(struct hf_sandbox_repl *repl)
         }
         hf_mutex_unlock(&repl->state);
         if (any && state == HF_SANDBOX_SECONDARY) {
-            follow(repl, host);
+            while (!hf_sandbox_repl_stopping(repl) && fetch(repl, &client, host)) {
+            }
         } else if (any && hf_sandbox_copy_all(repl, host, &err) != HF_ERR_OK) {
             hf_log_warn(repl->log, "repl.initial_sync_failed", HF_STR("error", err.message));
             hf_cancel_sleep(&repl->stopping, RETRY_MS);
@@ -240,7 +210,7 @@ static void note_progress(struct hf_sandbox_repl *repl, const bson_t *command)
 
     HF_LOCKED(&repl->state);
     hf_sandbox_repl_see_term(repl, hf_sandbox_get_int64(command, "term", -1));
-    for (size_t i = 0; repl->config != NULL && i < repl->config->count; i++) {
+    for (size_t i = 0; i < repl->config->count; i++) {
         if (repl->config->members[i].id == id && !repl->config->members[i].self) {
             repl->views[i].applied = hf_sandbox_get_optime(command, "after");
             repl->views[i].durable = hf_sandbox_get_optime(command, "durable");
@@ -311,7 +281,7 @@ int32_t hf_sandbox_sync_answer(struct hf_sandbox_repl *repl, const struct hf_san
         repl->engine, after.ts, hf_sandbox_get_ts(ask->command, "knownCommitted"),
         (uint64_t)hf_sandbox_get_int64(ask->command, "waitMS", 0), ask->cancel);
     if (append_entries(repl, after, &there, ask->reply, &err) != HF_ERR_OK) {
-        return hf_sandbox_repl_internal_error(ask->no, &err);
+        return hf_sandbox_repl_result(err.code, &err, ask->no);
     }
     majority = hf_sandbox_engine_majority(repl->engine);
     HF_LOCKED(&repl->state);

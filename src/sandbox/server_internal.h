@@ -272,6 +272,7 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
     X("ping", ping, ANY, NONE, "")                                                                 \
     X("endSessions", ping, ANY, NONE, "")                                                          \
     X("buildInfo", build_info, ANY, NONE, "")                                                      \
+    X("_sandboxJoin", join, ANY, NONE, "")                                                         \
     X("saslStart", sasl_start, ANY, NONE, "")                                                      \
     X("saslContinue", sasl_continue, ANY, NONE, "")                                                \
     X("find", find, READ, COLL, "find")                                                            \

@@ -2,7 +2,6 @@
 /*
  * Commands about the server itself: handshake, status, parameters, operations, replication's commands.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,15 +24,13 @@ int32_t hf_sandbox_cmd_hello(struct hf_sandbox_call *call)
     if (hf_sandbox_get_true(call->command, "helloOk")) {
         bson_append_bool(call->reply, "helloOk", -1, true);
     }
-    bson_append_int32(call->reply, "maxBsonObjectSize", -1, HF_SANDBOX_DOC_MAX);
-    bson_append_int32(call->reply, "maxMessageSizeBytes", -1, HF_SANDBOX_MESSAGE_MAX_BYTES);
-    bson_append_int32(call->reply, "maxWriteBatchSize", -1, 100000);
-    bson_append_date_time(call->reply, "localTime", -1, (int64_t)hf_clock_wall_ms());
-    bson_append_int32(call->reply, "logicalSessionTimeoutMinutes", -1, 30);
-    bson_append_int32(call->reply, "connectionId", -1, call->conn->id);
-    bson_append_int32(call->reply, "minWireVersion", -1, 0);
-    bson_append_int32(call->reply, "maxWireVersion", -1, 9);
-    bson_append_bool(call->reply, "readOnly", -1, hf_sandbox_engine_read_only(call->engine));
+    BCON_APPEND(call->reply, "maxBsonObjectSize", BCON_INT32(HF_SANDBOX_DOC_MAX),
+                "maxMessageSizeBytes", BCON_INT32(HF_SANDBOX_MESSAGE_MAX_BYTES),
+                "maxWriteBatchSize", BCON_INT32(100000), "localTime",
+                BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "logicalSessionTimeoutMinutes",
+                BCON_INT32(30), "connectionId", BCON_INT32(call->conn->id), "minWireVersion",
+                BCON_INT32(0), "maxWireVersion", BCON_INT32(9), "readOnly",
+                BCON_BOOL(hf_sandbox_engine_read_only(call->engine)));
     if (user != NULL) {
         hf_sandbox_append_mechanisms(call, user, call->reply);
     }
@@ -48,47 +45,16 @@ int32_t hf_sandbox_cmd_ping(struct hf_sandbox_call *call)
 
 int32_t hf_sandbox_cmd_build_info(struct hf_sandbox_call *call)
 {
-    static const char *const build[] = {"distmod",   "distarch",  "cc",        "ccflags",
-                                        "cxx",       "cxxflags",  "linkflags", "target_arch",
-                                        "target_os", "cppdefines"};
-    static const char *const engines[] = {"biggie", "devnull", "ephemeralForTest", "wiredTiger"};
-    static const int32_t version[] = {4, 4, 7, -100};
-    bson_t *reply = call->reply;
-    bson_t inner;
-    uint32_t index = 0;
-
-    bson_append_utf8(reply, "version", -1, HF_SANDBOX_VERSION, -1);
-    bson_append_utf8(reply, "psmdbVersion", -1, HF_SANDBOX_VERSION, -1);
-    bson_append_utf8(reply, "gitVersion", -1, "holdfast-sandbox-" HF_VERSION, -1);
-    bson_append_array_begin(reply, "modules", -1, &inner);
-    bson_append_array_end(reply, &inner);
-    BCON_APPEND(reply, "allocator", BCON_UTF8("system"), "javascriptEngine", BCON_UTF8("none"),
-                "sysInfo", BCON_UTF8("deprecated"));
-    bson_append_array_begin(reply, "versionArray", -1, &inner);
-    for (size_t i = 0; i < HF_ARRAY_LEN(version); i++) {
-        bson_value_t value = hf_sandbox_value_of_int32(version[i]);
-        hf_sandbox_append_element(&inner, &index, &value);
-    }
-    bson_append_array_end(reply, &inner);
-    BCON_APPEND(reply, "openssl", "{", "running", BCON_UTF8("OpenSSL 3"), "compiled",
-                BCON_UTF8("OpenSSL 3"), "}");
-    bson_append_document_begin(reply, "buildEnvironment", -1, &inner);
-    for (size_t i = 0; i < HF_ARRAY_LEN(build); i++) {
-        const char *value = strcmp(build[i], "target_os") == 0 ? "linux"
-                            : i == 1 || i == 7                 ? "x86_64"
-                                                               : "";
-        bson_append_utf8(&inner, build[i], -1, value, -1);
-    }
-    bson_append_document_end(reply, &inner);
-    BCON_APPEND(reply, "bits", BCON_INT32(64), "debug", BCON_BOOL(false), "maxBsonObjectSize",
-                BCON_INT32(HF_SANDBOX_DOC_MAX));
-    bson_append_array_begin(reply, "storageEngines", -1, &inner);
-    index = 0;
-    for (size_t i = 0; i < HF_ARRAY_LEN(engines); i++) {
-        bson_value_t value = hf_sandbox_value_of_utf8(engines[i]);
-        hf_sandbox_append_element(&inner, &index, &value);
-    }
-    bson_append_array_end(reply, &inner);
+    BCON_APPEND(call->reply, "version", HF_SANDBOX_VERSION, "psmdbVersion", HF_SANDBOX_VERSION,
+                "gitVersion", "holdfast-sandbox-" HF_VERSION, "modules", "[", "]", "allocator",
+                "system", "javascriptEngine", "none", "sysInfo", "deprecated", "versionArray", "[",
+                BCON_INT32(4), BCON_INT32(4), BCON_INT32(7), BCON_INT32(-100), "]", "openssl", "{",
+                "running", "OpenSSL 3", "compiled", "OpenSSL 3", "}", "buildEnvironment", "{",
+                "distmod", "", "distarch", "x86_64", "cc", "", "ccflags", "", "cxx", "", "cxxflags",
+                "", "linkflags", "", "target_arch", "x86_64", "target_os", "linux", "cppdefines",
+                "", "}", "bits", BCON_INT32(64), "debug", BCON_BOOL(false), "maxBsonObjectSize",
+                BCON_INT32(HF_SANDBOX_DOC_MAX), "storageEngines", "[", "biggie", "devnull",
+                "ephemeralForTest", "wiredTiger", "]");
     return 0;
 }
 
@@ -124,52 +90,39 @@ static void append_version(const struct hf_sandbox_call *call)
 int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
 {
     bool all = strcmp(hf_sandbox_get_utf8(call->command, call->name, ""), "*") == 0;
-    bool found = false;
     bson_iter_t iter;
-    int32_t code = 0;
 
     if (all || bson_has_field(call->command, "cursorTimeoutMillis")) {
-        bson_append_int64(call->reply, "cursorTimeoutMillis", -1,
-                          (int64_t)atomic_load(&call->server->cursor_timeout_ms));
-        found = true;
+        (void)BSON_APPEND_INT64(call->reply, "cursorTimeoutMillis",
+                                (int64_t)atomic_load(&call->server->cursor_timeout_ms));
     }
     if (all || bson_has_field(call->command, "featureCompatibilityVersion")) {
         append_version(call);
-        found = true;
     }
-    if (code == 0 && bson_iter_init(&iter, &call->server->options.options->set_parameters)) {
+    if (bson_iter_init(&iter, &call->server->options.options->set_parameters)) {
         while (bson_iter_next(&iter)) {
             const char *name = bson_iter_key(&iter);
+
             if ((all || bson_has_field(call->command, name)) &&
                 !bson_has_field(call->reply, name)) {
                 hf_sandbox_append(call->reply, name, bson_iter_value(&iter));
-                found = true;
             }
         }
     }
-    if (code == 0 && !found) {
-        (void)hf_sandbox_refuse(call->no, -1, "no option found to get");
-        return -1;
-    }
-    return code;
+    return bson_empty(call->reply) ? hf_sandbox_refuse(call->no, -1, "no option found to get") : 0;
 }
 
 int32_t hf_sandbox_cmd_set_parameter(struct hf_sandbox_call *call)
 {
     int64_t timeout_ms = hf_sandbox_get_int64(call->command, "cursorTimeoutMillis", -1);
-    bson_iter_t iter;
 
     if (timeout_ms < 0) {
-        const char *name =
-            bson_iter_init(&iter, call->command) && bson_iter_next(&iter) && bson_iter_next(&iter)
-                ? bson_iter_key(&iter)
-                : "";
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_INVALID_OPTIONS,
-            "attempted to set unrecognized parameter [%s], use help:true to see options ", name);
+        return hf_sandbox_refuse(call->no, HF_SANDBOX_INVALID_OPTIONS,
+                                 "attempted to set unrecognized parameter, use help:true to see "
+                                 "options ");
     }
-    bson_append_int64(
-        call->reply, "was", -1,
+    (void)BSON_APPEND_INT64(
+        call->reply, "was",
         (int64_t)atomic_exchange(&call->server->cursor_timeout_ms, (uint64_t)timeout_ms));
     return 0;
 }
@@ -184,42 +137,27 @@ static void append_counters(const char *name, bson_t *reply)
                 BCON_INT64(0), "}");
 }
 
-static void append_storage_engine(struct hf_sandbox_call *call)
-{
-    struct hf_sandbox_engine_status status = {0};
-    bson_t inner;
-
-    hf_sandbox_engine_status(call->engine, &status);
-    bson_append_document_begin(call->reply, "storageEngine", -1, &inner);
-    bson_append_utf8(&inner, "name", -1, "wiredTiger", -1);
-    bson_append_bool(&inner, "supportsCommittedReads", -1, true);
-    hf_sandbox_append_ts(&inner, "oldestRequiredTimestampForCrashRecovery",
-                         status.oldest_required_ts);
-    bson_append_bool(&inner, "supportsPendingDrops", -1, true);
-    bson_append_int64(&inner, "dropPendingIdents", -1, (int64_t)status.drop_pending);
-    bson_append_bool(&inner, "supportsTwoPhaseIndexBuild", -1, true);
-    bson_append_bool(&inner, "supportsSnapshotReadConcern", -1, true);
-    bson_append_bool(&inner, "readOnly", -1, hf_sandbox_engine_read_only(call->engine));
-    bson_append_bool(&inner, "persistent", -1, true);
-    bson_append_bool(&inner, "backupCursorOpen", -1, status.backup_open);
-    bson_append_document_end(call->reply, &inner);
-}
-
 int32_t hf_sandbox_cmd_server_status(struct hf_sandbox_call *call)
 {
     struct hf_sandbox_server *server = call->server;
-    uint64_t uptime_ms = hf_clock_mono_ms() - server->started_mono_ms;
+    struct hf_sandbox_engine_status status = {0};
 
-    bson_append_utf8(call->reply, "host", -1, server->host, -1);
-    bson_append_utf8(call->reply, "version", -1, HF_SANDBOX_VERSION, -1);
-    bson_append_utf8(call->reply, "process", -1, "mongod", -1);
-    bson_append_int64(call->reply, "pid", -1, (int64_t)getpid());
-    bson_append_double(call->reply, "uptime", -1, (double)(uptime_ms / 1000));
-    bson_append_date_time(call->reply, "localTime", -1, (int64_t)hf_clock_wall_ms());
+    BCON_APPEND(call->reply, "host", BCON_UTF8(server->host), "version", HF_SANDBOX_VERSION,
+                "process", "mongod", "pid", BCON_INT64((int64_t)getpid()), "uptime",
+                BCON_DOUBLE((double)((hf_clock_mono_ms() - server->started_mono_ms) / 1000)),
+                "localTime", BCON_DATE_TIME((int64_t)hf_clock_wall_ms()));
     append_counters("opcounters", call->reply);
     append_counters("opcountersRepl", call->reply);
     hf_sandbox_repl_append_server_status(call->repl, call->reply);
-    append_storage_engine(call);
+    hf_sandbox_engine_status(call->engine, &status);
+    BCON_APPEND(call->reply, "storageEngine", "{", "name", "wiredTiger", "supportsCommittedReads",
+                BCON_BOOL(true), "oldestRequiredTimestampForCrashRecovery",
+                HF_SANDBOX_BCON_TS(status.oldest_required_ts), "supportsPendingDrops",
+                BCON_BOOL(true), "dropPendingIdents", BCON_INT64((int64_t)status.drop_pending),
+                "supportsTwoPhaseIndexBuild", BCON_BOOL(true), "supportsSnapshotReadConcern",
+                BCON_BOOL(true), "readOnly", BCON_BOOL(hf_sandbox_engine_read_only(call->engine)),
+                "persistent", BCON_BOOL(true), "backupCursorOpen", BCON_BOOL(status.backup_open),
+                "}");
     return 0;
 }
 
@@ -263,16 +201,14 @@ int32_t hf_sandbox_cmd_fsync(struct hf_sandbox_call *call)
         if (hf_sandbox_engine_checkpoint(call->engine, &err) != HF_ERR_OK) {
             return hf_sandbox_refuse(call->no, HF_SANDBOX_INTERNAL_ERROR, "%s", err.message);
         }
-        bson_append_int32(call->reply, "numFiles", -1, 1);
+        (void)BSON_APPEND_INT32(call->reply, "numFiles", 1);
         return 0;
     }
     code = hf_sandbox_engine_fsync_lock(call->engine, &count, call->no);
     if (code == 0) {
-        bson_append_utf8(call->reply, "info", -1,
-                         "now locked against writes, use db.fsyncUnlock() to unlock", -1);
-        bson_append_int64(call->reply, "lockCount", -1, count);
-        bson_append_utf8(call->reply, "seeAlso", -1, "http://dochub.mongodb.org/core/fsynccommand",
-                         -1);
+        BCON_APPEND(call->reply, "info",
+                    "now locked against writes, use db.fsyncUnlock() to unlock", "lockCount",
+                    BCON_INT64(count), "seeAlso", "http://dochub.mongodb.org/core/fsynccommand");
     }
     return code;
 }
@@ -285,8 +221,7 @@ int32_t hf_sandbox_cmd_fsync_unlock(struct hf_sandbox_call *call)
         call->no->code = -1; /* the real server names no code here */
         return -1;
     }
-    bson_append_utf8(call->reply, "info", -1, "fsyncUnlock completed", -1);
-    bson_append_int64(call->reply, "lockCount", -1, count);
+    BCON_APPEND(call->reply, "info", "fsyncUnlock completed", "lockCount", BCON_INT64(count));
     return 0;
 }
 
@@ -306,23 +241,11 @@ int32_t hf_sandbox_cmd_shutdown(struct hf_sandbox_call *call)
 
 int32_t hf_sandbox_cmd_repl(struct hf_sandbox_call *call)
 {
-    struct hf_sandbox_repl *repl = call->repl;
+    const struct hf_sandbox_ask ask = {.name = call->name,
+                                       .command = call->command,
+                                       .reply = call->reply,
+                                       .cancel = call->cancel,
+                                       .no = call->no};
 
-    if (strcmp(call->name, "replSetGetStatus") == 0) {
-        return hf_sandbox_repl_get_status(repl, call->reply, call->no);
-    }
-    if (strcmp(call->name, "replSetGetConfig") == 0) {
-        return hf_sandbox_repl_get_config(repl, call->reply, call->no);
-    }
-    if (strcmp(call->name, "replSetInitiate") == 0) {
-        return hf_sandbox_repl_initiate(repl, call->command, call->reply, call->no);
-    }
-    if (strcmp(call->name, "replSetReconfig") == 0) {
-        return hf_sandbox_repl_reconfig(repl, call->command, call->reply, call->no);
-    }
-    if (strcmp(call->name, "replSetStepDown") == 0) {
-        return hf_sandbox_repl_step_down(repl, call->command, call->reply, call->no);
-    }
-    return hf_sandbox_repl_member_command(repl, call->name, call->command, call->reply,
-                                          call->cancel, call->no);
+    return hf_sandbox_repl_command(call->repl, &ask);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sandbox/client.h"
 #include "sandbox/server_internal.h"
 
 #define USERS_NS "admin.system.users"
@@ -101,21 +102,16 @@ static struct hf_bytes payload_of(const struct hf_sandbox_call *call)
                : hf_bytes_of("", 0);
 }
 
-/* The user with stored credentials; those of __system are made from the key file. */
-static bson_t *find_user(const struct hf_sandbox_call *call, const char *id)
+/* A member's first command to another one. */
+int32_t hf_sandbox_cmd_join(struct hf_sandbox_call *call)
 {
     const struct hf_secret *key = hf_sandbox_repl_key(call->repl);
-    char password[HF_SECRET_MAX_BYTES + 1];
-    bson_t *doc;
 
-    if (key == NULL || strcmp(id, SYSTEM_USER) != 0) {
-        return find_doc(call, USERS_NS, id);
+    if (key == NULL || !hf_sandbox_client_proves(call->command, key)) {
+        return REFUSE(call, AUTHENTICATION_FAILED, "the key files differ");
     }
-    (void)snprintf(password, sizeof password, "%.*s", (int)key->len, (const char *)key->data);
-    doc = bson_new();
-    hf_sandbox_scram_append_credentials(doc, "__system", password);
-    hf_wipe(password, sizeof password);
-    return doc;
+    (void)snprintf(call->conn->user, sizeof call->conn->user, SYSTEM_USER);
+    return 0;
 }
 
 int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call)
@@ -128,7 +124,7 @@ int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call)
 
     if (hf_sandbox_scram_start(scram, mechanism, payload_of(call))) {
         (void)snprintf(id, sizeof id, "%s.%s", call->db, scram->user);
-        user = find_user(call, id);
+        user = strcmp(id, SYSTEM_USER) == 0 ? NULL : find_doc(call, USERS_NS, id);
     }
     return user != NULL && hf_sandbox_scram_challenge(scram, user, challenge)
                ? answer_login(call, false, challenge)
@@ -149,7 +145,7 @@ int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
 
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply)
 {
-    OWNED_DOC *doc = find_user(call, user);
+    OWNED_DOC *doc = find_doc(call, USERS_NS, user);
 
     if (doc != NULL) {
         BCON_APPEND(reply, "saslSupportedMechs", "[", "SCRAM-SHA-1", "SCRAM-SHA-256", "]");
