@@ -408,7 +408,7 @@ static enum hf_err settle_the_past(struct agent *agent, struct hf_error *err)
 {
     HF_CLEANUP(hf_agent_noted_fini) struct hf_agent_noted noted = {0};
 
-    hf_agent_close_leftovers(&agent->context);
+    hf_agent_close_leftovers(&agent->context, NULL);
     if (hf_agent_state_tasks(agent->state, &noted, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -110,6 +110,8 @@ static enum hf_err open_cursor(struct capture *capture, struct hf_error *err)
     struct hf_agent_cursor_note note = {.task = work->task->id};
 
     hf_progress_phase(work->progress, "opening the cursor");
+    /* One that could not be closed when its capture ended would look like somebody else's. */
+    hf_agent_close_leftovers(work->context, work->task->capture.member);
     if (hf_mongo_backup_prepare(&options, &capture->backup, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -382,7 +384,7 @@ enum hf_err hf_agent_capture(const struct hf_agent_work *work, struct hf_msg_fin
     return HF_ERR_OK;
 }
 
-void hf_agent_close_leftovers(const struct hf_agent_context *context)
+void hf_agent_close_leftovers(const struct hf_agent_context *context, const char *member)
 {
     HF_CLEANUP(hf_agent_cursors_fini) struct hf_agent_cursors cursors = {0};
     struct hf_error err;
@@ -396,6 +398,9 @@ void hf_agent_close_leftovers(const struct hf_agent_context *context)
         struct hf_mongo_options options = context->mongo;
         bool found = false;
 
+        if (member != NULL && strcmp(member, cursors.notes[i].member) != 0) {
+            continue;
+        }
         options.host = cursors.notes[i].member;
         if (hf_mongo_client_open(&options, &client, &err) != HF_ERR_OK ||
             hf_mongo_backup_close_leftover(client, cursors.notes[i].lsid, &found, &err) !=

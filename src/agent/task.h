@@ -45,10 +45,11 @@ HF_MUST_CHECK enum hf_err hf_agent_restore(const struct hf_agent_work *work,
                                            struct hf_msg_finish *finish, struct hf_error *err);
 
 /*
- * Closes the cursors that an earlier life of this agent left open, and forgets their notes. A member that does not
- * answer keeps its note (its server closes the cursor by itself in time). Nobody else's cursor is touched.
+ * Closes the cursors on the member (NULL: on all) that this agent opened and could not close, in an earlier life or
+ * because the member did not answer, and forgets their notes. A member that does not answer keeps its note: the next
+ * capture tries again (and its server closes the cursor by itself in time). Nobody else's cursor is touched.
  */
-void hf_agent_close_leftovers(const struct hf_agent_context *context);
+void hf_agent_close_leftovers(const struct hf_agent_context *context, const char *member);
 
 /* DENIED, INVALID: the directory is not below root (symbolic links resolved), or not absolute. For tests and the task. */
 HF_MUST_CHECK enum hf_err hf_agent_check_directory(const char *root, const char *directory,
