@@ -245,30 +245,52 @@ class SetOfThree(harness.TestCase):
             self.close_foreign_cursor(session, cursor_id)
         self.d.take()
 
-    def test_a_killed_agent_ends_its_restore_when_it_is_back(self):
-        directory = self.d.restore_root / "killed"
-        start = ("restore", "start", "--snapshot", self.first["id"], "--to", directory)
+    def test_a_cursor_that_could_not_be_closed_is_closed_before_the_next_take(self):
+        """The member does not answer when the killed agent is back."""
+        snapshot_id, ours = self.kill_in_a_capture()
+        self.source.signal(signal.SIGSTOP)
+        try:
+            self.capturer.start()
+            wait_for(lambda: "agent.cursor.leftover " in self.capturer.log.read_text()[self.log_read:], "the agent to fail to close its cursor")
+        finally:
+            self.source.signal(signal.SIGCONT)
+        self.check_ended_by_death(snapshot_id)
+        self.back_in_order()
+        self.assertEqual([op["cursor"]["cursorId"] for op in self.source.idle_backup_cursors()], [ours])
+        self.assertEqual(self.d.take()["member"], self.source.host)
+        self.wait_leftover("yes")
+
+    def begin_restore(self, directory):
+        """A restore of the first snapshot that has written something, and goes on only when restore_line allows it: its id."""
         self.restore_line.allow(0)
-        restore_id = self.cli(*start, "--no-wait")["id"]
+        restore_id = self.cli("restore", "start", "--snapshot", self.first["id"], "--to", directory, "--no-wait")["id"]
 
         def begun():
             self.restore_line.allow(1)
             return directory.exists() and len(list(directory.iterdir())) > 1
 
         wait_for(begun, "the first restored file", every=0.1)
-        self.restorer.kill()
-        self.restore_line.allow()
         self.assertTrue((directory / MARK).exists())
-        self.restorer.start()
+        return restore_id
 
+    def wait_restore(self, restore_id):
         def ended():
             record = next(one for one in self.cli("restore", "list")["results"] if one["id"] == restore_id)
             return record if record["state"] != "IN_PROGRESS" else None
 
-        record = wait_for(ended, "the end of the restore", every=0.2)
+        return wait_for(ended, "the end of the restore", every=0.2)
+
+    def test_a_killed_agent_ends_its_restore_when_it_is_back(self):
+        directory = self.d.restore_root / "killed"
+        restore_id = self.begin_restore(directory)
+        self.restorer.kill()
+        self.restore_line.allow()
+        self.restorer.start()
+        record = self.wait_restore(restore_id)
         self.assertEqual((record["state"], record["errorClass"], record["error"]), ("BROKEN", "LOST", STOPPED))
         self.assertFalse((directory / "restoreInfo.txt").exists())
-        self.cli.fails(4, f"{directory} holds a restore that did not end; hint: empty it first", *start)
+        self.cli.fails(4, f"{directory} holds a restore that did not end; hint: empty it first", "restore", "start", "--snapshot",
+                       self.first["id"], "--to", directory)
         shutil.rmtree(directory)
         self.check_restores(self.first, "killed")
         self.assertFalse((directory / MARK).exists())
