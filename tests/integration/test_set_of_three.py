@@ -295,6 +295,16 @@ class SetOfThree(harness.TestCase):
         self.check_restores(self.first, "killed")
         self.assertFalse((directory / MARK).exists())
 
+    def test_a_stopped_agent_takes_its_restore_back(self):
+        directory = self.d.restore_root / "stopped"
+        restore_id = self.begin_restore(directory)
+        self.restorer.signal(signal.SIGTERM)
+        self.assertEqual(self.restorer.wait(), 0)
+        record = self.wait_restore(restore_id)
+        self.assertEqual((record["state"], record["errorClass"]), ("KILLED", "CANCELLED"))
+        self.assertRegex(record["error"], "^the agent was stopped: ")
+        self.assertFalse(directory.exists())
+
 
 class Choice(harness.TestCase):
     """A primary, a hidden secondary without a vote, a secondary, an arbiter; the tests go on from each other."""
