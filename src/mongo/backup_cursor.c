@@ -544,7 +544,7 @@ enum hf_err hf_mongo_backup_close(struct hf_mongo_backup *backup, struct hf_erro
         return result == HF_ERR_OK ? result : hf_wrap(err, "close the backup cursor");
     }
     backup->close_failed = true;
-    hf_log_warn(backup->log, "backup.cursor.not-closed", HF_STR("member", backup->client->host),
+    hf_log_warn(backup->log, "backup.cursor.not_closed", HF_STR("member", backup->client->host),
                 HF_STR("session", backup->lsid), HF_STR("error", err->message));
     return hf_wrap(err, "close the backup cursor");
 }
