@@ -614,6 +614,13 @@ enum hf_err hf_msg_objects_encode(const struct hf_msg_objects *objects, struct h
     return end(json, out, err);
 }
 
+static enum hf_err need_bool(const struct hf_json *json, const char *key, bool *out,
+                             struct hf_error *err)
+{
+    return hf_json_get(json, key) == NULL ? hf_fail(err, HF_ERR_INVALID, "%s: missing", key)
+                                          : hf_field_bool(json, key, out, err);
+}
+
 enum hf_err hf_msg_objects_decode(struct hf_str in, struct hf_msg_objects *out,
                                   struct hf_error *err)
 {
@@ -624,9 +631,11 @@ enum hf_err hf_msg_objects_decode(struct hf_str in, struct hf_msg_objects *out,
     if (open_message(in, "list of objects", &json, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (open_array(json, "objects", OBJECTS_MAX, sizeof *objects.items, &array, &items,
+    /* Nothing may be left out: a list that was cut short must not pass for "nothing is there". */
+    if (hf_json_need_array(json, "objects", &array, err) != HF_ERR_OK ||
+        open_array(json, "objects", OBJECTS_MAX, sizeof *objects.items, &array, &items,
                    &objects.count, err) != HF_ERR_OK ||
-        hf_field_bool(json, "more", &objects.more, err) != HF_ERR_OK) {
+        need_bool(json, "more", &objects.more, err) != HF_ERR_OK) {
         hf_free(items);
         return hf_wrap(err, "list of objects");
     }
@@ -634,7 +643,9 @@ enum hf_err hf_msg_objects_decode(struct hf_str in, struct hf_msg_objects *out,
     for (size_t i = 0; i < objects.count; i++) {
         const struct hf_json *item = hf_json_at(array, i);
         struct hf_msg_object *object = &objects.items[i];
-        if (hf_field_text(item, "name", object->name, sizeof object->name, err) != HF_ERR_OK ||
+        const char *name = NULL;
+        if (hf_json_need_text(item, "name", &name, err) != HF_ERR_OK ||
+            hf_field_text(item, "name", object->name, sizeof object->name, err) != HF_ERR_OK ||
             hf_json_need_u64(item, "size", 0, INT64_MAX, &object->size_bytes, err) != HF_ERR_OK) {
             return hf_wrap(err, "list of objects");
         }
@@ -655,6 +666,32 @@ enum hf_err hf_msg_error_encode(const struct hf_error *error, struct hf_buf *out
     return end(json, out, err);
 }
 
+/* What an answer without our body tells: a proxy's page, another program on that port, or nothing at all. */
+static enum hf_err class_of_status(int status)
+{
+    switch (status) {
+    case 401:
+        return HF_ERR_UNAUTHENTICATED;
+    case 403:
+        return HF_ERR_DENIED;
+    case 404:
+    case 410:
+        return HF_ERR_NOT_FOUND;
+    case 409:
+        return HF_ERR_CONFLICT;
+    case 413:
+        return HF_ERR_LIMIT;
+    case 429:
+        return HF_ERR_BUSY;
+    default:
+        break;
+    }
+    return status >= 500   ? HF_ERR_UNAVAILABLE
+           : status >= 400 ? HF_ERR_INVALID
+           : status >= 300 ? HF_ERR_UNSUPPORTED
+                           : HF_ERR_INTERNAL;
+}
+
 void hf_msg_error_decode(struct hf_str in, int http_status, struct hf_error *error)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
@@ -667,7 +704,5 @@ void hf_msg_error_decode(struct hf_str in, int http_status, struct hf_error *err
             return;
         }
     }
-    /* Not our body: a proxy's page, or another program on that port. */
-    (void)hf_fail(error, http_status >= 500 ? HF_ERR_UNAVAILABLE : HF_ERR_INTERNAL,
-                  "HTTP status %d", http_status);
+    (void)hf_fail(error, class_of_status(http_status), "HTTP status %d", http_status);
 }

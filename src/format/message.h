@@ -244,8 +244,8 @@ HF_MUST_CHECK enum hf_err hf_msg_objects_decode(struct hf_str in, struct hf_msg_
 
 HF_MUST_CHECK enum hf_err hf_msg_error_encode(const struct hf_error *error, struct hf_buf *out,
                                               struct hf_error *err);
-/* Fills error from the body; when it is not such a body, UNAVAILABLE for 5xx and INTERNAL else,
- * naming the status. */
+/* Fills error from the body; when it is not such a body, by the status, which the message names: 5xx
+ * UNAVAILABLE, 429 BUSY, 404 NOT_FOUND..., other 4xx INVALID. */
 void hf_msg_error_decode(struct hf_str in, int http_status, struct hf_error *error);
 
 #endif

@@ -150,11 +150,6 @@ static enum hf_err refused(const struct hf_http_reply *reply, struct hf_error *e
     struct hf_error told;
     struct hf_str body = {.data = (const char *)reply->body.data, .len = reply->body.len};
     hf_msg_error_decode(body, reply->status, &told);
-    /* Not the server's own answer, or without a body: the status is all there is. */
-    if (told.code == HF_ERR_INTERNAL && reply->status != 500) {
-        told.code = hf_http_status_class(reply->status);
-        told.code = told.code == HF_ERR_OK ? HF_ERR_UNSUPPORTED : told.code;
-    }
     return hf_fail(err, told.code, "the server answers: %s", told.message);
 }
 

@@ -263,6 +263,16 @@ static void test_lists_of_objects_come_back(void **state)
     HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(4096);
     (void)state;
     EXPECT_OK(hf_msg_objects_encode(&objects, &bytes, &err), &err);
+    static const char *const cut[] = {
+        "{\"protocol\":1,\"more\":false}",
+        "{\"protocol\":1,\"objects\":[]}",
+        "{\"protocol\":1,\"objects\":[{\"size\":1}],\"more\":false}",
+        "{\"protocol\":1,\"objects\":[{\"name\":\"j/x\"}],\"more\":false}",
+    };
+    for (size_t i = 0; i < HF_ARRAY_LEN(cut); i++) {
+        struct hf_msg_objects none = {.items = NULL};
+        assert_int_equal(hf_msg_objects_decode(hf_str_of(cut[i]), &none, &err), HF_ERR_INVALID);
+    }
     EXPECT_OK(hf_msg_objects_decode(buf_str(&bytes), &back, &err), &err);
     assert_true(back.more);
     assert_string_equal(back.items[0].name, "j/x");
@@ -285,7 +295,17 @@ static void test_errors_travel_and_foreign_pages_do_not_pass_for_them(void **sta
     assert_int_equal(got.code, HF_ERR_UNAVAILABLE);
     assert_string_equal(got.message, "HTTP status 502");
     hf_msg_error_decode(hf_str_of("{\"error\":\"OK\",\"message\":\"\"}"), 404, &got);
-    assert_int_equal(got.code, HF_ERR_INTERNAL);
+    assert_int_equal(got.code, HF_ERR_NOT_FOUND);
+    static const struct {
+        int status;
+        enum hf_err code;
+    } bare[] = {{429, HF_ERR_BUSY},        {401, HF_ERR_UNAUTHENTICATED}, {403, HF_ERR_DENIED},
+                {409, HF_ERR_CONFLICT},    {413, HF_ERR_LIMIT},           {418, HF_ERR_INVALID},
+                {302, HF_ERR_UNSUPPORTED}, {500, HF_ERR_UNAVAILABLE},     {200, HF_ERR_INTERNAL}};
+    for (size_t i = 0; i < HF_ARRAY_LEN(bare); i++) {
+        hf_msg_error_decode(hf_str_of(""), bare[i].status, &got);
+        assert_int_equal(got.code, bare[i].code);
+    }
 }
 
 /* Each with the message that names what is wrong. */
