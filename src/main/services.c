@@ -82,6 +82,8 @@ static struct hf_cancel *stop_token(void)
     OPT(tls_cert, PATH, "", 0, 0, OPT_NONE,                                                        \
         "Certificate chain (PEM); needed to serve other hosts' agents")                            \
     OPT(tls_key, PATH, "", 0, 0, OPT_NONE, "Private key of the certificate (PEM)")                 \
+    OPT(plain_http, FLAG, "false", 0, 0, OPT_NONE,                                                 \
+        "Serve other hosts without TLS: only behind a proxy that has it")                          \
     OPT(project, TEXT, "default", 1, 200, OPT_NEW_ONLY,                                            \
         "Name of the project that the first start makes")                                          \
     OPT(plain_store, FLAG, "false", 0, 0, OPT_NEW_ONLY, "Make a new store without encryption")     \
@@ -131,6 +133,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .listen = values->listen,
         .tls_cert = or_null(values->tls_cert),
         .tls_key = or_null(values->tls_key),
+        .plain_http = values->plain_http,
         .project = values->project,
         .plain_store = values->plain_store,
         .task_silence_s = values->task_silence,

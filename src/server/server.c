@@ -7,6 +7,7 @@
  */
 #include "server/server.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "backup/lifecycle.h"
@@ -94,6 +95,17 @@ static enum hf_err split_address(const char *listen, char *host, size_t host_len
     return HF_ERR_OK;
 }
 
+/* Nobody but this host reaches it. A name that is not ours to judge counts as open to others. */
+static bool is_loopback(const char *host)
+{
+    struct in_addr address;
+
+    if (inet_pton(AF_INET, host, &address) == 1) {
+        return ntohl(address.s_addr) >> 24 == 127;
+    }
+    return strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
+}
+
 static enum hf_err read_pem(const char *path, struct hf_buf *out, const char **text,
                             struct hf_error *err)
 {
@@ -126,8 +138,17 @@ static enum hf_err listen_on(struct hf_server *server, struct hf_error *err)
         return hf_fail(err, HF_ERR_INVALID,
                        "a certificate and its key go together: --tls-cert and --tls-key");
     }
-    if (split_address(server->options->listen, host, sizeof host, &http.port, err) != HF_ERR_OK ||
-        read_pem(server->options->tls_cert, &cert, &http.tls_cert_pem, err) != HF_ERR_OK ||
+    if (split_address(server->options->listen, host, sizeof host, &http.port, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (server->options->tls_cert == NULL && !server->options->plain_http && !is_loopback(host)) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "listen on %s: other hosts would send keys and data over plain HTTP; hint: "
+                       "give --tls-cert and --tls-key, or listen on 127.0.0.1, or say --plain-http "
+                       "when a proxy in front has TLS",
+                       server->options->listen);
+    }
+    if (read_pem(server->options->tls_cert, &cert, &http.tls_cert_pem, err) != HF_ERR_OK ||
         read_pem(server->options->tls_key, &key, &http.tls_key_pem, err) != HF_ERR_OK ||
         hf_http_server_start(&http, &server->http, err) != HF_ERR_OK) {
         return hf_wrap(err, "listen on %s", server->options->listen);

@@ -18,6 +18,7 @@ struct hf_server_options {
     const char *tls_cert; /* PEM files; NULL or both */
     const char *tls_key;
     const char *project;     /* name of the project that a first start makes; NULL: "default" */
+    bool plain_http;         /* other hosts are served without TLS */
     bool plain_store;        /* a new store is made without encryption */
     uint64_t task_silence_s; /* 0: 300 */
     unsigned workers;        /* threads for objects; 0: by cores */
