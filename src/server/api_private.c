@@ -33,8 +33,15 @@ void hf_api_health(struct hf_server_call *call)
 
 void hf_api_version(struct hf_server_call *call)
 {
-    (void)hf_http_respond_text(HF_TAKE(call->request), 200, "text/plain",
-                               hf_reply_version_header());
+    static const char body[] = HF_REPLY_VERSION;
+    const struct hf_http_header headers[] = {{"Content-Type", "text/plain"},
+                                             {"X-MongoDB-Service-Version", HF_REPLY_VERSION}};
+    const struct hf_http_answer answer = {.status = 200,
+                                          .headers = headers,
+                                          .header_count = HF_ARRAY_LEN(headers),
+                                          .body = hf_bytes_of(body, sizeof body - 1)};
+
+    (void)hf_http_respond(HF_TAKE(call->request), &answer);
 }
 
 static bool count_of(struct hf_server_call *call, const char *kind, const char *index,
@@ -247,7 +254,10 @@ void hf_api_snapshot(struct hf_server_call *call)
 
 void hf_api_take(struct hf_server_call *call)
 {
-    static const char *const members[] = {"set", "retentionDays", "description", NULL};
+    static const struct hf_call_member members[] = {{"set", HF_JSON_TEXT},
+                                                    {"retentionDays", HF_JSON_INTEGER},
+                                                    {"description", HF_JSON_TEXT},
+                                                    {NULL, HF_JSON_NULL}};
     struct hf_snapshot_record snapshot;
     struct hf_error err;
 
@@ -266,10 +276,16 @@ void hf_api_take(struct hf_server_call *call)
                       "retentionDays must be 0 (kept until deleted) to 36500");
         return;
     }
+    const char *description = hf_json_get_text(call->body, "description");
+    if (description != NULL && strlen(description) >= sizeof snapshot.description) {
+        hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ATTRIBUTE",
+                      "description is longer than %zu bytes", sizeof snapshot.description - 1);
+        return;
+    }
     const struct hf_flow_wish wish = {
         .set_name = set,
         .retention_days = (uint64_t)days,
-        .description = hf_json_get_text(call->body, "description"),
+        .description = description,
     };
     if (hf_flow_take(call->app, &wish, &snapshot, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
@@ -383,7 +399,10 @@ void hf_api_restore(struct hf_server_call *call)
 
 void hf_api_start_restore(struct hf_server_call *call)
 {
-    static const char *const members[] = {"snapshotId", "directory", "agentId", NULL};
+    static const struct hf_call_member members[] = {{"snapshotId", HF_JSON_TEXT},
+                                                    {"directory", HF_JSON_TEXT},
+                                                    {"agentId", HF_JSON_TEXT},
+                                                    {NULL, HF_JSON_NULL}};
     struct hf_flow_restore_wish wish = {.directory = NULL};
     struct hf_restore_record restore;
     struct hf_error err;

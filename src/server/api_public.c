@@ -269,9 +269,11 @@ static bool ids_match(struct hf_server_call *call)
 
 void hf_api_patch_backup_config(struct hf_server_call *call)
 {
-    static const char *const members[] = {
-        "statusName", "groupId",           "clusterId", "storageEngineName",
-        "syncSource", "authMechanismName", NULL};
+    static const struct hf_call_member members[] = {
+        {"statusName", HF_JSON_TEXT}, {"groupId", HF_JSON_TEXT},
+        {"clusterId", HF_JSON_TEXT},  {"storageEngineName", HF_JSON_TEXT},
+        {"syncSource", HF_JSON_TEXT}, {"authMechanismName", HF_JSON_TEXT},
+        {NULL, HF_JSON_NULL}};
     struct hf_cluster_record cluster;
     struct hf_job_record job;
     struct hf_error err;

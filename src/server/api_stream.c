@@ -66,7 +66,7 @@ void hf_api_tar(struct hf_server_call *call)
     const struct hf_http_header headers[] = {
         {"Content-Type", "application/x-tar"},
         {"Content-Disposition", disposition},
-        {"X-MongoDB-Service-Version", hf_reply_version_header()},
+        {"X-MongoDB-Service-Version", HF_REPLY_VERSION},
     };
     const struct hf_http_answer answer = {
         .status = 200, .headers = headers, .header_count = HF_ARRAY_LEN(headers)};
@@ -228,7 +228,7 @@ static enum hf_err verify(struct hf_server_call *call, const struct hf_flow_read
 /* Answers when it is done: the caller sees progress in the snapshot's document meanwhile. */
 void hf_api_verify(struct hf_server_call *call)
 {
-    static const char *const members[] = {"level", NULL};
+    static const struct hf_call_member members[] = {{"level", HF_JSON_TEXT}, {NULL, HF_JSON_NULL}};
     HF_CLEANUP(hf_flow_reading_fini) struct hf_flow_reading reading = {0};
     HF_CLEANUP(hf_verify_report_fini) struct hf_verify_report report = {0};
     struct hf_snapshot_record snapshot;

@@ -37,8 +37,15 @@ HF_MUST_CHECK bool hf_call_flag(struct hf_server_call *call, const char *name, b
                                 bool *out);
 HF_MUST_CHECK bool hf_call_number(struct hf_server_call *call, const char *name, uint64_t min,
                                   uint64_t max, uint64_t fallback, uint64_t *out);
-/* False, and answered 400 INVALID_ATTRIBUTE, when the body has a member that is not in the list (NULL at its end). */
-HF_MUST_CHECK bool hf_call_body_only(struct hf_server_call *call, const char *const *members);
+/* What a body may hold; a NULL name ends the list. */
+struct hf_call_member {
+    const char *name;
+    enum hf_json_type type;
+};
+/* False, and answered 400, when the body has a member that is not in the list (INVALID_ATTRIBUTE) or is of another type
+ * (INVALID_JSON_ATTRIBUTE). Null counts as absent. */
+HF_MUST_CHECK bool hf_call_body_only(struct hf_server_call *call,
+                                     const struct hf_call_member *members);
 
 /* Answers with a document; takes it, NULL is answered 500. Honours `pretty` and `envelope`. */
 void hf_reply_json(struct hf_server_call *call, int status, struct hf_json *document);
@@ -51,6 +58,15 @@ void hf_reply_error(struct hf_server_call *call, const struct hf_error *err,
                     const char *public_code);
 void hf_reply_fail(struct hf_server_call *call, enum hf_err code, const char *public_code,
                    const char *format, ...) HF_PRINTF(4, 5);
+
+/* An answer whose status no class has: 405 with the methods that are allowed, 415. */
+struct hf_reply_refusal {
+    int status;
+    const char *public_code;
+    const char *detail;
+    const char *allow; /* NULL: no such header */
+};
+void hf_reply_refuse(struct hf_server_call *call, const struct hf_reply_refusal *refusal);
 
 /* Where a list stands (rest-api.md 1.7). */
 struct hf_call_page {
@@ -66,7 +82,9 @@ void hf_reply_list(struct hf_server_call *call, const struct hf_call_page *page,
 void hf_reply_link(struct hf_server_call *call, struct hf_json *document, const char *rel,
                    const char *path);
 
-/* "gitHash=…; versionString=…": on every answer. */
-const char *hf_reply_version_header(void);
+/* On every answer as X-MongoDB-Service-Version. Clients take it apart at "; " and "=" (rest-api.md 1.2); a build outside of
+ * git has no better hash. */
+#define HF_REPLY_VERSION                                                                           \
+    "gitHash=0000000000000000000000000000000000000000; versionString=" HF_VERSION
 
 #endif

@@ -211,16 +211,16 @@ static void take_agent_call(struct hf_server *server, struct hf_http_request *re
     void (*run)(void *argument) = NULL;
     struct hf_error err;
 
-    if (hf_str_equal_c(path, "/agent/v1/objects") ||
-        hf_str_starts_with(path, hf_str_of("/agent/v1/objects/"))) {
-        take_object_call(server, request, project);
-        return;
-    }
     if (protocol == NULL || strcmp(protocol, "1") != 0) {
         (void)hf_fail(&err, HF_ERR_UNSUPPORTED,
                       "agent protocol %s is not spoken here; this server speaks 1",
                       protocol == NULL ? "(none named)" : protocol);
         hf_server_agent_error(request, &err);
+        return;
+    }
+    if (hf_str_equal_c(path, "/agent/v1/objects") ||
+        hf_str_starts_with(path, hf_str_of("/agent/v1/objects/"))) {
+        take_object_call(server, request, project);
         return;
     }
     if (strcmp(method, "POST") == 0) {
@@ -297,6 +297,49 @@ static const struct hf_route *find_route(struct hf_server_call *call, bool *path
     return NULL;
 }
 
+/* "GET, HEAD, POST": what the path knows. */
+static void allowed_methods(struct hf_server_call *call, char *out, size_t out_len)
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < hf_server_route_count; i++) {
+        const char *method = hf_server_routes[i].method;
+        if (matches(hf_server_routes[i].path, call)) {
+            size_t used = strlen(out);
+            (void)snprintf(out + used, out_len - used, "%s%s%s", used == 0 ? "" : ", ", method,
+                           strcmp(method, "GET") == 0 ? ", HEAD" : "");
+        }
+    }
+}
+
+static void refuse_method(struct hf_server_call *call)
+{
+    char allow[128], detail[256];
+
+    allowed_methods(call, allow, sizeof allow);
+    (void)snprintf(detail, sizeof detail, "%.32s is not done here, only %s", call->method, allow);
+    hf_reply_refuse(call, &(struct hf_reply_refusal){.status = 405,
+                                                     .public_code = "METHOD_NOT_ALLOWED",
+                                                     .detail = detail,
+                                                     .allow = allow});
+}
+
+/* A body is JSON; one whose type nobody named is taken for it. */
+static bool body_is_json(const struct hf_http_request *request)
+{
+    const char *header = hf_http_request_header(request, "Content-Type");
+    char type[32];
+
+    if (header == NULL) {
+        return true;
+    }
+    size_t len = strcspn(header, "; ");
+    if (len >= sizeof type) {
+        return false;
+    }
+    (void)snprintf(type, sizeof type, "%.*s", (int)len, header);
+    return hf_http_name_equal(type, "application/json");
+}
+
 struct api_work {
     struct hf_server_call *call;
     const struct hf_route *route;
@@ -309,7 +352,13 @@ static void run_api(void *argument)
     struct hf_str text = body_text(call->request);
     struct hf_error err;
 
-    if (text.len > 0 && hf_json_decode(text, API_BODY_MAX, &call->body, &err) != HF_ERR_OK) {
+    if (text.len > 0 && !body_is_json(call->request)) {
+        hf_reply_refuse(call, &(struct hf_reply_refusal){
+                                  .status = 415,
+                                  .public_code = "UNSUPPORTED_MEDIA_TYPE",
+                                  .detail = "a body is application/json; hint: say so in the "
+                                            "header Content-Type"});
+    } else if (text.len > 0 && hf_json_decode(text, API_BODY_MAX, &call->body, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, "INVALID_JSON");
     } else if (call->body != NULL && hf_json_type(call->body) != HF_JSON_OBJECT) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON", "the body is no JSON object");
@@ -346,11 +395,7 @@ static void take_api_call(struct hf_server *server, struct hf_http_request *requ
         hf_reply_error(call, &err, "INVALID_QUERY_PARAMETER");
     } else if ((work->route = find_route(call, &path_known)) == NULL) {
         if (path_known) {
-            (void)hf_http_respond_text(
-                HF_TAKE(call->request), 405, "application/json",
-                "{\"error\":405,\"reason\":\"Method Not Allowed\",\"errorCode\":"
-                "\"METHOD_NOT_ALLOWED\",\"errorClass\":\"INVALID\",\"parameters\":[],"
-                "\"detail\":\"this resource does not know the method\"}");
+            refuse_method(call);
         } else {
             hf_reply_fail(call, HF_ERR_NOT_FOUND, "RESOURCE_NOT_FOUND", "there is no resource %.*s",
                           HF_STR_ARG(call->target.path));
@@ -391,7 +436,7 @@ static void challenge_caller(struct hf_http_request *request, const char *challe
     const struct hf_http_header headers[] = {
         {"WWW-Authenticate", challenge},
         {"Content-Type", "application/json"},
-        {"X-MongoDB-Service-Version", hf_reply_version_header()},
+        {"X-MongoDB-Service-Version", HF_REPLY_VERSION},
     };
     const struct hf_http_answer answer = {.status = 401,
                                           .headers = headers,
@@ -462,6 +507,48 @@ static void on_end(void *context, struct hf_http_request *request)
     hf_free(hf_http_request_user(request));
 }
 
+/* What the HTTP server answers by itself has a body in the form of whom it answers. */
+static void on_refuse(void *context, const struct hf_http_request *request,
+                      enum hf_http_refusal why, struct hf_http_answer *answer)
+{
+#define BODIES(status, reason, code, class, text)                                                  \
+    {                                                                                              \
+        "{\"error\":" #status ",\"reason\":\"" reason "\",\"errorCode\":\"" code                   \
+        "\",\"errorClass\":\"" class "\",\"parameters\":[],\"detail\":\"" text "\"}",              \
+            "{\"error\":\"" class "\",\"message\":\"" text "\"}"                                   \
+    }
+    static const struct {
+        const char *api, *agent;
+    } bodies[] = {
+        [HF_HTTP_REFUSE_TOO_LARGE] = BODIES(413, "Content Too Large", "REQUEST_TOO_LARGE", "LIMIT",
+                                            "the body is longer than is taken here"),
+        [HF_HTTP_REFUSE_BUSY] = BODIES(429, "Too Many Requests", "RATE_LIMITED", "BUSY",
+                                       "too much is on its way; again in a moment"),
+        [HF_HTTP_REFUSE_SHUTDOWN] = BODIES(503, "Service Unavailable", "UNEXPECTED_ERROR",
+                                           "UNAVAILABLE", "the server is stopping"),
+        [HF_HTTP_REFUSE_DEADLINE] = BODIES(503, "Service Unavailable", "UNEXPECTED_ERROR",
+                                           "UNAVAILABLE", "no answer in time; try again"),
+        [HF_HTTP_REFUSE_MALFORMED] =
+            BODIES(400, "Bad Request", "BAD_REQUEST", "INVALID",
+                   "where the request ends is not clear: two lengths, or an unknown encoding"),
+        [HF_HTTP_REFUSE_HEADERS] = BODIES(431, "Request Header Fields Too Large",
+                                          "REQUEST_TOO_LARGE", "LIMIT", "the headers are too long"),
+        [HF_HTTP_REFUSE_UNANSWERED] =
+            BODIES(500, "Internal Server Error", "UNEXPECTED_ERROR", "INTERNAL", "nobody answered"),
+    };
+#undef BODIES
+    static const struct hf_http_header headers[] = {
+        {"Content-Type", "application/json"},
+        {"X-MongoDB-Service-Version", HF_REPLY_VERSION},
+    };
+    const char *body = is_agent_path(path_of(request)) ? bodies[why].agent : bodies[why].api;
+
+    (void)context;
+    answer->headers = headers;
+    answer->header_count = HF_ARRAY_LEN(headers);
+    answer->body = hf_bytes_of(body, strlen(body));
+}
+
 struct hf_http_handler hf_server_front(struct hf_server *server)
 {
     return (struct hf_http_handler){
@@ -470,6 +557,7 @@ struct hf_http_handler hf_server_front(struct hf_server *server)
         .on_request = on_request,
         .on_gone = on_gone,
         .on_end = on_end,
+        .on_refuse = on_refuse,
     };
 }
 

@@ -11,12 +11,6 @@
 #define PAGE_SIZE 100
 #define PAGE_SIZE_MAX 500
 
-const char *hf_reply_version_header(void)
-{
-    /* Clients take it apart at "; " and "=" (rest-api.md 1.2); a build outside of git has no better hash. */
-    return "gitHash=0000000000000000000000000000000000000000; versionString=" HF_VERSION;
-}
-
 static bool flag_of(const struct hf_server_call *call, const char *name)
 {
     const char *value = hf_url_target_parameter(&call->target, name);
@@ -24,19 +18,22 @@ static bool flag_of(const struct hf_server_call *call, const char *name)
     return value != NULL && strcmp(value, "true") == 0;
 }
 
-static void send_text(struct hf_server_call *call, int status, struct hf_buf *text)
+static void send_text(struct hf_server_call *call, int status, const char *allow,
+                      struct hf_buf *text)
 {
-    struct hf_http_header headers[] = {
+    const struct hf_http_header headers[] = {
         {"Content-Type", "application/json"},
-        {"X-MongoDB-Service-Version", hf_reply_version_header()},
+        {"X-MongoDB-Service-Version", HF_REPLY_VERSION},
+        {"Allow", allow},
     };
     const struct hf_http_answer answer = {
-        .status = status, .headers = headers, .header_count = HF_ARRAY_LEN(headers)};
+        .status = status, .headers = headers, .header_count = allow == NULL ? 2 : 3};
 
     (void)hf_http_respond_buf_take(HF_TAKE(call->request), &answer, text);
 }
 
-static void send_document(struct hf_server_call *call, int status, const struct hf_json *document)
+static void send_document_allowing(struct hf_server_call *call, int status, const char *allow,
+                                   const struct hf_json *document)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(REPLY_MAX_BYTES);
     struct hf_error err;
@@ -49,7 +46,12 @@ static void send_document(struct hf_server_call *call, int status, const struct 
             "\"reason\":\"Internal Server Error\"}");
         return;
     }
-    send_text(call, status, &text);
+    send_text(call, status, allow, &text);
+}
+
+static void send_document(struct hf_server_call *call, int status, const struct hf_json *document)
+{
+    send_document_allowing(call, status, NULL, document);
 }
 
 void hf_reply_json(struct hf_server_call *call, int status, struct hf_json *document)
@@ -113,20 +115,37 @@ static const char *public_code_of(enum hf_err code)
     return "UNEXPECTED_ERROR";
 }
 
-void hf_reply_error(struct hf_server_call *call, const struct hf_error *err,
-                    const char *public_code)
+static struct hf_json *error_document(int status, enum hf_err code, const char *public_code,
+                                      const char *detail)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
-    int status = hf_err_http(err->code);
+    struct hf_json *body = hf_json_object();
 
     hf_json_set_integer(body, "error", status);
     hf_json_set_text(body, "reason", hf_http_status_phrase(status));
-    hf_json_set_text(body, "errorCode",
-                     public_code != NULL ? public_code : public_code_of(err->code));
-    hf_json_set_text(body, "errorClass", hf_err_name(err->code));
-    hf_json_set_text(body, "detail", err->message);
+    hf_json_set_text(body, "errorCode", public_code != NULL ? public_code : public_code_of(code));
+    hf_json_set_text(body, "errorClass", hf_err_name(code));
+    hf_json_set_text(body, "detail", detail);
     hf_json_set_take(body, "parameters", hf_json_array());
+    return body;
+}
+
+void hf_reply_error(struct hf_server_call *call, const struct hf_error *err,
+                    const char *public_code)
+{
+    int status = hf_err_http(err->code);
+    HF_CLEANUP(hf_json_drop)
+    struct hf_json *body = error_document(status, err->code, public_code, err->message);
+
     send_document(call, status, body);
+}
+
+void hf_reply_refuse(struct hf_server_call *call, const struct hf_reply_refusal *refusal)
+{
+    HF_CLEANUP(hf_json_drop)
+    struct hf_json *body =
+        error_document(refusal->status, HF_ERR_INVALID, refusal->public_code, refusal->detail);
+
+    send_document_allowing(call, refusal->status, refusal->allow, body);
 }
 
 void hf_reply_fail(struct hf_server_call *call, enum hf_err code, const char *public_code,
@@ -186,7 +205,28 @@ bool hf_call_number(struct hf_server_call *call, const char *name, uint64_t min,
     return false;
 }
 
-bool hf_call_body_only(struct hf_server_call *call, const char *const *members)
+static const char *type_words(enum hf_json_type type)
+{
+    switch (type) {
+    case HF_JSON_TEXT:
+        return "a text";
+    case HF_JSON_INTEGER:
+        return "an integer";
+    case HF_JSON_BOOL:
+        return "true or false";
+    case HF_JSON_ARRAY:
+        return "a list";
+    case HF_JSON_OBJECT:
+        return "an object";
+    case HF_JSON_REAL:
+        return "a number";
+    case HF_JSON_NULL:
+        break;
+    }
+    return "null";
+}
+
+bool hf_call_body_only(struct hf_server_call *call, const struct hf_call_member *members)
 {
     void *at = NULL;
     struct hf_json *value;
@@ -197,12 +237,17 @@ bool hf_call_body_only(struct hf_server_call *call, const char *const *members)
     }
     while ((key = hf_json_next(call->body, &at, &value)) != NULL) {
         size_t i = 0;
-        while (members[i] != NULL && strcmp(members[i], key) != 0) {
+        while (members[i].name != NULL && strcmp(members[i].name, key) != 0) {
             i++;
         }
-        if (members[i] == NULL) {
+        if (members[i].name == NULL) {
             hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ATTRIBUTE", "'%s' is no attribute here",
                           key);
+            return false;
+        }
+        if (hf_json_type(value) != HF_JSON_NULL && hf_json_type(value) != members[i].type) {
+            hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON_ATTRIBUTE", "'%s' must be %s", key,
+                          type_words(members[i].type));
             return false;
         }
     }
