@@ -1,0 +1,709 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The server's HTTP API as a stranger's client sees it, and its agents' protocol as a careless or hostile agent speaks it.
+
+Clients: Python's own (urllib with its digest handler, http.client), and curl. The agent here is one that no one started: it
+says hello, takes tasks, and does with its rights what it can.
+"""
+import contextlib
+import ctypes.util
+import http.client
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import harness
+from harness import wait_for
+
+PUBLIC = "/api/public/v1.0"
+PRIVATE = "/api/private/v1.0"
+NO_ID = "0" * 22 + "42"
+VERSION = r"gitHash=[0-9a-f]{40}; versionString=\d+\.\d+\.\d+"
+JSON = {"Content-Type": "application/json"}
+
+
+def xxh3(data):
+    """XXH3-64 in 16 digits, by the library that the product links."""
+    library = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
+    library.XXH3_64bits.restype = ctypes.c_uint64
+    library.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    return f"{library.XXH3_64bits(data, len(data)):016x}"
+
+
+class Reply:
+    def __init__(self, status, headers, body):
+        self.status, self.headers, self.body = status, headers, body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+
+class Client:
+    """Digest through urllib, as a script of anybody's would do it."""
+
+    def __init__(self, server, public=None, private=None):
+        self.url = server.url
+        self.public, self.private = (public, private) if public else server.keys()
+
+    def opener(self, digest):
+        """A fresh one each time: the handler counts answers that are errors as failed logins, and gives up after five."""
+        if not digest:
+            return urllib.request.build_opener()
+        passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+        passwords.add_password(None, self.url, self.public, self.private)
+        return urllib.request.build_opener(urllib.request.HTTPDigestAuthHandler(passwords))
+
+    def call(self, method, path, body=None, headers=None, digest=True):
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, {**(JSON if data is not None else {}), **(headers or {})}, method=method)
+        try:
+            with self.opener(digest).open(request, timeout=60) as answer:
+                return Reply(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, error.headers, error.read())
+
+    def get(self, path, **kwargs):
+        return self.call("GET", path, **kwargs)
+
+    def curl(self, *words, path=PUBLIC):
+        """curl --digest: the status and the body."""
+        done = subprocess.run(["curl", "-sS", "--max-time", "60", "--digest", "-u", f"{self.public}:{self.private}", "-w", "\n%{http_code}",
+                               *words, self.url + path], capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+
+class FakeAgent:
+    """Speaks docs/format/agent-protocol.md with a member for each of its sets."""
+
+    def __init__(self, server, agent_id, sets=("alpha",), key=None):
+        self.server, self.id, self.sets = server, agent_id, sets
+        self.key = key or (server.data / "agent.key").read_text().strip()
+        self.session = None
+
+    def call(self, method, path, body=None, headers=None, key=None, version="1"):
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        head = {"Authorization": f"Bearer {key or self.key}", **JSON}
+        if version:
+            head["Holdfast-Protocol"] = version
+        request = urllib.request.Request(self.server.url + path, data, {**head, **(headers or {})}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Reply(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, error.headers, error.read())
+
+    def members(self):
+        return [{"address": f"{name}.example:27017", "set": name, "dbPath": "/data", "state": "PRIMARY", "primary": f"{name}.example:27017",
+                 "hidden": False, "priority": 1.0, "readable": True, "setMembers": 1, "fcv": "4.4", "version": "4.4.6", "engine": "wiredTiger",
+                 "lagS": 0, "dataBytes": 1, "problem": ""} for name in self.sets]
+
+    def hello(self, **changes):
+        reply = self.call("POST", "/agent/v1/hello", {"protocol": 1, "agent": self.id, "host": "h", "release": "0", "restoreRoot": "",
+                                                      "members": self.members(), **changes})
+        if reply.status == 200:
+            self.session = reply.json["session"]
+        return reply
+
+    def poll(self, **changes):
+        return self.call("POST", "/agent/v1/poll", {"protocol": 1, "agent": self.id, "session": self.session, "waitMs": 0, "members": self.members(),
+                                                    "running": [], "ended": [], **changes})
+
+    @staticmethod
+    def running(task, attempt=None):
+        """What a poll says of a task at work."""
+        return {"task": task["task"], "attempt": attempt or task["attempt"], "progress": {
+            "phase": "testing", "current": "", "bytesTotal": 2, "bytesDone": 1, "filesTotal": 2, "filesDone": 1, "bytesNew": 1, "bytesStored": 1,
+            "elapsedMs": 1, "rateBytesS": 1}}
+
+    def finish(self, task, **changes):
+        return self.call("POST", f"/agent/v1/tasks/{task['task']}/finish", {
+            "protocol": 1, "agent": self.id, "session": self.session, "task": task["task"], "attempt": task["attempt"], "kind": task["kind"],
+            "error": "CANCELLED", "message": "the test is over", **changes})
+
+    def object(self, method, name, task, body=None, headers=None):
+        """A call on one object within a task; name may carry a query."""
+        head = {"Holdfast-Task": task["task"], "Holdfast-Attempt": task["attempt"]}
+        if body is not None:
+            head.update({"Holdfast-Checksum": xxh3(body), "Content-Type": "application/octet-stream"})
+        return self.call(method, "/agent/v1/objects" + name, body, {**head, **(headers or {})})
+
+
+class Case(harness.TestCase):
+    def check_error(self, reply, status, code, detail=None):
+        self.assertEqual(reply.status, status, reply.body)
+        self.assertEqual(reply.headers["Content-Type"], "application/json")
+        self.assertRegex(reply.headers["X-MongoDB-Service-Version"], f"^{VERSION}$")
+        body = reply.json
+        self.assertEqual(set(body), {"error", "reason", "errorCode", "errorClass", "detail", "parameters"})
+        self.assertEqual((body["error"], body["errorCode"], body["parameters"]), (status, code, []))
+        self.assertEqual(body["reason"].lower().replace("content too large", "request entity too large"),
+                         http.client.responses[status].lower())
+        if detail:
+            self.assertRegex(body["detail"], detail)
+
+    def check_agent_error(self, reply, status, name, message=None):
+        self.assertEqual((reply.status, reply.json["error"]), (status, name), reply.body)
+        self.assertEqual(set(reply.json), {"error", "message"})
+        if message:
+            self.assertRegex(reply.json["message"], message)
+
+
+class Strangers(Case):
+    """One server, many sets, no database."""
+
+    SETS = tuple(f"set-{i}" for i in range(7))
+
+    @classmethod
+    def deploy(cls):
+        cls.server = harness.Server(cls.scratch).start()
+        cls.client = Client(cls.server)
+        cls.agent = FakeAgent(cls.server, "a" * 24, cls.SETS)
+        assert cls.agent.hello().status == 200
+        cls.project = cls.client.get(PUBLIC + "/groups").json["results"][0]["id"]
+        cls.group = f"{PUBLIC}/groups/{cls.project}"
+        cls.clusters = cls.client.get(cls.group + "/clusters").json["results"]
+        cls.cluster = next(one["id"] for one in cls.clusters if one["clusterName"] == "set-0")
+        assert cls.client.call("PATCH", f"{cls.group}/backupConfigs/{cls.cluster}", {"statusName": "STARTED"}).status == 200
+
+    def take(self):
+        """A snapshot of set-0 that runs, and its task."""
+        reply = self.client.call("POST", PRIVATE + "/snapshots", {"set": "set-0"})
+        self.assertEqual(reply.status, 201, reply.body)
+        tasks = self.agent.poll().json["tasks"]
+        self.assertEqual(len(tasks), 1)
+        self.addCleanup(self.end, tasks[0])
+        return reply.json, tasks[0]
+
+    def end(self, task):
+        """Gives the task up, unless it has ended."""
+        if self.agent.finish(task).status == 404:
+            return
+        self.assertEqual(self.agent.finish(task).status, 200)
+        outcome = wait_for(lambda: self.agent.poll().json["outcomes"], "the outcome", every=0.1)
+        self.assertEqual([one["task"] for one in outcome], [task["task"]])
+        self.agent.poll(ended=[task["task"]])
+
+    @contextlib.contextmanager
+    def connection(self):
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def on(self, connection, method, path, body=None, headers=None):
+        connection.request(method, path, body, headers or {})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+
+    # ---- Who asks ----
+
+    def test_the_challenge_is_what_the_known_clients_parse(self):
+        for method, path in (("GET", PUBLIC), ("POST", PRIVATE + "/snapshots"), ("DELETE", PRIVATE + "/snapshots/1"), ("GET", "/no/such/thing")):
+            with self.connection() as connection:
+                reply = self.on(connection, method, path)
+            self.check_error(reply, 401, "NO_CURRENT_USER", "HTTP digest")
+            challenges = reply.headers.get_all("WWW-Authenticate")
+            self.assertEqual(len(challenges), 1)
+            self.assertRegex(challenges[0], r'^Digest realm="MMS Public API", domain="", nonce="[0-9a-f]+", algorithm=MD5, qop="auth", stale=false$')
+
+    def digest(self, method, path, nonce, **changes):
+        """An Authorization header made by hand, as rest-api 1.3 says."""
+        import hashlib
+        hash_name = changes.pop("hash", "md5")
+
+        def h(text):
+            return hashlib.new(hash_name, text.encode()).hexdigest()
+
+        f = {"username": self.client.public, "realm": "MMS Public API", "nonce": nonce, "uri": path, "nc": "00000001", "cnonce": "00112233445566ff",
+             "qop": "auth", "private": self.client.private, **changes}
+        ha1, ha2 = h(f"{f['username']}:{f['realm']}:{f['private']}"), h(f"{method}:{f['uri']}")
+        middle = f":{f['nc']}:{f['cnonce']}:{f['qop']}" if f["qop"] else ""
+        response = f.get("response") or h(f"{ha1}:{f['nonce']}{middle}:{ha2}")
+        text = f'Digest username="{f["username"]}", realm="{f["realm"]}", nonce="{f["nonce"]}", uri="{f["uri"]}", response="{response}"'
+        if f["qop"]:
+            text += f', qop={f["qop"]}, nc={f["nc"]}, cnonce="{f["cnonce"]}"'
+        return {"Authorization": text + f.get("more", "")}
+
+    def nonce(self, connection):
+        return re.search('nonce="([0-9a-f]+)"', self.on(connection, "GET", PUBLIC).headers["WWW-Authenticate"]).group(1)
+
+    def test_each_known_client_s_way_of_answering_is_taken(self):
+        path = PUBLIC + "/groups?itemsPerPage=100&pageNum=1"
+        ways = {"go": {"more": ', algorithm="MD5"'}, "operator, its nc not padded": {"nc": "1", "more": ", algorithm=MD5"}, "no qop": {"qop": ""},
+                "sha-256": {"hash": "sha256", "more": ", algorithm=SHA-256"}}
+        with self.connection() as connection:
+            for name, way in ways.items():
+                with self.subTest(client=name):
+                    reply = self.on(connection, "GET", path, headers=self.digest("GET", path, self.nonce(connection), **way))
+                    self.assertEqual(reply.status, 200, reply.body)
+            nonce = self.nonce(connection)
+            for nc in ("00000001", "00000002", "00000003"):  # curl and requests keep a nonce
+                self.assertEqual(self.on(connection, "GET", path, headers=self.digest("GET", path, nonce, nc=nc)).status, 200)
+            reply = self.on(connection, "GET", path, headers=self.digest("GET", path, nonce, nc="00000002"))
+            self.check_error(reply, 401, "NO_CURRENT_USER")
+            self.assertIn("stale=true", reply.headers["WWW-Authenticate"], "a nonce and count that was used is no second key")
+
+    def test_wrong_answers_are_challenged_again(self):
+        path = PUBLIC + "/groups"
+        wrong = {"password": {"private": "x"}, "user": {"username": "nobodysx"}, "another method's": {"response": "0" * 32}, "realm": {"realm": "Mine"},
+                 "nonce": {"nonce": "0" * 64}, "another path": {"uri": PUBLIC}}
+        with self.connection() as connection:
+            for name, change in wrong.items():
+                with self.subTest(wrong=name):
+                    reply = self.on(connection, "GET", path, headers=self.digest("GET", path, **{"nonce": self.nonce(connection), **change}))
+                    self.check_error(reply, 401, "NO_CURRENT_USER")
+                    self.assertTrue(reply.headers["WWW-Authenticate"].startswith("Digest "))
+            for header in ("Digest", "Digest x", "Basic YTpi", "Bearer " + self.agent.key, "Digest " + "a=1, " * 2000, "\xff"):
+                reply = self.on(connection, "GET", path, headers={"Authorization": header})
+                self.check_error(reply, 401, "NO_CURRENT_USER")
+
+    def test_what_needs_no_key(self):
+        reply = self.client.get("/monitor/health", digest=False)
+        self.assertEqual((reply.status, reply.json), (200, {"ok": True}))
+        reply = self.client.get("/api/private/unauth/version", digest=False, headers={"Accept": "text/plain"})
+        self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, "text/plain"))
+        self.assertRegex(reply.body.decode(), f"^{VERSION}$")
+        self.assertRegex(reply.headers["X-MongoDB-Service-Version"], f"^{VERSION}$")
+
+    def test_a_key_sees_only_its_own_group(self):
+        self.check_error(self.client.get(f"{PUBLIC}/groups/{NO_ID}"), 401, "NOT_IN_GROUP")
+        self.check_error(self.client.get(f"{PUBLIC}/groups/{NO_ID}/clusters"), 401, "NOT_IN_GROUP")
+        self.check_error(self.client.get(f"{PUBLIC}/groups/17"), 404, "INVALID_GROUP_ID", "'17' is not an id")
+
+    def test_curl_with_every_method(self):
+        if not shutil.which("curl"):
+            self.skipTest("curl is not installed")
+        status, body = self.client.curl()
+        self.assertEqual((status, json.loads(body)["appName"]), (200, "Holdfast"))
+        body = json.dumps({"set": "set-0"})
+        status, text = self.client.curl("-X", "POST", "-H", "Content-Type: application/json", "-d", body, path=PRIVATE + "/snapshots")
+        self.assertEqual(status, 201, text)
+        snapshot = json.loads(text)
+        task = self.agent.poll().json["tasks"][0]
+        status, text = self.client.curl("-X", "DELETE", path=f"{PRIVATE}/snapshots/{snapshot['id']}")
+        self.assertEqual((status, json.loads(text)["errorClass"]), (409, "CONFLICT"), "it is being taken")
+        status, text = self.client.curl("-X", "POST", path=f"{PRIVATE}/snapshots/{snapshot['id']}/cancel")
+        self.assertEqual(status, 202, text)
+        self.assertEqual(self.agent.poll(running=[self.agent.running(task)]).json["cancel"], [task["task"]])
+        self.end(task)
+        status, text = self.client.curl(path=f"{PRIVATE}/snapshots/{snapshot['id']}")
+        self.assertEqual((status, json.loads(text)["state"]), (200, "ABANDONED"))
+        status, text = self.client.curl("-I", path=PUBLIC + "/groups")
+        self.assertEqual(status, 200)
+        # Without the header curl says that it sends a form.
+        status, text = self.client.curl("-d", body, path=PRIVATE + "/snapshots")
+        self.assertEqual((status, json.loads(text)["errorCode"]), (415, "UNSUPPORTED_MEDIA_TYPE"))
+        huge = self.scratch.dir / "huge.json"
+        huge.write_bytes(b'{"set": "' + b"x" * (3 << 20) + b'"}')
+        status, text = self.client.curl("-H", "Content-Type: application/json", "--data-binary", f"@{huge}", path=PRIVATE + "/snapshots")
+        self.assertEqual((status, json.loads(text)["errorCode"]), (413, "REQUEST_TOO_LARGE"))
+
+    # ---- What is refused, and how ----
+
+    def test_paths_and_methods(self):
+        self.check_error(self.client.get(PUBLIC + "/nothing"), 404, "RESOURCE_NOT_FOUND", "there is no resource /api/public/v1.0/nothing")
+        self.check_error(self.client.get("/"), 404, "RESOURCE_NOT_FOUND")
+        self.check_error(self.client.get(f"{self.group}/clusters/{NO_ID}"), 404, "CLUSTER_NOT_FOUND")
+        self.check_error(self.client.get(f"{self.group}/clusters/xyz"), 404, "INVALID_CLUSTER_ID")
+        self.check_error(self.client.get(f"{self.group}/clusters/{self.cluster}/snapshots/{NO_ID}"), 404, "SNAPSHOT_NOT_FOUND")
+        self.check_error(self.client.get(f"{self.group}/clusters/{self.cluster}/snapshots/1"), 404, "INVALID_SNAPSHOT_ID")
+        self.check_error(self.client.get(f"{self.group}/clusters/{self.cluster}/restoreJobs/{NO_ID}"), 404, "RESTORE_JOB_NOT_FOUND")
+        self.check_error(self.client.get(f"{PRIVATE}/restores/{'g' * 24}"), 404, "INVALID_JOB_ID")
+        self.check_error(self.client.get(PUBLIC + "/groups/byName/nobody"), 404, "GROUP_NAME_NOT_FOUND")
+        for method, path, allowed in (("PUT", PUBLIC + "/groups", "GET, HEAD"), ("POST", PUBLIC, "GET, HEAD"),
+                                      ("DELETE", PRIVATE + "/snapshots", "GET, HEAD, POST"),
+                                      ("GET", f"{PRIVATE}/snapshots/{NO_ID}/verify", "POST"), ("BREW", PRIVATE + "/status", "GET, HEAD")):
+            reply = self.client.call(method, path, {} if method in ("PUT", "POST") else None)
+            self.check_error(reply, 405, "METHOD_NOT_ALLOWED", f"{method} is not done here, only {allowed}")
+            self.assertEqual(reply.headers["Allow"], allowed)
+        # One slash too many is no other path; an encoded one is no separator.
+        self.assertEqual(self.client.get(PUBLIC + "/groups/").json["totalCount"], 1)
+        self.check_error(self.client.get(PUBLIC + "%2Fgroups"), 404, "RESOURCE_NOT_FOUND")
+        self.assertEqual(self.client.get(PUBLIC + "/groups/byName/d%65fault").json["id"], self.project)
+
+    def test_bodies_of_the_wrong_shape(self):
+        def refused(body, code, detail, path=PRIVATE + "/snapshots", method="POST", status=400):
+            with self.subTest(body=body):
+                self.check_error(self.client.call(method, path, body), status, code, detail)
+
+        refused(b"{", "INVALID_JSON", "line 1")
+        refused(b"[]", "INVALID_JSON", "no JSON object")
+        refused(b"\xff\xfe", "INVALID_JSON", ".")
+        refused(b'{"set": "a", "set": "b"}', "INVALID_JSON", "set")
+        refused(b'{"set": ' + b"[" * 100 + b"]" * 100 + b"}", "INVALID_JSON", "64")
+        refused({"set": "set-0", "colour": "blue"}, "INVALID_ATTRIBUTE", "'colour' is no attribute here")
+        refused({}, "MISSING_ATTRIBUTE", "'set' is missing")
+        refused({"set": None}, "MISSING_ATTRIBUTE", "'set' is missing")
+        refused({"set": 5}, "INVALID_JSON_ATTRIBUTE", "'set' must be a text")
+        refused({"set": "set-0", "retentionDays": "3"}, "INVALID_JSON_ATTRIBUTE", "'retentionDays' must be an integer")
+        refused({"set": "set-0", "retentionDays": 1.5}, "INVALID_JSON_ATTRIBUTE", "'retentionDays' must be an integer")
+        refused({"set": "set-0", "retentionDays": True}, "INVALID_JSON_ATTRIBUTE", "'retentionDays' must be an integer")
+        refused({"set": "set-0", "retentionDays": -1}, "INVALID_ATTRIBUTE", "retentionDays must be 0 .* to 36500")
+        refused({"set": "set-0", "description": ["a"]}, "INVALID_JSON_ATTRIBUTE", "'description' must be a text")
+        refused({"set": "set-0", "description": "x" * 5000}, "INVALID_ATTRIBUTE", "description is longer than")
+        refused({"set": "nowhere"}, "RESOURCE_NOT_FOUND", "set nowhere has no backup job", status=404)
+        config = f"{self.group}/backupConfigs/{self.cluster}"
+        refused({"statusName": "STARTED", "groupId": NO_ID}, "GROUP_MISMATCH", "groupId in the body differs", config, "PATCH")
+        refused({"statusName": "STARTED", "storageEngineName": "MEMORY_MAPPED"}, "INVALID_ENUM_VALUE", "only WIRED_TIGER", config, "PATCH")
+        refused({"statusName": 1}, "INVALID_JSON_ATTRIBUTE", "'statusName' must be a text", config, "PATCH")
+        refused({"provisioned": True}, "INVALID_ATTRIBUTE", "'provisioned'", config, "PATCH")
+        refused({"statusName": "STARTED"}, "CANNOT_START_BACKUP_INVALID_STATE", "STARTED already", config, "PATCH", 409)
+        refused({"level": "all"}, "SNAPSHOT_NOT_FOUND", NO_ID, f"{PRIVATE}/snapshots/{NO_ID}/verify", status=404)
+        refused({"snapshotId": "1", "directory": "/x"}, "INVALID_ATTRIBUTE", "24 hexadecimal digits", PRIVATE + "/restores")
+        refused({"snapshotId": NO_ID, "directory": "/x"}, "SNAPSHOT_NOT_FOUND", NO_ID, PRIVATE + "/restores", status=404)
+        refused({"snapshotId": NO_ID}, "MISSING_ATTRIBUTE", "directory", PRIVATE + "/restores")
+        self.assertEqual(self.client.get(PRIVATE + "/jobs").json["results"][0].get("runningSnapshotId"), None)
+
+    def test_bodies_of_another_type_and_size(self):
+        body = b'{"set": "set-0"}'
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "application/jsonx", "x" * 300):
+            self.check_error(self.client.call("POST", PRIVATE + "/snapshots", body, {"Content-Type": kind}), 415, "UNSUPPORTED_MEDIA_TYPE")
+        for kind in ("application/json; charset=UTF-8", "Application/JSON"):
+            reply = self.client.call("POST", PRIVATE + "/snapshots", b'{"set": "nowhere"}', {"Content-Type": kind})
+            self.check_error(reply, 404, "RESOURCE_NOT_FOUND")
+        self.check_error(self.client.call("POST", PRIVATE + "/snapshots", b" " * ((1 << 20) + 1)), 413, "REQUEST_TOO_LARGE")
+
+    def test_query_parameters(self):
+        for query in ("pageNum=0", "pageNum=x", "pageNum=-1", "itemsPerPage=0", "itemsPerPage=501", "itemsPerPage=1.5", "pageNum=99999999999999999999"):
+            self.check_error(self.client.get(f"{self.group}/clusters?{query}"), 400, "INVALID_QUERY_PARAMETER", query.split("=")[0])
+        snapshots = f"{self.group}/clusters/{self.cluster}/snapshots"
+        self.check_error(self.client.get(snapshots + "?completed=maybe"), 400, "INVALID_QUERY_PARAMETER", "true, false or all")
+        self.check_error(self.client.call("POST", snapshots + "/onDemandSnapshot"), 400, "MISSING_QUERY_PARAMETER", "retentionDays")
+        self.check_error(self.client.call("POST", snapshots + "/onDemandSnapshot?retentionDays=many"), 400, "INVALID_QUERY_PARAMETER")
+        self.check_error(self.client.get(PUBLIC + "/groups?x=%zz"), 400, "INVALID_QUERY_PARAMETER")
+        self.assertEqual(self.client.get(PUBLIC + "/groups?never=heard&of=it").status, 200)
+
+    def test_a_refused_body_leaves_the_connection_usable(self):
+        """The Go client sends its first, unauthenticated request with the whole body (rest-api 1.3)."""
+        body = json.dumps({"set": "set-0", "description": "x" * 900_000}).encode()
+        path = PRIVATE + "/snapshots"
+        with self.connection() as connection:
+            self.on(connection, "GET", "/monitor/health")
+            socket = connection.sock
+            reply = self.on(connection, "POST", path, body, JSON)
+            self.check_error(reply, 401, "NO_CURRENT_USER")
+            nonce = re.search('nonce="([0-9a-f]+)"', reply.headers["WWW-Authenticate"]).group(1)
+            reply = self.on(connection, "POST", path, body, {**JSON, **self.digest("POST", path, nonce)})
+            self.check_error(reply, 400, "INVALID_ATTRIBUTE", "description is longer")
+            reply = self.on(connection, "POST", path, b"x" * (2 << 20), {**JSON, **self.digest("POST", path, self.nonce(connection))})
+            self.check_error(reply, 413, "REQUEST_TOO_LARGE")
+            reply = self.on(connection, "DELETE", PUBLIC, b"y" * 100_000, self.digest("DELETE", PUBLIC, self.nonce(connection)))
+            self.check_error(reply, 405, "METHOD_NOT_ALLOWED")
+            self.assertEqual(self.on(connection, "GET", "/monitor/health").status, 200)
+            self.assertIs(connection.sock, socket, "all of it went over one connection")
+
+    def test_requests_whose_end_is_not_clear_are_cut_off(self):
+        for extra in ("Content-Length: 5\r\nContent-Length: 6", "Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: gzip"):
+            with self.connection() as connection:
+                connection.connect()
+                connection.sock.sendall(f"POST {PRIVATE}/snapshots HTTP/1.1\r\nHost: x\r\n{extra}\r\n\r\n".encode())
+                answer = connection.sock.recv(65536).decode()
+                self.assertRegex(answer, r"^HTTP/1\.1 (400|501) ")
+                self.assertIn("Connection: close", answer)
+        with self.connection() as connection:
+            reply = self.on(connection, "GET", "/monitor/health", headers={f"X-{i}": "y" * 900 for i in range(60)})
+            self.check_error(reply, 431, "REQUEST_TOO_LARGE")
+        self.assertEqual(self.client.get("/monitor/health").status, 200)
+
+    # ---- The forms of answers ----
+
+    def test_every_answer_names_the_version(self):
+        for path in (PUBLIC, PUBLIC + "/groups", self.group, self.group + "/clusters", PRIVATE + "/status", "/monitor/health"):
+            reply = self.client.get(path)
+            self.assertEqual((reply.status, reply.headers["Content-Type"]), (200, "application/json"), path)
+            self.assertRegex(reply.headers["X-MongoDB-Service-Version"], f"^{VERSION}$")
+
+    def test_pages(self):
+        base = f"{self.client.url}{self.group}/clusters"
+        seen = []
+        for number in (1, 2, 3):
+            page = self.client.get(f"{self.group}/clusters?itemsPerPage=3&pageNum={number}&includeCount=true").json
+            self.assertEqual(page["totalCount"], 7)
+            seen += [one["clusterName"] for one in page["results"]]
+            links = {link["rel"]: link["href"] for link in page["links"]}
+            want = {"self": number}
+            if number > 1:
+                want["previous"] = number - 1
+            if number < 3:
+                want["next"] = number + 1
+            self.assertEqual(links, {rel: f"{base}?includeCount=true&pageNum={n}&itemsPerPage=3" for rel, n in want.items()})
+        self.assertEqual(sorted(seen), sorted(self.SETS))
+        page = self.client.get(f"{self.group}/clusters?itemsPerPage=3&pageNum=4").json
+        self.assertEqual((page["results"], page["totalCount"]), ([], 7))
+        # A link can be followed as it is.
+        first = self.client.get(f"{self.group}/clusters?itemsPerPage=4").json
+        second = self.client.get(next(link["href"] for link in first["links"] if link["rel"] == "next")[len(self.client.url):]).json
+        self.assertEqual(len(first["results"]) + len(second["results"]), 7)
+        self.assertEqual(self.client.get(f"{self.group}/clusters/{self.cluster}/restoreJobs").json["results"], [])
+
+    def test_envelope_and_pretty(self):
+        plain = self.client.get(self.group).json
+        reply = self.client.get(self.group + "?envelope=true")
+        self.assertEqual(reply.json, {"status": 200, "content": plain})
+        listed = self.client.get(self.group + "/clusters?envelope=true&itemsPerPage=2").json
+        self.assertEqual((listed["status"], len(listed["results"]), listed["totalCount"]), (200, 2, 7))
+        self.assertEqual(self.client.get(self.group).body.count(b"\n"), 0)
+        pretty = self.client.get(self.group + "?pretty=true")
+        self.assertEqual(pretty.json, plain)
+        self.assertGreater(pretty.body.count(b"\n"), 3)
+        self.assertGreater(self.client.get(PUBLIC + "/nothing?pretty=true").body.count(b"\n"), 3)
+
+    def test_head_is_get_without_the_body(self):
+        reply = self.client.call("HEAD", self.group)
+        self.assertEqual((reply.status, reply.body), (200, b""))
+        self.assertRegex(reply.headers["X-MongoDB-Service-Version"], VERSION)
+        self.assertEqual(self.client.call("HEAD", PUBLIC + "/nothing").status, 404)
+
+    # ---- The agents' protocol, misused ----
+
+    def test_agents_without_the_right_key_or_version(self):
+        for key in ("hfa_" + "0" * 64, "x", self.client.private):
+            self.check_agent_error(self.agent.call("POST", "/agent/v1/hello", {}, key=key), 401, "UNAUTHENTICATED", "agent key is not known")
+        for path in ("/agent/v1/hello", "/agent/v1/poll", "/agent/v1/objects?prefix=j"):
+            for version in ("2", "0", "one", None):
+                method = "GET" if "objects" in path else "POST"
+                reply = self.agent.call(method, path, None if method == "GET" else {}, version=version)
+                self.check_agent_error(reply, 501, "UNSUPPORTED", "this server speaks 1")
+        self.check_agent_error(self.agent.hello(protocol=2), 501, "UNSUPPORTED", "protocol version 2, this program speaks version 1")
+        self.check_agent_error(self.agent.call("POST", "/agent/v1/nothing", {}), 404, "NOT_FOUND")
+        self.check_agent_error(self.agent.call("GET", "/agent/v1/hello"), 404, "NOT_FOUND")
+        # An agent's key opens nothing of the API, and the other way round.
+        self.check_error(self.client.get(PUBLIC, digest=False, headers={"Authorization": f"Bearer {self.agent.key}"}), 401, "NO_CURRENT_USER")
+        reply = self.client.call("POST", "/agent/v1/hello", {}, {"Holdfast-Protocol": "1"})
+        self.check_agent_error(reply, 401, "UNAUTHENTICATED")
+
+    def test_messages_of_the_wrong_shape(self):
+        stranger = FakeAgent(self.server, "b" * 24, ("stranger",))
+        self.check_agent_error(stranger.call("POST", "/agent/v1/hello", b"{"), 400, "INVALID", "hello: ")
+        self.check_agent_error(stranger.call("POST", "/agent/v1/hello", b"[]"), 400, "INVALID", "hello: not an object")
+        self.check_agent_error(stranger.hello(agent="17"), 400, "INVALID", "hello: agent: ")
+        self.check_agent_error(stranger.hello(members=[{"set": "x"}]), 400, "INVALID", "members: address: missing")
+        self.check_agent_error(stranger.hello(members={"address": "x"}), 400, "INVALID", "members: not a list")
+        self.check_agent_error(stranger.hello(host=5), 400, "INVALID", "host: not a text")
+        self.check_agent_error(stranger.hello(host="h" * 5000), 400, "INVALID", "host: 5000 bytes")
+        self.check_agent_error(stranger.call("POST", "/agent/v1/hello", b" " * ((8 << 20) + 1)), 413, "LIMIT")
+        self.check_agent_error(stranger.hello(members=self.agent.members()), 409, "CONFLICT", f"served by agent {self.agent.id} already")
+
+    def test_sessions_that_are_not(self):
+        self.check_agent_error(self.agent.poll(session="0" * 64), 401, "UNAUTHENTICATED", "say hello again")
+        self.check_agent_error(self.agent.poll(session=""), 401, "UNAUTHENTICATED")
+        self.check_agent_error(FakeAgent(self.server, "c" * 24).poll(session=self.agent.session), 401, "UNAUTHENTICATED")
+        old = self.agent.session
+        self.assertEqual(self.agent.hello().status, 200)
+        self.assertNotEqual(self.agent.session, old)
+        self.check_agent_error(self.agent.poll(session=old), 401, "UNAUTHENTICATED", "say hello again")
+        self.assertEqual(self.agent.poll().status, 200)
+        # A task that the server does not know is cancelled.
+        self.assertEqual(self.agent.poll(running=[self.agent.running({"task": NO_ID}, NO_ID)]).json["cancel"], [NO_ID])
+
+    def test_a_task_is_given_until_it_is_named_and_fenced_by_its_attempt(self):
+        snapshot, task = self.take()
+        self.assertEqual((task["kind"], task["capture"]["set"], task["capture"]["snapshot"]), ("capture", "set-0", snapshot["id"]))
+        self.assertNotIn("sealKey", task["keys"])
+        self.assertEqual(self.agent.poll().json["tasks"][0]["task"], task["task"], "given again until it is named")
+        self.assertEqual(self.agent.poll(running=[self.agent.running(task)]).json["tasks"], [])
+        progress = self.client.get(f"{PRIVATE}/snapshots/{snapshot['id']}").json["progress"]
+        self.assertEqual((progress["phase"], progress["bytesDone"], progress["bytesTotal"]), ("testing", 1, 2))
+        self.assertEqual(self.agent.poll(running=[self.agent.running(task, NO_ID)]).json["cancel"], [task["task"]])
+        self.check_agent_error(self.agent.finish(task, attempt=NO_ID), 409, "LOST", "another attempt")
+        self.check_agent_error(self.agent.finish(task, session="x"), 401, "UNAUTHENTICATED")
+        self.check_agent_error(self.agent.finish({**task, "task": NO_ID}), 404, "NOT_FOUND")
+        other = FakeAgent(self.server, "d" * 24, ())
+        self.assertEqual(other.hello().status, 200)
+        self.check_agent_error(other.finish(task), 409, "LOST")
+        # A finish may come twice; the second says the same.
+        self.assertEqual(self.agent.finish(task).json, {"protocol": 1})
+        self.assertEqual(self.agent.finish(task).json, {"protocol": 1})
+        wait_for(lambda: self.agent.poll().json["outcomes"], "the outcome", every=0.1)
+        self.agent.poll(ended=[task["task"]])
+        record = self.client.get(f"{PRIVATE}/snapshots/{snapshot['id']}").json
+        self.assertEqual((record["state"], record["errorClass"], record["error"]), ("ABANDONED", "CANCELLED", "the test is over"))
+        self.check_agent_error(self.agent.finish(task), 404, "NOT_FOUND")
+
+    def test_a_finish_that_promises_what_is_not_there_makes_no_snapshot(self):
+        snapshot, task = self.take()
+        self.check_agent_error(self.agent.finish(task, error="OK", message=""), 400, "INVALID")
+        self.check_agent_error(self.agent.finish(task, error="OK", message="", facts={}, root="!"), 400, "INVALID")
+        self.end(task)
+        self.assertEqual(self.client.get(f"{PRIVATE}/snapshots/{snapshot['id']}").json["state"], "ABANDONED")
+        listed = self.client.get(f"{self.group}/clusters/{self.cluster}/snapshots?completed=all").json
+        self.assertNotIn(snapshot["id"], [one["id"] for one in listed["results"]])
+
+    def test_objects_within_the_task_s_right(self):
+        _, task = self.take()
+        job, writer, capture = task["keys"]["job"], task["capture"]["writer"], task["capture"]["capture"]
+        names = [f"/j/{job}/p/{position:016x}-{0:016x}-{0:04x}-{writer}" for position in (capture << 24, (capture << 24) + 1)]
+        name, content = names[0], b"some bytes " * 1000
+        try:
+            self.assertEqual(self.agent.object("PUT", name, task, content).status, 201)
+            self.assertEqual(self.agent.object("PUT", name, task, content).status, 201, "equal bytes are done already")
+            self.check_agent_error(self.agent.object("PUT", name, task, b"other"), 409, "EXISTS", "other bytes")
+            reply = self.agent.object("GET", name, task)
+            self.assertEqual((reply.status, reply.body, reply.headers["Holdfast-Checksum"]), (200, content, xxh3(content)))
+            self.assertEqual(reply.headers["Content-Type"], "application/octet-stream")
+            reply = self.agent.object("GET", name, task, headers={"Range": "bytes=5-14"})
+            self.assertEqual((reply.status, reply.body, reply.headers["Content-Range"]), (206, content[5:15], f"bytes 5-14/{len(content)}"))
+            reply = self.agent.object("GET", name, task, headers={"Range": "bytes=-7"})
+            self.assertEqual((reply.status, reply.body), (206, content[-7:]))
+            self.assertEqual(reply.headers["Content-Range"], f"bytes {len(content) - 7}-{len(content) - 1}/{len(content)}")
+            for bad in ("bytes=5-2", "bytes=-0", "lines=1-2", "bytes=a-b"):
+                self.check_agent_error(self.agent.object("GET", name, task, headers={"Range": bad}), 400, "INVALID", "range ")
+            self.assertGreaterEqual(self.agent.object("GET", name, task, headers={"Range": f"bytes=0-{len(content)}"}).status, 400)
+            reply = self.agent.object("HEAD", name, task)
+            self.assertEqual((reply.status, reply.headers["Holdfast-Size"], reply.body), (200, str(len(content)), b""))
+            self.assertEqual(self.agent.object("HEAD", names[1], task).status, 404)
+            self.check_agent_error(self.agent.object("GET", names[1], task), 404, "NOT_FOUND")
+            listed = self.agent.object("GET", f"?prefix=j/{job}/p/&max=10", task).json
+            self.assertEqual((listed["objects"], listed["more"]), ([{"name": name[1:], "size": len(content)}], False))
+            for bad in ("?prefix=j/&max=0", "?max=5"):
+                self.assertGreaterEqual(self.agent.object("GET", bad, task).status, 400)
+        finally:
+            self.end(task)
+        # The right ends with the task, at most a second later.
+        wait_for(lambda: self.agent.object("GET", name, task).status == 404, "the right's end", every=0.1)
+        self.check_agent_error(self.agent.object("GET", name, task), 404, "NOT_FOUND")
+
+    def test_objects_beyond_the_task_s_right(self):
+        _, task = self.take()
+        job, writer, capture = task["keys"]["job"], task["capture"]["writer"], task["capture"]["capture"]
+        position = f"{capture << 24:016x}-{0:016x}-{0:04x}"
+        content = b"mine"
+        before = self.server.objects()
+        try:
+            for name in (f"/j/{NO_ID}/p/{position}-{writer}", f"/j/{job}/p/{position}-{NO_ID}", f"/j/{job}/c/{writer}", f"/j/{job}/m/{capture:010x}",
+                         f"/j/{job}/k/00000001-00000001"):
+                with self.subTest(put=name):
+                    self.assertIn(self.agent.object("PUT", name, task, content).status, (400, 403))
+            for name in (f"/j/{NO_ID}/p/{position}-{writer}", f"/j/{job}/c/{writer}", f"/j/{job}/k/00000001-00000001", "/holdfast/00000001", "/../x",
+                         "/j/../../etc/passwd", "/%2e%2e/x"):
+                with self.subTest(get=name):
+                    self.assertIn(self.agent.object("GET", name, task).status, (400, 403))
+            for prefix in ("", "j/", f"j/{job}/", f"j/{job}/k/", f"j/{NO_ID}/p/", "holdfast/"):
+                with self.subTest(prefix=prefix):
+                    self.check_agent_error(self.agent.object("GET", f"?prefix={prefix}", task), 403, "DENIED", "may not list")
+            name = f"/j/{job}/p/{position}-{writer}"
+            self.check_agent_error(self.agent.object("DELETE", name, task), 403, "DENIED", "the server's own")
+            self.check_agent_error(self.agent.object("POST", name, task, content), 403, "DENIED", "the server's own")
+            wrong = self.agent.object("PUT", name, task, content, {"Holdfast-Checksum": "0" * 16})
+            self.check_agent_error(wrong, 400, "INVALID", "does not have the checksum")
+            for checksum in ("", "zz", "0" * 17):
+                reply = self.agent.object("PUT", name, task, content, {"Holdfast-Checksum": checksum})
+                self.check_agent_error(reply, 400, "INVALID", "16 hexadecimal digits")
+            for headers in ({"Holdfast-Task": NO_ID}, {"Holdfast-Attempt": NO_ID}, {"Holdfast-Task": "x"}, {"Holdfast-Attempt": ""}):
+                reply = self.agent.object("PUT", name, task, content, headers)
+                self.assertIn((reply.status, reply.json["error"]), ((404, "NOT_FOUND"), (409, "LOST"), (400, "INVALID")))
+            with self.connection() as connection:  # told at once, before all of it was sent
+                connection.putrequest("PUT", "/agent/v1/objects" + name)
+                for header, value in (("Authorization", f"Bearer {self.agent.key}"), ("Holdfast-Protocol", "1"), ("Holdfast-Task", task["task"]),
+                                      ("Holdfast-Attempt", task["attempt"]), ("Content-Length", (64 << 20) + 1)):
+                    connection.putheader(header, value)
+                connection.endheaders()
+                answer = connection.getresponse()
+                self.check_agent_error(Reply(answer.status, answer.headers, answer.read()), 413, "LIMIT", "longer than is taken here")
+        finally:
+            self.end(task)
+        added = {one for one in set(self.server.objects()) - set(before) if "/m/" not in one}
+        self.assertEqual(added, set(), "nothing but the void was put")
+
+    # ---- Where it may listen ----
+
+    def test_plain_http_for_other_hosts_only_when_told(self):
+        for address in ("0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0"):
+            process = harness.Process(self.scratch, f"open-{address.replace(':', '_')}", [
+                harness.binary("HOLDFAST"), "server", "--data-dir", self.scratch.dir / "open", "--store", f"file://{self.scratch.dir}/open-store",
+                "--listen", address]).start()
+            self.assertEqual(process.wait(), 2, address)
+            self.assertRegex(process.tail(), rf"(?m)^holdfast: listen on {re.escape(address)}: other hosts would send keys and data over plain HTTP; "
+                                             r"hint: give --tls-cert and --tls-key, or listen on 127\.0\.0\.1, or say --plain-http")
+        told = harness.Process(self.scratch, "told", [
+            harness.binary("HOLDFAST"), "server", "--data-dir", self.scratch.dir / "told", "--store", f"file://{self.scratch.dir}/told-store",
+            "--listen", "0.0.0.0:0", "--plain-http"]).start()
+        url = told.line(r"^listening on (\S+)$").group(1)
+        with urllib.request.urlopen(url + "/monitor/health", timeout=60) as answer:
+            self.assertEqual(answer.status, 200)
+        self.assertEqual(told.stop(), 0)
+
+
+class Snapshots(Case):
+    """A real snapshot, seen and handled through the public API only."""
+
+    @classmethod
+    def deploy(cls):
+        cls.d = harness.Deployment(cls.scratch)
+        harness.Writer(cls.d.set).load(300)
+        cls.d.set.wait_checkpoint()
+        cls.taken = cls.d.take("--retention-days", "2")
+        cls.client = Client(cls.d.server)
+        cls.project = cls.client.get(PUBLIC + "/groups").json["results"][0]["id"]
+        cls.cluster = cls.client.get(f"{PUBLIC}/groups/{cls.project}/clusters").json["results"][0]["id"]
+        cls.base = f"{PUBLIC}/groups/{cls.project}/clusters/{cls.cluster}"
+
+    def test_a_snapshot_s_document(self):
+        found = self.client.get(f"{self.base}/snapshots").json
+        self.assertIn(self.taken["id"], [one["id"] for one in found["results"]])
+        one = self.client.get(f"{self.base}/snapshots/{self.taken['id']}").json
+        self.assertEqual((one["groupId"], one["clusterId"], one["complete"], one["doNotDelete"]), (self.project, self.cluster, True, False))
+        self.assertRegex(one["created"]["date"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        self.assertEqual(one["created"]["increment"], self.taken["checkpoint"]["increment"])
+        self.assertRegex(one["expires"], r"Z$")
+        part, = one["parts"]
+        self.assertEqual((part["typeName"], part["replicaSetName"], part["fcv"], part["mongodVersion"]),
+                         ("REPLICA_SET", "rs0", "4.4", self.taken["serverVersion"]))
+        self.assertEqual((part["dataSizeBytes"], part["encryptionEnabled"]), (self.taken["bytes"], True))
+        self.assertEqual([link["rel"] for link in one["links"]], ["self"])
+        self.assertEqual(one["links"][0]["href"], f"{self.client.url}{self.base}/snapshots/{self.taken['id']}")
+        config = self.client.get(f"{PUBLIC}/groups/{self.project}/backupConfigs/{self.cluster}").json
+        self.assertEqual((config["statusName"], config["storageEngineName"]), ("STARTED", "WIRED_TIGER"))
+
+    def test_taken_on_demand_and_deleted(self):
+        reply = self.client.call("POST", f"{self.base}/snapshots/onDemandSnapshot?retentionDays=3")
+        self.assertEqual(reply.status, 200, reply.body)
+        snapshot = reply.json["snapshotId"]
+        again = self.client.call("POST", f"{self.base}/snapshots/onDemandSnapshot?retentionDays=3")
+        if again.status != 200:  # unless the first was that quick
+            self.check_error(again, 409, "UNSUPPORTED_FOR_CURRENT_CONFIG", "still being taken")
+        else:
+            self.d.wait_ended(again.json["snapshotId"])
+        self.assertEqual(self.d.wait_ended(snapshot)["state"], "COMPLETE")
+        path = f"{self.base}/snapshots/{snapshot}"
+        self.assertTrue(self.client.get(path).json["complete"])
+        reply = self.client.call("DELETE", path)
+        self.assertEqual((reply.status, reply.json), (200, {}))
+        self.check_error(self.client.get(path), 404, "SNAPSHOT_NOT_FOUND")
+        self.check_error(self.client.call("DELETE", path), 404, "SNAPSHOT_NOT_FOUND")
+        self.check_error(self.client.get(f"{self.base}/snapshots/{'f' * 24}"), 404, "SNAPSHOT_NOT_FOUND")
+
+    def test_restores_and_downloads(self):
+        self.d.restore(self.taken["id"], "api")
+        job = self.client.get(f"{self.base}/restoreJobs").json["results"][0]
+        self.assertEqual((job["snapshotId"], job["statusName"], job["pointInTime"]), (self.taken["id"], "FINISHED", False))
+        self.assertEqual(self.client.get(f"{self.base}/restoreJobs/{job['id']}").json["id"], job["id"])
+        if shutil.which("curl"):
+            tar = self.scratch.dir / "curl.tar"
+            status, _ = self.client.curl("-o", str(tar), path=f"{PRIVATE}/snapshots/{self.taken['id']}/tar")
+            self.assertEqual(status, 200)
+            top = harness.unpack(tar, self.scratch.dir / "curled")
+            self.assertEqual(harness.trees_equal(self.d.restore_root / "api", top), "")
+        reply = self.client.call("POST", f"{PRIVATE}/snapshots/{self.taken['id']}/verify", {"level": "everything"})
+        self.check_error(reply, 400, "INVALID_ENUM_VALUE", "references, stored, content")
+        reply = self.client.call("POST", f"{PRIVATE}/snapshots/{self.taken['id']}/verify", {"level": 3})
+        self.check_error(reply, 400, "INVALID_JSON_ATTRIBUTE", "'level' must be a text")
+        self.check_error(self.client.call("POST", f"{PRIVATE}/snapshots/{self.taken['id']}/cancel"), 409, "UNSUPPORTED_FOR_CURRENT_CONFIG",
+                         "is COMPLETE")
+
+
+if __name__ == "__main__":
+    harness.main()
