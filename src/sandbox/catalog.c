@@ -8,7 +8,6 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "os/fs.h"
 #include "sandbox/engine_internal.h"
@@ -21,35 +20,70 @@ static struct hf_bytes text_bytes(const char *text)
 
 /* ---- What transactions share ---- */
 
-/* The same one for all; its counts as the last checkpoint left them. NULL: no memory. */
-static struct hf_sandbox_table *table_of(struct hf_sandbox_engine *engine, const char *ident)
+/* One above the last that is there. It begins at 2: a scan may begin below a record. */
+static int64_t next_record(WT_SESSION *session, const char *ident)
 {
-    struct hf_sandbox_table *table;
-    struct hf_error err;
-    WT_SESSION *session;
-    bson_t *counts = NULL;
+    WT_CURSOR *cursor;
+    WT_ITEM last;
+    int64_t next = 2;
 
-    HF_LOCKED(&engine->catalog);
+    if (hf_sandbox_table_open(session, ident, NULL, &cursor) == 0) {
+        if (cursor->prev(cursor) == 0 && cursor->get_key(cursor, &last) == 0) {
+            next = hf_sandbox_load_record(&last) + 1;
+        }
+        (void)cursor->close(cursor);
+    }
+    return next;
+}
+
+/* Under the catalog's lock. */
+static struct hf_sandbox_table *known_table(const struct hf_sandbox_engine *engine,
+                                            const char *ident)
+{
     for (size_t i = 0; i < engine->table_count; i++) {
         if (strcmp(engine->tables[i]->ident, ident) == 0) {
             return engine->tables[i];
         }
     }
-    if (!HF_SANDBOX_ROOM(engine->tables, engine->table_count, engine->table_capacity) ||
-        (table = hf_alloc_zero(sizeof *table)) == NULL) {
-        return NULL;
-    }
-    (void)snprintf(table->ident, sizeof table->ident, "%s", ident);
+    return NULL;
+}
+
+static void read_table(struct hf_sandbox_engine *engine, struct hf_sandbox_table *table)
+{
+    HF_CLEANUP(bson_destroy) bson_t *counts = NULL;
+    struct hf_error err;
+    WT_SESSION *session;
+
     if (hf_sandbox_session_take(engine, &session, &err) == HF_ERR_OK) {
-        (void)hf_sandbox_table_get(session, HF_SANDBOX_SIZES, text_bytes(ident), &counts);
+        (void)hf_sandbox_table_get(session, HF_SANDBOX_SIZES, text_bytes(table->ident), &counts);
+        table->records = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "numRecords", 0);
+        table->bytes = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "dataSize", 0);
+        table->next_record = next_record(session, table->ident);
         hf_sandbox_session_give(engine, session);
     }
-    if (counts != NULL) {
-        table->records = hf_sandbox_get_int64(counts, "numRecords", 0);
-        table->bytes = hf_sandbox_get_int64(counts, "dataSize", 0);
-        bson_destroy(counts);
+}
+
+/* The same one for all; its counts as the last checkpoint left them. NULL: no memory. */
+static struct hf_sandbox_table *table_of(struct hf_sandbox_engine *engine, const char *ident)
+{
+    HF_CLEANUP(hf_free) struct hf_sandbox_table *fresh = NULL;
+    struct hf_sandbox_table *table;
+
+    hf_mutex_lock(&engine->catalog);
+    table = known_table(engine, ident);
+    hf_mutex_unlock(&engine->catalog);
+    if (table != NULL || (fresh = hf_alloc_zero(sizeof *fresh)) == NULL) {
+        return table;
     }
-    engine->tables[engine->table_count++] = table;
+    (void)snprintf(fresh->ident, sizeof fresh->ident, "%s", ident);
+    read_table(engine, fresh);
+    HF_LOCKED(&engine->catalog);
+    table = known_table(engine, ident); /* somebody else may have been faster */
+    if (table == NULL &&
+        HF_SANDBOX_ROOM(engine->tables, engine->table_count, engine->table_capacity)) {
+        table = HF_TAKE(fresh);
+        engine->tables[engine->table_count++] = table;
+    }
     return table;
 }
 
@@ -59,7 +93,8 @@ static struct hf_sandbox_table *table_at(struct hf_sandbox_engine *engine, size_
     return at < engine->table_count ? engine->tables[at] : NULL;
 }
 
-/* Not under the lock: a full cache makes a write wait for transactions, which need it to end. */
+/* No reads or writes under the lock: a full cache makes them wait for transactions, which need it
+ * to end. */
 enum hf_err hf_sandbox_sizes_store(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     const struct hf_sandbox_table *table;
@@ -433,23 +468,14 @@ enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, const char *ns,
     struct hf_sandbox_coll *coll;
     char ident[HF_SANDBOX_IDENT_BYTES];
 
-    if (strlen(ns) >= HF_SANDBOX_NS_BYTES || strchr(ns, '.') == NULL) {
-        return hf_fail(err, HF_ERR_INVALID, "create %s: not a name of a collection", ns);
-    }
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (hf_sandbox_txn_find(txn, ns) != NULL) {
-        return hf_fail(err, HF_ERR_EXISTS, "create %s: it exists", ns);
-    }
-    if (make_file(txn, "collection", ns, ident, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
+        make_file(txn, "collection", ns, ident, err) != HF_ERR_OK) {
         return err->code;
     }
     coll = new_coll(txn->engine, ns, ident, uuid, options);
     if (coll == NULL || !keep(txn, coll)) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "create %s", ns);
     }
-    coll->table->next_record = 1;
     if (out != NULL) {
         *out = coll;
     }
@@ -490,12 +516,6 @@ enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn, struct hf_sandbox_c
 enum hf_err hf_sandbox_coll_rename(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
                                    const char *to, struct hf_error *err)
 {
-    if (strlen(to) >= HF_SANDBOX_NS_BYTES || strchr(to, '.') == NULL) {
-        return hf_fail(err, HF_ERR_INVALID, "rename to %s: not a name of a collection", to);
-    }
-    if (hf_sandbox_txn_find(txn, to) != NULL) {
-        return hf_fail(err, HF_ERR_EXISTS, "rename %s to %s: it exists", coll->ns, to);
-    }
     if (remove_row(txn, coll, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -544,95 +564,11 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
     return write_row(txn, coll, err);
 }
 
-/* ---- Loading ---- */
-
-/* A standalone journals all its tables, a member of a set only those of `local`. */
-static int set_logging(WT_SESSION *session, WT_CURSOR *metadata, const char *ident, bool logged)
-{
-    char key[HF_SANDBOX_IDENT_BYTES + 16];
-    const char *config;
-    int code;
-
-    (void)snprintf(key, sizeof key, "file:%s.wt", ident);
-    metadata->set_key(metadata, key);
-    if ((code = metadata->search(metadata)) != 0 ||
-        (code = metadata->get_value(metadata, &config)) != 0 ||
-        (strstr(config, "log=(enabled=false)") == NULL) == logged) {
-        return code;
-    }
-    (void)snprintf(key, sizeof key, "table:%s", ident);
-    return session->alter(session, key, logged ? "log=(enabled=true)" : "log=(enabled=false)");
-}
-
-static bool is_known(struct hf_sandbox_coll *const *colls, size_t count, const char *ident)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strcmp(colls[i]->table->ident, ident) == 0) {
-            return true;
-        }
-        for (size_t j = 0; j < colls[i]->index_count; j++) {
-            if (strcmp(colls[i]->indexes[j]->ident, ident) == 0) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* Tables that no row names go: their creation was not committed, or their drop was and the crash
- * came before the file went. */
-static int tidy_tables(struct hf_sandbox_engine *engine, WT_SESSION *session,
-                       struct hf_sandbox_coll *const *colls, size_t count)
-{
-    WT_CURSOR *cursor;
-    const char *key;
-    int code = session->open_cursor(session, "metadata:", NULL, NULL, &cursor);
-
-    while (code == 0 && (code = cursor->next(cursor)) == 0 &&
-           (code = cursor->get_key(cursor, &key)) == 0) {
-        if (strncmp(key, "table:collection-", 17) == 0 || strncmp(key, "table:index-", 12) == 0) {
-            int64_t number = strtoll(strchr(key, '-') + 1, NULL, 10);
-
-            if (number >= engine->next_ident) {
-                engine->next_ident = number + 1;
-            }
-            if (!is_known(colls, count, key + 6)) {
-                hf_sandbox_drop_later(engine, key + 6, 0);
-            }
-        }
-    }
-    code = code == WT_NOTFOUND ? 0 : code;
-    for (size_t i = 0; engine->options.replicated && code == 0 && i < count; i++) {
-        bool logged = is_logged(engine, colls[i]->ns);
-
-        code = set_logging(session, cursor, colls[i]->table->ident, logged);
-        for (size_t j = 0; j < colls[i]->index_count && code == 0; j++) {
-            code = set_logging(session, cursor, colls[i]->indexes[j]->ident, logged);
-        }
-    }
-    return code == 0 ? cursor->close(cursor) : code;
-}
-
 enum hf_err hf_sandbox_catalog_load(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options read = {.write = false};
-    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    WT_SESSION *session;
-    size_t count;
-    int code;
-
-    if (make_table(engine, HF_SANDBOX_CATALOG, false, err) != HF_ERR_OK ||
-        make_table(engine, HF_SANDBOX_SIZES, false, err) != HF_ERR_OK ||
-        hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK ||
-        hf_sandbox_txn_list(txn, NULL, &colls, &count, err) != HF_ERR_OK ||
-        hf_sandbox_session_take(engine, &session, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    code = tidy_tables(engine, session, colls, count);
-    hf_sandbox_session_give(engine, session);
-    hf_sandbox_drop_pending(engine, engine->drop_count);
-    return hf_sandbox_wt(err, code, "look through the tables");
+    return make_table(engine, HF_SANDBOX_CATALOG, false, err) != HF_ERR_OK
+               ? err->code
+               : make_table(engine, HF_SANDBOX_SIZES, false, err);
 }
 
 void hf_sandbox_catalog_fini(struct hf_sandbox_engine *engine)

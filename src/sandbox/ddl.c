@@ -108,15 +108,15 @@ int32_t hf_sandbox_body_create(struct hf_sandbox_work *work, const char *ns)
 /* What an entry that ends a collection says of it. */
 static bson_t *last_words(const struct hf_sandbox_coll *coll)
 {
-    return BCON_NEW("numRecords", BCON_INT32((int32_t)hf_sandbox_coll_records(coll)));
+    return BCON_NEW("numRecords", BCON_INT32((int32_t)coll->table->records));
 }
 
 static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll)
 {
-    OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(hf_sandbox_coll_name(coll)));
+    OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(coll->name));
     OWNED_DOC *o2 = last_words(coll);
 
-    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
+    return perform(work, work->call->db, coll->uuid, o, o2);
 }
 
 int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
@@ -131,8 +131,8 @@ int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
         (strncmp(name_of(ns), "system.", 7) == 0 && strncmp(ns, "config.", 7) != 0)) {
         return REFUSE(work->call, ILLEGAL_OPERATION, "can't drop system collection %s", ns);
     }
-    BCON_APPEND(work->call->reply, "nIndexesWas",
-                BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)), "ns", BCON_UTF8(ns));
+    BCON_APPEND(work->call->reply, "nIndexesWas", BCON_INT32((int32_t)coll->index_count), "ns",
+                BCON_UTF8(ns));
     return drop_coll(work, coll);
 }
 
@@ -192,10 +192,10 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
         return REFUSE(call, NAMESPACE_EXISTS, "target namespace exists");
     }
     if (target != NULL) {
-        BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(target), 16));
+        BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, target->uuid, 16));
     }
     code = hf_sandbox_make_ns(db, name_of(to), checked, call->no);
-    return code != 0 ? code : perform(work, db, hf_sandbox_coll_uuid(coll), o, o2);
+    return code != 0 ? code : perform(work, db, coll->uuid, o, o2);
 }
 
 /* ---- createIndexes ---- */
@@ -231,9 +231,9 @@ static int32_t build_at_once(struct hf_sandbox_work *work, const struct hf_sandb
     (void)bson_iter_init(&iter, specs);
     while (code == 0 && bson_iter_next(&iter) &&
            hf_sandbox_value_doc(bson_iter_value(&iter), &spec)) {
-        OWNED_DOC *o = BCON_NEW("createIndexes", BCON_UTF8(hf_sandbox_coll_name(coll)));
+        OWNED_DOC *o = BCON_NEW("createIndexes", BCON_UTF8(coll->name));
         bson_concat(o, &spec);
-        code = perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, NULL);
+        code = perform(work, work->call->db, coll->uuid, o, NULL);
     }
     return code;
 }
@@ -242,7 +242,7 @@ static int32_t note_build(struct hf_sandbox_work *work, const struct hf_sandbox_
                           const char *op, const bson_t *o, const bson_t *o2)
 {
     const struct hf_sandbox_entry entry = {
-        .op = op, .ns = BUILDS_NS, .uuid = hf_sandbox_coll_uuid(builds), .o = o, .o2 = o2};
+        .op = op, .ns = BUILDS_NS, .uuid = builds->uuid, .o = o, .o2 = o2};
 
     return hf_sandbox_work_perform(work, &entry);
 }
@@ -250,10 +250,10 @@ static int32_t note_build(struct hf_sandbox_work *work, const struct hf_sandbox_
 static int32_t perform_step(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                             const char *step, const uint8_t *id, const bson_t *specs)
 {
-    OWNED_DOC *o = BCON_NEW(step, BCON_UTF8(hf_sandbox_coll_name(coll)), "indexBuildUUID",
+    OWNED_DOC *o = BCON_NEW(step, BCON_UTF8(coll->name), "indexBuildUUID",
                             BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
 
-    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, NULL);
+    return perform(work, work->call->db, coll->uuid, o, NULL);
 }
 
 /*
@@ -275,9 +275,8 @@ static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_san
     hf_sandbox_repl_append_hello(work->call->repl, true, hello);
     bson_append_binary(key, "_id", -1, BSON_SUBTYPE_UUID, id, sizeof id);
     build = bson_copy(key);
-    BCON_APPEND(build, "collectionUUID",
-                BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(coll), 16), "commitQuorum",
-                "votingMembers", "indexNames", BCON_ARRAY(names));
+    BCON_APPEND(build, "collectionUUID", BCON_BIN(BSON_SUBTYPE_UUID, coll->uuid, 16),
+                "commitQuorum", "votingMembers", "indexNames", BCON_ARRAY(names));
     set = BCON_NEW("$v", BCON_INT32(1), "$set", "{", "commitReadyMembers", "[",
                    BCON_UTF8(hf_sandbox_get_utf8(hello, "me", "")), "]", "}");
     code = code != 0 ? code : note_build(work, builds, "i", build, NULL);
@@ -294,8 +293,8 @@ static bool has_index(const struct hf_sandbox_coll *coll, const bson_t *spec)
     bson_t key, other_key;
 
     (void)hf_sandbox_get_doc(spec, "key", &key);
-    for (size_t i = 0; !found && i < hf_sandbox_coll_index_count(coll); i++) {
-        const bson_t *other = hf_sandbox_coll_index(coll, i);
+    for (size_t i = 0; !found && i < coll->index_count; i++) {
+        const bson_t *other = coll->indexes[i]->spec;
         found = strcmp(hf_sandbox_get_utf8(spec, "name", ""),
                        hf_sandbox_get_utf8(other, "name", "")) == 0 ||
                 (hf_sandbox_get_doc(other, "key", &other_key) &&
@@ -344,9 +343,9 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char 
     if (code != 0) {
         return code;
     }
-    before = (int32_t)hf_sandbox_coll_index_count(coll);
+    before = (int32_t)coll->index_count;
     after = before + (int32_t)bson_count_keys(specs);
-    if (hf_sandbox_coll_records(coll) == 0 || hf_sandbox_work_kind_of(ns) != WORK_WRITE ||
+    if (coll->table->records == 0 || hf_sandbox_work_kind_of(ns) != WORK_WRITE ||
         !hf_sandbox_engine_replicated(call->engine)) {
         code = build_at_once(work, coll, specs);
     } else if (after > before) {
@@ -367,11 +366,11 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char 
 static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                           const bson_t *spec)
 {
-    OWNED_DOC *o = BCON_NEW("dropIndexes", BCON_UTF8(hf_sandbox_coll_name(coll)), "index",
+    OWNED_DOC *o = BCON_NEW("dropIndexes", BCON_UTF8(coll->name), "index",
                             BCON_UTF8(hf_sandbox_get_utf8(spec, "name", "")));
     OWNED_DOC *o2 = bson_copy(spec);
 
-    return perform(work, work->call->db, hf_sandbox_coll_uuid(coll), o, o2);
+    return perform(work, work->call->db, coll->uuid, o, o2);
 }
 
 /* index: a name, or "*" for all but _id. */
@@ -387,9 +386,9 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
     if (code != 0) {
         return code;
     }
-    BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)));
-    for (size_t i = 1; !all && i < hf_sandbox_coll_index_count(coll); i++) {
-        spec = hf_sandbox_coll_index(coll, i);
+    BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)coll->index_count));
+    for (size_t i = 1; !all && i < coll->index_count; i++) {
+        spec = coll->indexes[i]->spec;
         if (strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
             return drop_index(work, coll, spec);
         }
@@ -398,8 +397,8 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
         return REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]", name);
     }
     BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
-    while (code == 0 && hf_sandbox_coll_index_count(coll) > 1) {
-        code = drop_index(work, coll, hf_sandbox_coll_index(coll, 1));
+    while (code == 0 && coll->index_count > 1) {
+        code = drop_index(work, coll, coll->indexes[1]->spec);
         coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
     }
     return code;

@@ -2,15 +2,14 @@
 /*
  * The engine's life: opening and closing the data directory, sessions, times, flushes, checkpoints.
  *
- * It must not know what is in a document, nor why this node may write. One thread, the keeper, flushes the journal ten
- * times a second, takes the checkpoints, removes dropped tables and keeps the oplog within its cap.
+ * It must not know what is in a document, nor why this node may write. One thread, the keeper,
+ * flushes the journal ten times a second, takes the checkpoints and keeps the oplog's cap.
  */
 #include "sandbox/engine.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "os/clock.h"
 #include "os/fs.h"
@@ -19,7 +18,6 @@
 #define DEFAULT_CACHE_BYTES ((uint64_t)256 << 20)
 #define DEFAULT_LOG_FILE_BYTES ((uint64_t)32 << 20)
 #define KEEPER_TICK_MS 100
-#define CAP_EVERY_MS 1000
 #define PIN_MS 60000
 
 enum hf_err hf_sandbox_wt(struct hf_error *err, int code, const char *what)
@@ -83,11 +81,11 @@ void hf_sandbox_engine_set_role(struct hf_sandbox_engine *engine, bool accepts_w
 {
     HF_LOCKED(&engine->state);
     while (engine->oplog_held) {
-        hf_cond_wait(&engine->oplog_free, &engine->state);
+        hf_cond_wait(&engine->changed, &engine->state);
     }
     engine->accepts_writes = accepts_writes && !engine->read_only;
     engine->term = term;
-    hf_cond_broadcast(&engine->grown);
+    hf_cond_broadcast(&engine->changed);
 }
 
 void hf_sandbox_engine_pin(struct hf_sandbox_engine *engine, uint64_t ts)
@@ -138,7 +136,7 @@ void hf_sandbox_engine_set_majority(struct hf_sandbox_engine *engine,
         set_stable_locked(engine, majority.ts, &err) != HF_ERR_OK) {
         hf_log_error(engine->log, "engine.stable_failed", HF_STR("error", err.message));
     }
-    hf_cond_broadcast(&engine->grown);
+    hf_cond_broadcast(&engine->changed);
 }
 
 struct hf_sandbox_optime hf_sandbox_engine_applied(struct hf_sandbox_engine *engine)
@@ -176,7 +174,7 @@ bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t aft
             return false;
         }
         /* Cancellation does not signal: look at it now and then. */
-        (void)hf_cond_wait_for(&engine->grown, &engine->state,
+        (void)hf_cond_wait_for(&engine->changed, &engine->state,
                                deadline - now < 50 ? deadline - now : 50);
     }
 }
@@ -209,7 +207,7 @@ static enum hf_err flush_locked(struct hf_sandbox_engine *engine, struct hf_erro
         HF_LOCKED(&engine->state);
         engine->flush_done = asked;
         engine->durable = upto.ts > engine->durable.ts ? upto : engine->durable;
-        hf_cond_broadcast(&engine->grown);
+        hf_cond_broadcast(&engine->changed);
     }
     return hf_sandbox_wt(err, code, "flush the journal");
 }
@@ -264,47 +262,37 @@ enum hf_err hf_sandbox_engine_checkpoint(struct hf_sandbox_engine *engine, struc
     return err->code;
 }
 
-/* Things to do now and then; false when it is time to end. */
-static bool keep_once(struct hf_sandbox_engine *engine, uint64_t *next_checkpoint,
-                      uint64_t *next_cap)
-{
-    struct hf_error err;
-    uint64_t now = hf_clock_mono_ms();
-    bool behind;
-
-    hf_mutex_lock(&engine->state);
-    if (!engine->stopping) {
-        (void)hf_cond_wait_for(&engine->tick, &engine->state, KEEPER_TICK_MS);
-    }
-    behind = engine->applied.ts > engine->durable.ts;
-    bool stopping = engine->stopping;
-    hf_mutex_unlock(&engine->state);
-    hf_error_clear(&err);
-    if (!stopping && behind) {
-        hf_sandbox_ignore(hf_sandbox_engine_flush(engine, &err));
-    }
-    if (!stopping && err.code == HF_ERR_OK && now >= *next_checkpoint) {
-        *next_checkpoint = now + engine->options.checkpoint_every_ms;
-        hf_sandbox_ignore(hf_sandbox_engine_checkpoint(engine, &err));
-    }
-    if (!stopping && err.code == HF_ERR_OK && now >= *next_cap) {
-        *next_cap = now + CAP_EVERY_MS;
-        hf_sandbox_ignore(hf_sandbox_oplog_keep_cap(engine, &err));
-    }
-    if (err.code != HF_ERR_OK && err.code != HF_ERR_CONFLICT) {
-        hf_log_error(engine->log, "engine.keeper_failed", HF_STR("error", err.message));
-    }
-    return !stopping;
-}
-
 static void keeper_run(void *argument)
 {
     struct hf_sandbox_engine *engine = argument;
     uint64_t every = engine->options.checkpoint_every_ms;
-    uint64_t next_checkpoint = every == 0 ? UINT64_MAX : hf_clock_mono_ms() + every;
-    uint64_t next_cap = 0;
+    uint64_t next = every == 0 ? UINT64_MAX : hf_clock_mono_ms() + every;
 
-    while (keep_once(engine, &next_checkpoint, &next_cap)) {
+    for (;;) {
+        struct hf_error err;
+        bool behind;
+
+        hf_cancel_sleep(&engine->stopping, KEEPER_TICK_MS);
+        if (hf_cancel_requested(&engine->stopping)) {
+            return;
+        }
+        hf_mutex_lock(&engine->state);
+        behind = engine->applied.ts > engine->durable.ts;
+        hf_mutex_unlock(&engine->state);
+        hf_error_clear(&err);
+        if (behind) {
+            hf_sandbox_ignore(hf_sandbox_engine_flush(engine, &err));
+        }
+        if (err.code == HF_ERR_OK && hf_clock_mono_ms() >= next) {
+            next = hf_clock_mono_ms() + every;
+            hf_sandbox_ignore(hf_sandbox_engine_checkpoint(engine, &err));
+        }
+        if (err.code == HF_ERR_OK) {
+            hf_sandbox_ignore(hf_sandbox_oplog_keep_cap(engine, &err));
+        }
+        if (err.code != HF_ERR_OK && err.code != HF_ERR_CONFLICT) {
+            hf_log_error(engine->log, "engine.keeper_failed", HF_STR("error", err.message));
+        }
     }
 }
 
@@ -322,7 +310,7 @@ int32_t hf_sandbox_engine_fsync_lock(struct hf_sandbox_engine *engine, int64_t *
     hf_mutex_lock(&engine->state);
     engine->fsync_locks++;
     while (engine->writers > 0) {
-        hf_cond_wait(&engine->writers_gone, &engine->state);
+        hf_cond_wait(&engine->changed, &engine->state);
     }
     *count = engine->fsync_locks;
     hf_mutex_unlock(&engine->state);
@@ -342,7 +330,7 @@ int32_t hf_sandbox_engine_fsync_unlock(struct hf_sandbox_engine *engine, int64_t
         return hf_sandbox_refuse(no, -1, "fsyncUnlock called when not locked");
     }
     *count = --engine->fsync_locks;
-    hf_cond_broadcast(&engine->writers_gone);
+    hf_cond_broadcast(&engine->changed);
     return 0;
 }
 
@@ -391,51 +379,17 @@ void hf_sandbox_uuid_make(uint8_t out[HF_SANDBOX_UUID_BYTES])
 
 /* ---- Opening and closing ---- */
 
-static struct hf_sandbox_engine *engine_of(WT_EVENT_HANDLER *handler)
-{
-    return (struct hf_sandbox_engine *)((char *)handler -
-                                        offsetof(struct hf_sandbox_engine, events));
-}
-
 static int on_error(WT_EVENT_HANDLER *handler, WT_SESSION *session, int code, const char *message)
 {
+    const struct hf_sandbox_engine *engine =
+        (struct hf_sandbox_engine *)((char *)handler - offsetof(struct hf_sandbox_engine, events));
+
     (void)session;
-    hf_log_error(engine_of(handler)->log, "engine.wiredtiger", HF_STR("message", message));
+    hf_log_error(engine->log, "engine.wiredtiger", HF_STR("message", message));
     if (code == WT_PANIC) {
         abort(); /* the engine is beyond use; recovery is the next start */
     }
     return 0;
-}
-
-static int on_message(WT_EVENT_HANDLER *handler, WT_SESSION *session, const char *message)
-{
-    (void)session;
-    hf_log_debug(engine_of(handler)->log, "engine.wiredtiger", HF_STR("message", message));
-    return 0;
-}
-
-/* The lock file holds the pid while the server runs, and is empty after a clean stop. */
-static enum hf_err write_lock_file(struct hf_sandbox_engine *engine, bool running,
-                                   struct hf_error *err)
-{
-    HF_CLEANUP(hf_free) char *path = hf_path_join(engine->dbpath, "mongod.lock");
-    struct hf_file *file;
-    char text[32];
-    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
-
-    if (path == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "lock %s", engine->dbpath);
-    }
-    if (hf_file_open(path, HF_OPEN_WRITE, 0600, &file, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (hf_file_truncate(file, 0, err) != HF_ERR_OK ||
-        (running && hf_file_write_at(file, 0, hf_bytes_of(text, (size_t)len), err) != HF_ERR_OK) ||
-        hf_file_sync(file, err) != HF_ERR_OK) {
-        hf_file_drop(file);
-        return err->code;
-    }
-    return hf_file_close(file, err);
 }
 
 /* Written once, as mongod does: no backup cursor lists it. */
@@ -471,10 +425,9 @@ static enum hf_err open_directory(struct hf_sandbox_engine *engine, const char *
     if (lock == NULL || journal == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", dbpath);
     }
-    return hf_fs_make_dirs(journal, 0700, err) != HF_ERR_OK ||
-                   hf_lock_file_take(lock, &engine->lock, err) != HF_ERR_OK
+    return hf_fs_make_dirs(journal, 0700, err) != HF_ERR_OK
                ? err->code
-               : write_lock_file(engine, true, err);
+               : hf_lock_file_take(lock, &engine->lock, err);
 }
 
 static enum hf_err open_connection(struct hf_sandbox_engine *engine, struct hf_error *err)
@@ -489,32 +442,16 @@ static enum hf_err open_connection(struct hf_sandbox_engine *engine, struct hf_e
                    options->cache_bytes == 0 ? DEFAULT_CACHE_BYTES : options->cache_bytes,
                    options->log_file_bytes == 0 ? DEFAULT_LOG_FILE_BYTES : options->log_file_bytes);
     engine->events.handle_error = on_error;
-    engine->events.handle_message = on_message;
     return hf_sandbox_wt(
         err, wiredtiger_open(engine->dbpath, &engine->events, config, &engine->connection),
         engine->dbpath);
-}
-
-static void init_locks(struct hf_sandbox_engine *engine)
-{
-    hf_mutex_init(&engine->checkpoint);
-    hf_mutex_init(&engine->flush);
-    hf_mutex_init(&engine->catalog);
-    hf_mutex_init(&engine->state);
-    hf_cond_init(&engine->oplog_free);
-    hf_cond_init(&engine->grown);
-    hf_cond_init(&engine->writers_gone);
-    hf_cond_init(&engine->tick);
 }
 
 static void free_engine(struct hf_sandbox_engine *engine)
 {
     hf_sandbox_catalog_fini(engine);
     hf_lock_file_drop(engine->lock);
-    hf_cond_fini(&engine->oplog_free);
-    hf_cond_fini(&engine->grown);
-    hf_cond_fini(&engine->writers_gone);
-    hf_cond_fini(&engine->tick);
+    hf_cond_fini(&engine->changed);
     hf_mutex_fini(&engine->checkpoint);
     hf_mutex_fini(&engine->flush);
     hf_mutex_fini(&engine->catalog);
@@ -525,8 +462,8 @@ static void free_engine(struct hf_sandbox_engine *engine)
     hf_free(engine);
 }
 
-/* The time of the checkpoint the files stand at is the stable time until a majority point is known: a plain start and
- * stop leaves a copy as restorable as it was. */
+/* The time of the checkpoint the files stand at is the stable time until a majority point is known:
+ * a plain start and stop leaves a copy as restorable as it was. */
 static enum hf_err start_history(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     char text[32] = "0";
@@ -543,7 +480,6 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
 {
     struct hf_sandbox_engine *engine = hf_alloc_zero(sizeof *engine);
     uint64_t suffix;
-    struct hf_error ignored;
 
     if (engine == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "open %s", options->dbpath);
@@ -556,7 +492,11 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
     engine->term = -1;
     hf_random_bytes(&suffix, sizeof suffix);
     (void)snprintf(engine->ident_suffix, sizeof engine->ident_suffix, "%" PRId64, (int64_t)suffix);
-    init_locks(engine);
+    hf_mutex_init(&engine->checkpoint);
+    hf_mutex_init(&engine->flush);
+    hf_mutex_init(&engine->catalog);
+    hf_mutex_init(&engine->state);
+    hf_cond_init(&engine->changed);
     if (open_directory(engine, options->dbpath, err) == HF_ERR_OK &&
         open_connection(engine, err) == HF_ERR_OK && start_history(engine, err) == HF_ERR_OK &&
         hf_sandbox_catalog_load(engine, err) == HF_ERR_OK &&
@@ -569,7 +509,6 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
     /* Not a clean stop: the data stay as the last checkpoint has them. */
     if (engine->connection != NULL) {
         (void)engine->connection->close(engine->connection, NULL);
-        (void)write_lock_file(engine, false, &ignored);
     }
     free_engine(engine);
     return err->code;
@@ -577,14 +516,10 @@ enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *optio
 
 enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    bool stable;
+    bool stable = !(engine->read_only && engine->options.unstable_checkpoint);
     int code;
 
-    stable = !(engine->read_only && engine->options.unstable_checkpoint);
-    hf_mutex_lock(&engine->state);
-    engine->stopping = true;
-    hf_cond_broadcast(&engine->tick);
-    hf_mutex_unlock(&engine->state);
+    hf_cancel_request(&engine->stopping);
     hf_thread_join(engine->keeper);
     if (engine->backup.open) {
         uint8_t id[HF_SANDBOX_UUID_BYTES];
@@ -597,8 +532,8 @@ enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_
     }
     code = engine->connection->close(engine->connection,
                                      stable ? "use_timestamp=true" : "use_timestamp=false");
-    if (err->code == HF_ERR_OK && hf_sandbox_wt(err, code, "close") == HF_ERR_OK) {
-        (void)write_lock_file(engine, false, err);
+    if (err->code == HF_ERR_OK) {
+        (void)hf_sandbox_wt(err, code, "close");
     }
     free_engine(engine);
     return err->code;

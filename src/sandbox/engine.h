@@ -49,8 +49,7 @@ struct hf_sandbox_engine_options {
     bool replicated;    /* --replSet: recovers at open, writes an oplog, keeps the oplog's cap */
     bool recover_from_oplog;  /* recoverFromOplogAsStandalone: recovers at open, then read-only */
     bool unstable_checkpoint; /* takeUnstableCheckpointOnShutdown */
-    uint64_t recover_to_ts; /* queryable backup: as the above, up to this time; 0: not asked for */
-    uint64_t oplog_bytes;   /* cap of a new oplog; 0: default */
+    uint64_t oplog_bytes;     /* cap of a new oplog; 0: default */
     uint64_t checkpoint_every_ms; /* 0: no background checkpoints */
     uint64_t cache_bytes;         /* 0: default */
     uint64_t log_file_bytes;      /* 0: default */
@@ -158,7 +157,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bso
 /* What all transactions share of a collection. */
 struct hf_sandbox_table {
     char ident[HF_SANDBOX_IDENT_BYTES];
-    atomic_int_fast64_t next_record;    /* 0: not looked up yet */
+    atomic_int_fast64_t next_record;
     atomic_int_fast64_t records, bytes; /* fast counts: may be wrong after recovery */
 };
 
@@ -223,18 +222,6 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn,
                                                      struct hf_sandbox_coll *coll, const char *name,
                                                      struct hf_error *err);
 
-/* Until their callers read the fields. */
-#define hf_sandbox_coll_ns(coll) ((coll)->ns)
-#define hf_sandbox_coll_name(coll) ((coll)->name)
-#define hf_sandbox_coll_uuid(coll) ((coll)->uuid)
-#define hf_sandbox_coll_options(coll) ((coll)->options)
-#define hf_sandbox_coll_capped(coll) ((coll)->capped)
-#define hf_sandbox_coll_records(coll) ((int64_t)(coll)->table->records)
-#define hf_sandbox_coll_bytes(coll) ((int64_t)(coll)->table->bytes)
-#define hf_sandbox_coll_index_count(coll) ((coll)->index_count)
-#define hf_sandbox_coll_index(coll, at)                                                            \
-    ((at) < (coll)->index_count ? (coll)->indexes[at]->spec : NULL)
-
 /* ---- Documents ---- */
 
 /*
@@ -271,8 +258,7 @@ struct hf_sandbox_scan_options {
     const char *index; /* in the order of its keys, which is always the same for the same documents,
                           though not that of values; NULL: natural order, for all below */
     bool backward;
-    int64_t after_record; /* begin behind this record (before it when backward); 0: not used */
-    int64_t from_record;  /* begin at this record or the first above it; 0: not used */
+    int64_t from_record; /* begin at this record, or at the next in the direction; 0: at the end */
 };
 
 HF_MUST_CHECK enum hf_err hf_sandbox_scan_open(struct hf_sandbox_txn *txn,

@@ -65,6 +65,7 @@ struct hf_sandbox_engine {
     atomic_int_fast64_t catalog_version; /* grows with each change that is committed */
     bool read_only;
     struct hf_thread *keeper;
+    struct hf_cancel stopping;
 
     struct hf_mutex checkpoint;      /* one at a time; also held while a backup opens */
     struct hf_sandbox_backup backup; /* guarded by checkpoint */
@@ -78,10 +79,9 @@ struct hf_sandbox_engine {
     size_t drop_count, drop_capacity;
 
     struct hf_mutex state; /* guards all below */
-    struct hf_cond oplog_free, grown, writers_gone, tick;
+    struct hf_cond changed;
     bool oplog_held;
     bool accepts_writes; /* primary, or no replication */
-    bool stopping;
     int64_t term;
     struct hf_sandbox_optime applied, durable, majority;
     int64_t applied_wall; /* `wall` of the last entry */
@@ -123,7 +123,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_engine_set_stable(struct hf_sandbox_engine 
 void hf_sandbox_engine_pin(struct hf_sandbox_engine *engine, uint64_t ts);
 
 /* ---- catalog.c ---- */
-/* Reads all rows, and brings the files in line with them. */
+/* Makes it where it is missing. */
 HF_MUST_CHECK enum hf_err hf_sandbox_catalog_load(struct hf_sandbox_engine *engine,
                                                   struct hf_error *err);
 void hf_sandbox_catalog_fini(struct hf_sandbox_engine *engine);
@@ -153,6 +153,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn,
 #define HF_SANDBOX_RECORD_BYTES 8
 /* Big end first. */
 void hf_sandbox_put_record(uint8_t out[HF_SANDBOX_RECORD_BYTES], int64_t record);
+int64_t hf_sandbox_load_record(const WT_ITEM *item);
 int hf_sandbox_table_open(WT_SESSION *session, const char *ident, const char *config,
                           WT_CURSOR **out);
 /* Without overwrite WT_DUPLICATE_KEY when the key is there. */

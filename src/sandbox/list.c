@@ -29,13 +29,13 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
     (void)ns;
     bson_append_array_begin(work->call->reply, "databases", -1, &array);
     for (size_t i = 0; i < count;) {
-        const char *name = hf_sandbox_coll_ns(colls[i]);
+        const char *name = colls[i]->ns;
         size_t len = strcspn(name, ".") + 1;
         OWNED_DOC *doc = bson_new();
         double bytes = 0;
 
         bson_append_utf8(doc, "name", -1, name, (int)len - 1);
-        for (; i < count && strncmp(hf_sandbox_coll_ns(colls[i]), name, len) == 0; i++) {
+        for (; i < count && strncmp(colls[i]->ns, name, len) == 0; i++) {
             bytes += (double)hf_sandbox_coll_disk_bytes(colls[i], true);
         }
         if (!name_only) {
@@ -83,14 +83,13 @@ int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work, const cha
         code = hf_sandbox_filter_check(&filter, call->no);
     }
     for (size_t i = 0; code == 0 && i < count; i++) {
-        bson_t *doc =
-            BCON_NEW("name", BCON_UTF8(hf_sandbox_coll_name(colls[i])), "type", "collection");
+        bson_t *doc = BCON_NEW("name", BCON_UTF8(colls[i]->name), "type", "collection");
         if (!hf_sandbox_get_true(call->command, "nameOnly")) {
-            BCON_APPEND(doc, "options", BCON_DOCUMENT(hf_sandbox_coll_options(colls[i])), "info",
-                        "{", "readOnly", BCON_BOOL(false), "uuid",
-                        BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(colls[i]), 16), "}");
-            if (hf_sandbox_coll_index_count(colls[i]) > 0) {
-                bson_append_document(doc, "idIndex", -1, hf_sandbox_coll_index(colls[i], 0));
+            BCON_APPEND(doc, "options", BCON_DOCUMENT(colls[i]->options), "info", "{", "readOnly",
+                        BCON_BOOL(false), "uuid", BCON_BIN(BSON_SUBTYPE_UUID, colls[i]->uuid, 16),
+                        "}");
+            if (colls[i]->index_count > 0) {
+                bson_append_document(doc, "idIndex", -1, colls[i]->indexes[0]->spec);
             }
         }
         if (!hf_sandbox_filter_test(&filter, doc)) {
@@ -109,9 +108,8 @@ int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work, const char *n
     struct hf_sandbox_coll *coll;
     int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
-    for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
-        code = hf_sandbox_docs_add_take(&docs, bson_copy(hf_sandbox_coll_index(coll, i)),
-                                        work->call->no);
+    for (size_t i = 0; code == 0 && i < coll->index_count; i++) {
+        code = hf_sandbox_docs_add_take(&docs, bson_copy(coll->indexes[i]->spec), work->call->no);
     }
     return code != 0 ? code : answer_docs(work->call, ns, &docs);
 }
@@ -166,11 +164,10 @@ static int32_t read_all(struct hf_sandbox_work *work, struct hf_sandbox_coll *co
 /* Only what every member has alike. */
 static bool is_hashed(const struct hf_sandbox_coll *coll)
 {
-    const char *ns = hf_sandbox_coll_ns(coll);
+    const char *ns = coll->ns;
 
     return strncmp(ns, "local.", 6) != 0 && strcmp(ns, "config.transactions") != 0 &&
-           (strncmp(hf_sandbox_coll_name(coll), "system.", 7) != 0 ||
-            strncmp(ns, "admin.", 6) == 0);
+           (strncmp(coll->name, "system.", 7) != 0 || strncmp(ns, "admin.", 6) == 0);
 }
 
 int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
@@ -188,15 +185,15 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
 
     (void)ns;
     for (size_t i = 0; code == 0 && i < count; i++) {
-        bson_value_t name = hf_sandbox_value_of_utf8(hf_sandbox_coll_name(colls[i]));
-        bool ordered = hf_sandbox_coll_index_count(colls[i]) > 0;
+        bson_value_t name = hf_sandbox_value_of_utf8(colls[i]->name);
+        bool ordered = colls[i]->index_count > 0;
         if (is_hashed(colls[i])) {
             code = read_all(work, colls[i], ordered ? "_id_" : NULL, &records, &broken, hex);
             chain(&buf, hex, 32, all);
             BCON_APPEND(hashes, name.value.v_utf8.str, BCON_UTF8(hex));
             BCON_APPEND(uuids, name.value.v_utf8.str,
-                        BCON_BIN(BSON_SUBTYPE_UUID, hf_sandbox_coll_uuid(colls[i]), 16));
-            if (hf_sandbox_coll_capped(colls[i])) {
+                        BCON_BIN(BSON_SUBTYPE_UUID, colls[i]->uuid, 16));
+            if (colls[i]->capped) {
                 hf_sandbox_append_element(capped, &capped_count, &name);
             }
         }
@@ -219,7 +216,7 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
     int32_t code = hf_sandbox_work_find(work, ns, &coll);
 
     code = code != 0 ? code : read_all(work, coll, NULL, &records, &broken, hex);
-    for (size_t i = 0; code == 0 && i < hf_sandbox_coll_index_count(coll); i++) {
+    for (size_t i = 0; code == 0 && i < coll->index_count; i++) {
         const struct hf_sandbox_index *index = coll->indexes[i];
         const char *name = index->name;
         bool whole = index->keyed && !index->sparse;
@@ -235,9 +232,9 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
     }
     BCON_APPEND(work->call->reply, "ns", BCON_UTF8(ns), "nInvalidDocuments",
                 BCON_INT32((int32_t)broken), "nrecords", BCON_INT32((int32_t)records), "nIndexes",
-                BCON_INT32((int32_t)hf_sandbox_coll_index_count(coll)), "keysPerIndex",
-                BCON_DOCUMENT(keys), "indexDetails", BCON_DOCUMENT(details), "valid",
-                BCON_BOOL(valid && broken == 0), "warnings", "[", "]", "errors", "[", "]",
-                "extraIndexEntries", "[", "]", "missingIndexEntries", "[", "]");
+                BCON_INT32((int32_t)coll->index_count), "keysPerIndex", BCON_DOCUMENT(keys),
+                "indexDetails", BCON_DOCUMENT(details), "valid", BCON_BOOL(valid && broken == 0),
+                "warnings", "[", "]", "errors", "[", "]", "extraIndexEntries", "[", "]",
+                "missingIndexEntries", "[", "]");
     return 0;
 }

@@ -4,6 +4,8 @@
  */
 #include "sandbox/optime.h"
 
+#include "sandbox/value.h"
+
 int hf_sandbox_optime_compare(struct hf_sandbox_optime a, struct hf_sandbox_optime b)
 {
     if (a.term != b.term && a.term >= 0 && b.term >= 0) {
@@ -14,58 +16,33 @@ int hf_sandbox_optime_compare(struct hf_sandbox_optime a, struct hf_sandbox_opti
 
 void hf_sandbox_append_ts(bson_t *doc, const char *key, uint64_t ts)
 {
-    (void)bson_append_timestamp(doc, key, -1, hf_sandbox_ts_seconds(ts),
-                                hf_sandbox_ts_increment(ts));
+    BCON_APPEND(doc, key, HF_SANDBOX_BCON_TS(ts));
 }
 
 void hf_sandbox_append_optime(bson_t *doc, const char *key, struct hf_sandbox_optime optime)
 {
-    bson_t inner;
-
-    (void)bson_append_document_begin(doc, key, -1, &inner);
-    hf_sandbox_append_ts(&inner, "ts", optime.ts);
-    (void)bson_append_int64(&inner, "t", -1, optime.term);
-    (void)bson_append_document_end(doc, &inner);
+    BCON_APPEND(doc, key, HF_SANDBOX_BCON_OPTIME(optime));
 }
 
 uint64_t hf_sandbox_get_ts(const bson_t *doc, const char *key)
 {
-    bson_iter_t iter;
-    uint32_t seconds;
-    uint32_t increment;
+    bson_value_t value;
 
-    if (!bson_iter_init_find(&iter, doc, key) || !BSON_ITER_HOLDS_TIMESTAMP(&iter)) {
-        return 0;
-    }
-    bson_iter_timestamp(&iter, &seconds, &increment);
-    return HF_SANDBOX_TS(seconds, increment);
+    return hf_sandbox_get(doc, key, &value) && value.value_type == BSON_TYPE_TIMESTAMP
+               ? HF_SANDBOX_TS(value.value.v_timestamp.timestamp, value.value.v_timestamp.increment)
+               : 0;
 }
 
 struct hf_sandbox_optime hf_sandbox_optime_of(const bson_t *doc)
 {
-    struct hf_sandbox_optime optime = HF_SANDBOX_OPTIME_NONE;
-    bson_iter_t iter;
-
-    optime.ts = hf_sandbox_get_ts(doc, "ts");
-    if (bson_iter_init_find(&iter, doc, "t") && BSON_ITER_HOLDS_INT(&iter)) {
-        optime.term = bson_iter_as_int64(&iter);
-    }
-    return optime;
+    return (struct hf_sandbox_optime){.ts = hf_sandbox_get_ts(doc, "ts"),
+                                      .term = hf_sandbox_get_int64(doc, "t", -1)};
 }
 
 struct hf_sandbox_optime hf_sandbox_get_optime(const bson_t *doc, const char *key)
 {
-    bson_iter_t iter;
-    const uint8_t *data;
-    uint32_t len;
     bson_t inner;
 
-    if (!bson_iter_init_find(&iter, doc, key) || !BSON_ITER_HOLDS_DOCUMENT(&iter)) {
-        return HF_SANDBOX_OPTIME_NONE;
-    }
-    bson_iter_document(&iter, &len, &data);
-    if (!bson_init_static(&inner, data, len)) {
-        return HF_SANDBOX_OPTIME_NONE;
-    }
-    return hf_sandbox_optime_of(&inner);
+    return hf_sandbox_get_doc(doc, key, &inner) ? hf_sandbox_optime_of(&inner)
+                                                : HF_SANDBOX_OPTIME_NONE;
 }

@@ -40,7 +40,7 @@ static enum hf_err cut(struct hf_sandbox_engine *engine, struct hf_error *err)
 static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from, uint64_t *count,
                                 bool *more, struct hf_error *err)
 {
-    const struct hf_sandbox_scan_options options = {.after_record = (int64_t)*from};
+    const struct hf_sandbox_scan_options options = {.from_record = (int64_t)*from + 1};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     bool command = false;
@@ -62,8 +62,7 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
         }
         optime = found ? hf_sandbox_optime_of(&entry) : HF_SANDBOX_OPTIME_NONE;
         command = found && strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0;
-        if (!found || (command && i > 0) ||
-            (engine->options.recover_to_ts != 0 && optime.ts > engine->options.recover_to_ts)) {
+        if (!found || (command && i > 0)) {
             break;
         }
         if (hf_sandbox_txn_stamp(txn, optime, engine->applied_wall, err) != HF_ERR_OK ||
@@ -115,10 +114,7 @@ static enum hf_err replay(struct hf_sandbox_engine *engine, uint64_t from, const
     hf_log_info(engine->log, "engine.recovered", HF_U64("entries", count),
                 HF_U64("top_s", hf_sandbox_ts_seconds(top.ts)),
                 HF_U64("top_i", hf_sandbox_ts_increment(top.ts)));
-    /* With recover_to_ts the data are only to be looked at. */
-    return count == 0 || min_valid == NULL || engine->options.recover_to_ts != 0
-               ? HF_ERR_OK
-               : note_applied(engine, min_valid, top, err);
+    return count == 0 || min_valid == NULL ? HF_ERR_OK : note_applied(engine, min_valid, top, err);
 }
 
 static enum hf_err replay_from_start(struct hf_sandbox_engine *engine, const bson_t *min_valid,
@@ -144,16 +140,15 @@ static enum hf_err replay_from_start(struct hf_sandbox_engine *engine, const bso
 enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *min_valid = NULL;
-    struct hf_sandbox_engine_options *options = &engine->options;
+    const struct hf_sandbox_engine_options *options = &engine->options;
 
-    options->recover_from_oplog = options->recover_from_oplog || options->recover_to_ts != 0;
     if (!options->replicated && !options->recover_from_oplog) {
         return HF_ERR_OK;
     }
     if (hf_sandbox_oplog_load_top(engine, err) != HF_ERR_OK || engine->applied.ts == 0) {
         return err->code;
     }
-    if ((options->recover_to_ts == 0 && cut(engine, err) != HF_ERR_OK) ||
+    if (cut(engine, err) != HF_ERR_OK ||
         hf_sandbox_local_get(engine, "local.replset.minvalid", &min_valid, err) != HF_ERR_OK ||
         replay_from_start(engine, min_valid, err) != HF_ERR_OK) {
         return err->code;

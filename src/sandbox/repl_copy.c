@@ -267,7 +267,7 @@ static enum hf_err append_docs(struct hf_sandbox_repl *repl, const bson_t *comma
 {
     const struct hf_sandbox_txn_options read = {.read_ts = hf_sandbox_get_ts(command, "ts")};
     int64_t last = hf_sandbox_get_int64(command, "after", 0);
-    const struct hf_sandbox_scan_options options = {.after_record = last};
+    const struct hf_sandbox_scan_options options = {.from_record = last + 1};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     HF_CLEANUP(bson_destroy) bson_t *list = bson_new();

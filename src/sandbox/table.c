@@ -100,7 +100,7 @@ static struct hf_bytes record_key(int64_t record, uint8_t out[HF_SANDBOX_RECORD_
     return hf_bytes_of(out, HF_SANDBOX_RECORD_BYTES);
 }
 
-static int64_t record_of(const WT_ITEM *item)
+int64_t hf_sandbox_load_record(const WT_ITEM *item)
 {
     uint64_t record = 0;
 
@@ -118,7 +118,7 @@ static struct hf_bytes doc_bytes(const bson_t *doc)
 
 /* ---- Keys ---- */
 
-/* Numbers of all types become one. */
+/* Numbers of all types become one, and an array a document. */
 static void append_plain(bson_t *out, const char *name, const bson_value_t *value)
 {
     bson_value_t plain = *value;
@@ -128,14 +128,11 @@ static void append_plain(bson_t *out, const char *name, const bson_value_t *valu
     int64_t integer;
 
     if (hf_sandbox_value_doc(value, &from) && bson_iter_init(&iter, &from)) {
-        (void)(value->value_type == BSON_TYPE_ARRAY
-                   ? bson_append_array_begin(out, name, -1, &inner)
-                   : bson_append_document_begin(out, name, -1, &inner));
+        (void)bson_append_document_begin(out, name, -1, &inner);
         while (bson_iter_next(&iter)) {
             append_plain(&inner, bson_iter_key(&iter), bson_iter_value(&iter));
         }
-        (void)(value->value_type == BSON_TYPE_ARRAY ? bson_append_array_end(out, &inner)
-                                                    : bson_append_document_end(out, &inner));
+        (void)bson_append_document_end(out, &inner);
         return;
     }
     if (hf_sandbox_as_int64(value, &integer)) {
@@ -356,41 +353,6 @@ enum hf_err hf_sandbox_index_build(struct hf_sandbox_txn *txn, struct hf_sandbox
 
 /* ---- Changes ---- */
 
-/* One above the last in the table, looked up once; what is not committed yet counts. */
-static enum hf_err next_record(struct hf_sandbox_coll *coll, int64_t *out, struct hf_error *err)
-{
-    struct hf_sandbox_table *table = coll->table;
-    WT_SESSION *session;
-    WT_CURSOR *cursor;
-    WT_ITEM last;
-    int64_t first = 1;
-    int64_t unset = 0;
-    int code;
-
-    if (table->next_record == 0) {
-        if (hf_sandbox_session_take(coll->engine, &session, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        code = session->begin_transaction(session, "isolation=read-uncommitted");
-        if (code == 0 &&
-            (code = hf_sandbox_table_open(session, table->ident, NULL, &cursor)) == 0) {
-            if ((code = cursor->prev(cursor)) == 0 &&
-                (code = cursor->get_key(cursor, &last)) == 0) {
-                first = record_of(&last) + 1;
-            }
-            (void)cursor->close(cursor);
-        }
-        (void)session->rollback_transaction(session, NULL);
-        hf_sandbox_session_give(coll->engine, session);
-        if (code != 0 && code != WT_NOTFOUND) {
-            return hf_sandbox_wt(err, code, coll->ns);
-        }
-        (void)atomic_compare_exchange_strong(&table->next_record, &unset, first);
-    }
-    *out = atomic_fetch_add(&table->next_record, 1);
-    return HF_ERR_OK;
-}
-
 /* The oldest documents fall out until it fits; in the same transaction, and in no oplog. Recovery
  * does not do it: the real server does not either, so that a restored copy may hold more. */
 static enum hf_err trim(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
@@ -437,13 +399,13 @@ static enum hf_err put(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
 enum hf_err hf_sandbox_coll_insert(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
                                    const bson_t *doc, int64_t *record, struct hf_error *err)
 {
-    int64_t mine = coll->oplog ? (int64_t)hf_sandbox_get_ts(doc, "ts") : 0;
+    int64_t mine = coll->oplog ? (int64_t)hf_sandbox_get_ts(doc, "ts")
+                               : (int64_t)atomic_fetch_add(&coll->table->next_record, 1);
 
-    if (coll->oplog && mine == 0) {
+    if (mine == 0) {
         return hf_fail(err, HF_ERR_INVALID, "an oplog entry has no ts");
     }
-    if ((!coll->oplog && next_record(coll, &mine, err) != HF_ERR_OK) ||
-        put(txn, coll, mine, NULL, doc, err) != HF_ERR_OK) {
+    if (put(txn, coll, mine, NULL, doc, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record != NULL) {
@@ -504,7 +466,7 @@ enum hf_err hf_sandbox_coll_find_id(struct hf_sandbox_txn *txn, struct hf_sandbo
     if (code == 0) {
         if ((code = cursor->search(cursor)) == 0 &&
             (code = cursor->get_value(cursor, &item)) == 0) {
-            *record = record_of(&item);
+            *record = hf_sandbox_load_record(&item);
         }
         (void)cursor->close(cursor);
     }
@@ -569,22 +531,19 @@ enum hf_err hf_sandbox_scan_open(struct hf_sandbox_txn *txn, struct hf_sandbox_c
 static int step(struct hf_sandbox_scan *scan)
 {
     WT_CURSOR *cursor = scan->cursor;
-    int64_t from =
-        scan->options.from_record != 0 ? scan->options.from_record : scan->options.after_record;
+    bool backward = scan->options.backward;
     uint8_t key[HF_SANDBOX_RECORD_BYTES];
     WT_ITEM item = {.data = key, .size = sizeof key};
-    bool backward = scan->options.backward;
     int side;
     int code;
 
-    if (!scan->begun && from != 0) {
-        hf_sandbox_put_record(key, from);
+    if (!scan->begun && scan->options.from_record != 0) {
+        hf_sandbox_put_record(key, scan->options.from_record);
         cursor->set_key(cursor, &item);
         code = cursor->search_near(cursor, &side);
-        /* It stands on the place, or on a neighbour: on the wrong side of it? */
-        if (code != 0 || (side == 0 ? scan->options.from_record != 0 : (side > 0) != backward)) {
+        if (code != 0 || side == 0 || (side > 0) != backward) {
             return code;
-        }
+        } /* else it stands on the wrong side of the place */
     }
     return backward ? cursor->prev(cursor) : cursor->next(cursor);
 }
@@ -599,7 +558,7 @@ static int read_place(struct hf_sandbox_scan *scan, int64_t *record, WT_ITEM *va
     if (code != 0) {
         return code;
     }
-    *record = record_of(&key);
+    *record = hf_sandbox_load_record(&key);
     if (scan->docs != NULL) {
         cursor = scan->docs;
         cursor->set_key(cursor, &key);

@@ -37,11 +37,11 @@ static void finish(struct hf_sandbox_txn *txn, bool committed)
     hf_mutex_lock(&engine->state);
     if (txn->holds_oplog) {
         engine->oplog_held = false;
-        hf_cond_broadcast(&engine->oplog_free);
+        hf_cond_broadcast(&engine->changed);
     }
     if (txn->write) {
         engine->writers--;
-        hf_cond_broadcast(&engine->writers_gone);
+        hf_cond_broadcast(&engine->changed);
     }
     hf_mutex_unlock(&engine->state);
     if (txn->session != NULL) {
@@ -60,7 +60,7 @@ static enum hf_err enter(struct hf_sandbox_txn *txn, enum hf_sandbox_origin orig
 
     HF_LOCKED(&engine->state);
     while (engine->fsync_locks > 0 && origin != HF_SANDBOX_KEEPING) {
-        hf_cond_wait(&engine->writers_gone, &engine->state);
+        hf_cond_wait(&engine->changed, &engine->state);
     }
     if (origin == HF_SANDBOX_CLIENT &&
         (engine->read_only || (txn->replicated && !engine->accepts_writes))) {
@@ -148,7 +148,7 @@ enum hf_err hf_sandbox_txn_commit(struct hf_sandbox_txn *txn, struct hf_sandbox_
     if (code == 0 && txn->last.ts != 0) {
         engine->applied = txn->last;
         engine->applied_wall = txn->last_wall;
-        hf_cond_broadcast(&engine->grown);
+        hf_cond_broadcast(&engine->changed);
     }
     if (optime != NULL) {
         *optime = txn->last.ts != 0 ? txn->last : engine->applied;
@@ -174,7 +174,7 @@ enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err
     }
     HF_LOCKED(&engine->state);
     while (engine->oplog_held) {
-        hf_cond_wait(&engine->oplog_free, &engine->state);
+        hf_cond_wait(&engine->changed, &engine->state);
     }
     if (txn->replicated && !engine->accepts_writes) {
         return hf_fail(err, HF_ERR_DENIED, "not primary");

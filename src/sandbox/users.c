@@ -217,6 +217,6 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
     if (code != 0) {
         return code;
     }
-    entry.uuid = hf_sandbox_coll_uuid(coll);
+    entry.uuid = coll->uuid;
     return hf_sandbox_work_perform(work, &entry);
 }

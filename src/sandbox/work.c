@@ -165,13 +165,16 @@ bool hf_sandbox_query_by_index(const struct hf_sandbox_coll *coll,
     return is_pinned(coll, query, &id);
 }
 
-/* The oplog is in the order of its ts, so a filter on ts says where to begin. */
+/* Where to begin. The oplog is in the order of its ts, so a filter on ts says it, too. */
 static int64_t first_record(const struct hf_sandbox_coll *coll,
                             const struct hf_sandbox_query *query)
 {
     bson_value_t value;
 
-    return coll->oplog && !query->backward && query->after_record == 0 && query->filter != NULL &&
+    if (query->after_record != 0) {
+        return query->after_record + (query->backward ? -1 : 1);
+    }
+    return coll->oplog && !query->backward && query->filter != NULL &&
                    hf_sandbox_filter_at_least(query->filter, "ts", &value) &&
                    value.value_type == BSON_TYPE_TIMESTAMP
                ? (int64_t)HF_SANDBOX_TS(value.value.v_timestamp.timestamp,
@@ -191,7 +194,6 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
                              void *context)
 {
     const struct hf_sandbox_scan_options options = {.backward = query->backward,
-                                                    .after_record = query->after_record,
                                                     .from_record = first_record(coll, query)};
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     HF_CLEANUP(bson_destroy) bson_t *one = NULL;

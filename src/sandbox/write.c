@@ -101,7 +101,7 @@ static int32_t log_entry(struct hf_sandbox_work *work, const struct statement *s
 static int32_t insert_one(struct hf_sandbox_work *work, const struct statement *statement,
                           struct hf_sandbox_coll *coll, const bson_t *doc)
 {
-    struct hf_sandbox_entry entry = {.op = "i", .uuid = hf_sandbox_coll_uuid(coll), .o = doc};
+    struct hf_sandbox_entry entry = {.op = "i", .uuid = coll->uuid, .o = doc};
     struct hf_sandbox_optime at;
     int64_t record;
     int32_t code = log_entry(work, statement, entry, HF_SANDBOX_OPTIME_NONE, &at);
@@ -116,7 +116,7 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {.changed = true};
     OWNED_DOC *key = bson_new();
-    struct hf_sandbox_entry entry = {.op = "d", .uuid = hf_sandbox_coll_uuid(coll), .o = key};
+    struct hf_sandbox_entry entry = {.op = "d", .uuid = coll->uuid, .o = key};
     struct hf_sandbox_entry image = {.op = "n", .uuid = entry.uuid, .o = doc};
     struct hf_sandbox_optime post_image = HF_SANDBOX_OPTIME_NONE;
     struct hf_sandbox_optime at;

@@ -128,7 +128,7 @@ static void child_insert(struct hf_sandbox_engine *engine, int from, int to)
         struct hf_sandbox_coll *coll = hf_sandbox_txn_find(txn, "shop.things");
         bson_t *doc = BCON_NEW("_id", BCON_INT32(i), "n", BCON_INT32(i % 7));
 
-        child_log(txn, "i", "shop.things", hf_sandbox_coll_uuid(coll), doc, NULL);
+        child_log(txn, "i", "shop.things", coll->uuid, doc, NULL);
         CHECK(hf_sandbox_coll_insert(txn, coll, doc, NULL, &child_err) == HF_ERR_OK);
         child_commit(txn);
         bson_destroy(doc);
@@ -147,7 +147,7 @@ static void child_change_much(struct hf_sandbox_engine *engine)
     for (int i = 0; i < 20; i++) {
         struct hf_sandbox_txn *txn = child_begin(engine);
         struct hf_sandbox_coll *coll = hf_sandbox_txn_find(txn, "shop.things");
-        const uint8_t *uuid = hf_sandbox_coll_uuid(coll);
+        const uint8_t *uuid = coll->uuid;
         const bson_value_t id = hf_sandbox_value_of_int32(i);
         bson_t *o2 = BCON_NEW("_id", BCON_INT32(i));
         bson_t *o = BCON_NEW("$v", BCON_INT32(1), "$set", "{", "n", BCON_INT32(1000 + i), "}");
@@ -173,7 +173,7 @@ static void child_change_much(struct hf_sandbox_engine *engine)
     struct hf_sandbox_coll *coll = hf_sandbox_txn_find(txn, "shop.things");
     bson_t *rename = BCON_NEW("renameCollection", "shop.things", "to", "shop.renamed", "stayTemp",
                               BCON_BOOL(false));
-    child_log(txn, "c", "shop.$cmd", hf_sandbox_coll_uuid(coll), rename, NULL);
+    child_log(txn, "c", "shop.$cmd", coll->uuid, rename, NULL);
     CHECK(hf_sandbox_coll_rename(txn, coll, "shop.renamed", &child_err) == HF_ERR_OK);
     child_commit(txn);
     bson_destroy(rename);
