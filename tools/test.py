@@ -4,7 +4,7 @@
 
 usage: test.py [--soak] [PART]...      parts: checks unit tsan clang fuzz integration; none means all
 
-A program under tests/{unit,contract,property,torture} counts each of its cmocka tests; a Python file under
+A program under tests/{unit,contract,property,torture,crash} counts each of its cmocka tests; a Python file under
 tests/integration and tests/interop counts each of its unittest methods. HOLDFAST_TEST_MONGOD names a real mongod for
 the integration tests; without it they start the sandbox.
 """
@@ -87,7 +87,7 @@ def cmocka(tally, flavour, kinds, prefix, limit, soak):
 
 
 def unit(tally, soak):
-    cmocka(tally, "test", ("unit", "contract", "property", "torture"), [], 1800 if soak else 240, soak)
+    cmocka(tally, "test", ("unit", "contract", "property", "torture", "crash"), [], 7200 if soak else 240, soak)
 
 
 def tsan(tally, soak):
