@@ -276,16 +276,15 @@ static bool is_alone(const struct hf_sandbox_repl *repl, uint64_t now)
 /* Under state: who may be primary should be, when he has all. */
 static bool should_take_over(const struct hf_sandbox_repl *repl)
 {
-    const struct hf_sandbox_config *config = repl->config;
-    int primary = repl->primary;
+    const struct hf_sandbox_member *members = repl->config->members;
+    const struct hf_sandbox_view *view = &repl->views[repl->primary < 0 ? 0 : repl->primary];
 
-    return primary >= 0 && primary != config->self &&
-           config->members[config->self].priority > config->members[primary].priority &&
-           repl->views[primary].state == HF_SANDBOX_PRIMARY &&
+    return repl->primary >= 0 && !members[repl->primary].self &&
+           members[repl->config->self].priority > members[repl->primary].priority &&
+           view->state == HF_SANDBOX_PRIMARY &&
            hf_sandbox_ts_seconds(hf_sandbox_engine_applied(repl->engine).ts) + 2 >=
-               hf_sandbox_ts_seconds(repl->views[primary].applied.ts) &&
-           hf_clock_wall_ms() / 1000 >
-               hf_sandbox_ts_seconds(repl->views[primary].election_ts) + TAKEOVER_AFTER_S;
+               hf_sandbox_ts_seconds(view->applied.ts) &&
+           hf_clock_wall_ms() / 1000 > hf_sandbox_ts_seconds(view->election_ts) + TAKEOVER_AFTER_S;
 }
 
 /* Under state: why an election is due now; NULL: none is. */
@@ -351,10 +350,8 @@ static void coordinate(struct hf_sandbox_repl *repl)
 
 static void coordinator_run(void *argument)
 {
-    struct hf_sandbox_repl *repl = argument;
-
-    while (!hf_sandbox_repl_stopping(repl)) {
-        coordinate(repl);
+    while (!hf_sandbox_repl_stopping(argument)) {
+        coordinate(argument);
     }
 }
 
@@ -442,6 +439,7 @@ enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
                                   struct hf_sandbox_repl **out, struct hf_error *err)
 {
     struct hf_sandbox_repl *repl = hf_alloc_zero(sizeof *repl);
+    HF_CLEANUP(bson_destroy) bson_t *config = NULL;
 
     HF_ASSERT(repl != NULL);
     *repl = (struct hf_sandbox_repl){.engine = engine,
@@ -462,10 +460,9 @@ enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
     if (!hf_sandbox_repl_enabled(repl)) {
         return HF_ERR_OK;
     }
-    repl->term = hf_sandbox_engine_applied(engine).term;
-    repl->term = repl->term < 0 ? 0 : repl->term;
     if (hf_sandbox_vote_load(repl, err) != HF_ERR_OK ||
-        hf_sandbox_config_load(repl, err) != HF_ERR_OK ||
+        hf_sandbox_local_get(engine, HF_SANDBOX_CONFIG_NS, &config, err) != HF_ERR_OK ||
+        (config != NULL && hf_sandbox_config_install(repl, config, err) != HF_ERR_OK) ||
         hf_thread_start("replsync", hf_sandbox_sync_run, repl, &repl->syncer, err) != HF_ERR_OK) {
         return err->code;
     }

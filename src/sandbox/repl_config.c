@@ -11,8 +11,6 @@
 
 #include "sandbox/repl_internal.h"
 
-#define CONFIG_NS "local.system.replset"
-
 void hf_sandbox_config_destroy(struct hf_sandbox_config *config)
 {
     if (config != NULL) {
@@ -207,12 +205,10 @@ static void carry_views(struct hf_sandbox_repl *repl, const struct hf_sandbox_co
 static enum hf_err store(struct hf_sandbox_repl *repl, const struct hf_sandbox_config *config,
                          struct hf_error *err)
 {
-    static const char *const names[] = {CONFIG_NS,
-                                        "local.system.rollback.id",
-                                        "local.replset.election",
-                                        "local.replset.minvalid",
-                                        "local.replset.initialSyncId",
-                                        "local.replset.oplogTruncateAfterPoint"};
+    static const char *const names[] = {
+        HF_SANDBOX_CONFIG_NS,          "local.system.rollback.id",
+        "local.replset.election",      "local.replset.minvalid",
+        "local.replset.initialSyncId", "local.replset.oplogTruncateAfterPoint"};
     HF_CLEANUP(bson_destroy) bson_t *fields = bson_new();
     const bson_value_t id = hf_sandbox_value_of_utf8(repl->options->repl_set);
 
@@ -222,7 +218,8 @@ static enum hf_err store(struct hf_sandbox_repl *repl, const struct hf_sandbox_c
         }
     }
     bson_copy_to_excluding_noinit(config->doc, fields, "_id", NULL);
-    return hf_sandbox_local_set(repl->engine, NULL, CONFIG_NS, &id, fields, err) != HF_ERR_OK
+    return hf_sandbox_local_set(repl->engine, NULL, HF_SANDBOX_CONFIG_NS, &id, fields, err) !=
+                   HF_ERR_OK
                ? err->code
                : hf_sandbox_engine_flush(repl->engine, err);
 }
@@ -269,16 +266,6 @@ enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t
         hf_sandbox_repl_set_state(repl, has_data ? HF_SANDBOX_SECONDARY : HF_SANDBOX_STARTUP2);
     }
     return HF_ERR_OK;
-}
-
-enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl, struct hf_error *err)
-{
-    HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
-
-    if (hf_sandbox_local_get(repl->engine, CONFIG_NS, &doc, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    return doc == NULL ? HF_ERR_OK : hf_sandbox_config_install(repl, doc, err);
 }
 
 enum hf_err hf_sandbox_repl_begin_history(struct hf_sandbox_repl *repl, struct hf_error *err)

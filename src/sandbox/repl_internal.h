@@ -22,6 +22,8 @@
 
 #define HF_SANDBOX_MEMBERS_MAX 50
 #define HF_SANDBOX_HOST_BYTES 256
+#define HF_SANDBOX_CONFIG_NS "local.system.replset"
+#define HF_SANDBOX_REPL_BATCH_BYTES (4 << 20) /* of entries in one answer */
 
 struct hf_sandbox_member {
     int32_t id;
@@ -111,8 +113,6 @@ int hf_sandbox_config_compare(const struct hf_sandbox_repl *repl, int64_t term, 
  * is wrong with it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t *doc,
                                                     struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_sandbox_config_load(struct hf_sandbox_repl *repl,
-                                                 struct hf_error *err);
 /* From the oplog's newest entry on the history is one's own: noted, and a checkpoint at it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_repl_begin_history(struct hf_sandbox_repl *repl,
                                                         struct hf_error *err);
@@ -132,9 +132,6 @@ int32_t hf_sandbox_vote_hand_over(struct hf_sandbox_repl *repl, const struct hf_
 /* ---- repl_sync.c, repl_copy.c ---- */
 void hf_sandbox_sync_run(void *repl); /* a thread's whole life */
 int32_t hf_sandbox_sync_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);
-/* Reads on into the array, up to a message's worth; *last is the last one's record. */
-HF_MUST_CHECK enum hf_err hf_sandbox_sync_read(struct hf_sandbox_scan *scan, bson_t *list,
-                                               int64_t *last, bool *more, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_sandbox_copy_all(struct hf_sandbox_repl *repl, const char *source,
                                               struct hf_error *err);
 int32_t hf_sandbox_copy_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask);

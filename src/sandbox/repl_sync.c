@@ -15,7 +15,6 @@
 #define FETCH_TIMEOUT_MS 10000
 #define GROUP_MAX 200 /* entries in one transaction */
 #define RETRY_MS 200
-#define BATCH_BYTES (4 << 20)
 
 /* ---- The source ---- */
 
@@ -203,42 +202,6 @@ void hf_sandbox_sync_run(void *argument)
 
 /* ---- Answering as the source ---- */
 
-/* What the asking member has. */
-static void note_progress(struct hf_sandbox_repl *repl, const bson_t *command)
-{
-    int64_t id = hf_sandbox_get_int64(command, "memberId", -1);
-
-    HF_LOCKED(&repl->state);
-    hf_sandbox_repl_see_term(repl, hf_sandbox_get_int64(command, "term", -1));
-    for (size_t i = 0; i < repl->config->count; i++) {
-        if (repl->config->members[i].id == id && !repl->config->members[i].self) {
-            repl->views[i].applied = hf_sandbox_get_optime(command, "after");
-            repl->views[i].durable = hf_sandbox_get_optime(command, "durable");
-            repl->views[i].heard_mono_ms = hf_clock_mono_ms();
-        }
-    }
-    hf_sandbox_repl_advance(repl);
-}
-
-enum hf_err hf_sandbox_sync_read(struct hf_sandbox_scan *scan, bson_t *list, int64_t *last,
-                                 bool *more, struct hf_error *err)
-{
-    uint32_t count = 0;
-    bson_t doc;
-
-    for (*more = true; *more && list->len < BATCH_BYTES;) {
-        if (hf_sandbox_scan_next(scan, more, last, &doc, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        if (*more) {
-            const bson_value_t value = hf_sandbox_value_of_doc(&doc);
-
-            hf_sandbox_append_element(list, &count, &value);
-        }
-    }
-    return HF_ERR_OK;
-}
-
 /* The entries after that one; *there false when we do not have it. */
 static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbox_optime after,
                                   bool *there, bson_t *reply, struct hf_error *err)
@@ -248,8 +211,7 @@ static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbo
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     HF_CLEANUP(bson_destroy) bson_t *list = bson_new();
-    int64_t last;
-    bool more;
+    uint32_t count = 0;
     bson_t entry;
 
     if (hf_sandbox_txn_begin(repl->engine, &read, &txn, err) != HF_ERR_OK ||
@@ -260,8 +222,15 @@ static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbo
     }
     *there = *there && hf_sandbox_optime_of(&entry).ts == after.ts &&
              hf_sandbox_optime_of(&entry).term == after.term;
-    if (*there && hf_sandbox_sync_read(scan, list, &last, &more, err) != HF_ERR_OK) {
-        return err->code;
+    for (bool more = *there; more && list->len < HF_SANDBOX_REPL_BATCH_BYTES;) {
+        if (hf_sandbox_scan_next(scan, &more, NULL, &entry, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (more) {
+            const bson_value_t value = hf_sandbox_value_of_doc(&entry);
+
+            hf_sandbox_append_element(list, &count, &value);
+        }
     }
     if (*there) {
         (void)BSON_APPEND_ARRAY(reply, "entries", list);
@@ -269,14 +238,26 @@ static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbo
     return HF_ERR_OK;
 }
 
+/* The question says what the asking member has. */
 int32_t hf_sandbox_sync_answer(struct hf_sandbox_repl *repl, const struct hf_sandbox_ask *ask)
 {
     struct hf_sandbox_optime after = hf_sandbox_get_optime(ask->command, "after");
+    int64_t id = hf_sandbox_get_int64(ask->command, "memberId", -1);
     struct hf_sandbox_optime majority;
     struct hf_error err;
     bool there;
 
-    note_progress(repl, ask->command);
+    hf_mutex_lock(&repl->state);
+    hf_sandbox_repl_see_term(repl, hf_sandbox_get_int64(ask->command, "term", -1));
+    for (size_t i = 0; i < repl->config->count; i++) {
+        if (repl->config->members[i].id == id && !repl->config->members[i].self) {
+            repl->views[i].applied = after;
+            repl->views[i].durable = hf_sandbox_get_optime(ask->command, "durable");
+            repl->views[i].heard_mono_ms = hf_clock_mono_ms();
+        }
+    }
+    hf_sandbox_repl_advance(repl);
+    hf_mutex_unlock(&repl->state);
     (void)hf_sandbox_engine_wait_oplog(
         repl->engine, after.ts, hf_sandbox_get_ts(ask->command, "knownCommitted"),
         (uint64_t)hf_sandbox_get_int64(ask->command, "waitMS", 0), ask->cancel);

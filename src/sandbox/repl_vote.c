@@ -173,6 +173,7 @@ enum hf_err hf_sandbox_vote_load(struct hf_sandbox_repl *repl, struct hf_error *
         return err->code;
     }
     repl->voted_term = doc == NULL ? 0 : hf_sandbox_get_int64(doc, "term", 0);
+    repl->term = hf_sandbox_engine_applied(repl->engine).term;
     repl->term = repl->voted_term > repl->term ? repl->voted_term : repl->term;
     return HF_ERR_OK;
 }
