@@ -115,12 +115,9 @@ static int32_t read_open(const bson_value_t *spec, struct request *out,
 
 static bool knows_name(const struct hf_sandbox_backup *backup, const char *name)
 {
-    for (size_t i = 0; i < backup->name_count; i++) {
-        if (strcmp(backup->names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
+    bson_iter_t iter;
+
+    return name != NULL && backup->names != NULL && bson_iter_init_find(&iter, backup->names, name);
 }
 
 static int32_t check_names(const struct hf_sandbox_backup *backup, const struct request *request,
@@ -129,22 +126,19 @@ static int32_t check_names(const struct hf_sandbox_backup *backup, const struct 
     if (request->source_name != NULL && !knows_name(backup, request->source_name)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "2: No such file or directory");
     }
-    return request->this_name != NULL && knows_name(backup, request->this_name)
+    return knows_name(backup, request->this_name)
                ? hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE, "22: Invalid argument")
                : 0;
 }
 
 static void note_names(struct hf_sandbox_backup *backup, const struct request *request)
 {
-    size_t capacity = backup->name_count; /* one more each time: they are few */
-
-    if (request->disable_incremental) {
-        backup->name_count = 0;
+    if (backup->names == NULL || request->disable_incremental) {
+        bson_destroy(backup->names);
+        backup->names = bson_new();
     }
-    if (request->this_name != NULL &&
-        hf_sandbox_grow((void **)&backup->names, &capacity, sizeof *backup->names)) {
-        (void)snprintf(backup->names[backup->name_count++], sizeof *backup->names, "%s",
-                       request->this_name);
+    if (request->this_name != NULL) {
+        (void)BSON_APPEND_BOOL(backup->names, request->this_name, true);
     }
 }
 

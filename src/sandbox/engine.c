@@ -456,7 +456,7 @@ static void free_engine(struct hf_sandbox_engine *engine)
     hf_mutex_fini(&engine->flush);
     hf_mutex_fini(&engine->catalog);
     hf_mutex_fini(&engine->state);
-    hf_free(engine->backup.names);
+    bson_destroy(engine->backup.names);
     hf_free(engine->sessions);
     hf_free(engine->dbpath);
     hf_free(engine);

@@ -48,9 +48,8 @@ struct hf_sandbox_backup {
     uint8_t id[HF_SANDBOX_UUID_BYTES];
     WT_SESSION *session;
     WT_CURSOR *cursor;
-    uint64_t pinned_ts;                 /* the oplog is kept from here */
-    char (*names)[HF_SANDBOX_NS_BYTES]; /* owned: of incremental backups of this process */
-    size_t name_count;
+    uint64_t pinned_ts; /* the oplog is kept from here */
+    bson_t *names;      /* owned: its fields; of incremental backups of this process; may be NULL */
 };
 
 struct hf_sandbox_engine {
