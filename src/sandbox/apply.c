@@ -43,7 +43,7 @@ static bson_t *updated_doc(const bson_t *old, const bson_t *o, struct hf_error *
     struct hf_sandbox_refusal no;
 
     bson_copy_to_excluding_noinit(o, spec, "$v", NULL);
-    if (hf_sandbox_update_apply(spec, old, 0, &updated, &no) != 0) {
+    if (hf_sandbox_update_apply(spec, old, &updated, &no) != 0) {
         (void)hf_fail(err, HF_ERR_INVALID, "apply an update: %.900s", no.message);
         return NULL;
     }

@@ -21,8 +21,6 @@ struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call,
     cursor->session = call->session;
     cursor->command = bson_copy(call->command);
     cursor->created_wall_ms = hf_clock_wall_ms();
-    cursor->used_wall_ms = cursor->created_wall_ms;
-    cursor->used_mono_ms = hf_clock_mono_ms();
     return cursor;
 }
 
@@ -34,7 +32,7 @@ void hf_sandbox_cursor_destroy(struct hf_sandbox_server *server, struct hf_sandb
     if (cursor->backup) {
         hf_sandbox_backup_close(server->options.engine, cursor->backup_id);
     }
-    hf_sandbox_pipeline_destroy(cursor->pipeline);
+    bson_destroy(cursor->stages);
     hf_sandbox_docs_fini(&cursor->docs);
     bson_destroy(cursor->command);
     hf_free(cursor);
@@ -63,16 +61,16 @@ static int32_t fill_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
         }
         hf_sandbox_docs_fini(&cursor->docs);
         cursor->docs_at = 0;
-        if (cursor->pipeline == NULL || ended) {
+        if (cursor->stages == NULL || ended) {
             break;
         }
         code = hf_sandbox_find_fill(call, cursor, size - count, &ended);
         if (ended && !cursor->tailable) {
-            hf_sandbox_pipeline_destroy(HF_TAKE(cursor->pipeline));
+            bson_destroy(HF_TAKE(cursor->stages));
         }
     }
     cursor->docs_returned += count;
-    *more = cursor->docs_at < cursor->docs.count || cursor->pipeline != NULL;
+    *more = cursor->docs_at < cursor->docs.count || cursor->stages != NULL;
     return code;
 }
 
@@ -85,8 +83,7 @@ static int32_t await_batch(struct hf_sandbox_call *call, struct hf_sandbox_curso
         int32_t code = fill_batch(call, cursor, size, batch, more);
         uint64_t now = hf_clock_mono_ms();
 
-        if (code != 0 || !bson_empty(batch) || !cursor->await_data || now >= deadline ||
-            atomic_load(&cursor->killed)) {
+        if (code != 0 || !bson_empty(batch) || !cursor->await_data || now >= deadline) {
             return code;
         }
         (void)hf_sandbox_engine_wait_oplog(call->engine, top, UINT64_MAX, deadline - now,
@@ -129,10 +126,24 @@ static int32_t answer(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cu
     return code;
 }
 
+/* Lays the cursor by for the next command, or ends it. */
+static void settle_take(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor,
+                        bool keep)
+{
+    if (!keep) {
+        hf_sandbox_cursor_destroy(server, cursor);
+        return;
+    }
+    cursor->used_wall_ms = hf_clock_wall_ms();
+    cursor->used_mono_ms = hf_clock_mono_ms();
+    HF_LOCKED(&server->cursors_mutex);
+    cursor->next = server->cursors;
+    server->cursors = cursor;
+}
+
 int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
                                      int64_t batch_size, bool single)
 {
-    struct hf_sandbox_server *server = call->server;
     bool keep = false;
     int32_t code;
 
@@ -140,13 +151,7 @@ int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_san
     code = answer(call, cursor, batch_size < 0 ? DEFAULT_FIRST_BATCH : batch_size, 0, "firstBatch",
                   &keep);
     cursor->id_first = false;
-    if (keep) {
-        HF_LOCKED(&server->cursors_mutex);
-        cursor->next = server->cursors;
-        server->cursors = cursor;
-    } else {
-        hf_sandbox_cursor_destroy(server, cursor);
-    }
+    settle_take(call->server, cursor, keep);
     return code;
 }
 
@@ -199,46 +204,67 @@ static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cur
     return strcmp(call->conn->user, cursor->user) == 0;
 }
 
-/* Under the lock. NULL: none. */
-static struct hf_sandbox_cursor *find_cursor(const struct hf_sandbox_call *call, int64_t id)
+/* Under the lock: the link to the cursor, to NULL where there is none. */
+static struct hf_sandbox_cursor **find_cursor(const struct hf_sandbox_call *call, int64_t id)
 {
-    struct hf_sandbox_cursor *cursor = call->server->cursors;
+    struct hf_sandbox_cursor **at = &call->server->cursors;
 
-    while (cursor != NULL && cursor->id != id) {
-        cursor = cursor->next;
+    while (*at != NULL && (*at)->id != id) {
+        at = &(*at)->next;
     }
-    return cursor;
+    return at;
 }
 
-/* Nobody ends a pinned cursor but the one who pinned it. */
-static int32_t pin(const struct hf_sandbox_call *call, int64_t id, const char *ns,
-                   struct hf_sandbox_cursor **out)
+/* Takes the cursor out: nobody else finds one that is in use. */
+static int32_t take(const struct hf_sandbox_call *call, int64_t id, const char *ns,
+                    struct hf_sandbox_cursor **out)
 {
-    struct hf_sandbox_cursor *cursor;
+    struct hf_sandbox_cursor **at;
     int32_t code;
 
     HF_LOCKED(&call->server->cursors_mutex);
-    cursor = find_cursor(call, id);
-    if (cursor == NULL || atomic_load(&cursor->killed)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_CURSOR_NOT_FOUND, "cursor id %lld not found",
-                                 (long long)id);
+    at = find_cursor(call, id);
+    if (*at == NULL) {
+        return REFUSE(call, CURSOR_NOT_FOUND, "cursor id %lld not found", (long long)id);
     }
-    if (strcmp(cursor->ns, ns) != 0) {
-        return hf_sandbox_refuse(
-            call->no, HF_SANDBOX_UNAUTHORIZED,
+    if (strcmp((*at)->ns, ns) != 0) {
+        return REFUSE(
+            call, UNAUTHORIZED,
             "Requested getMore on namespace '%s', but cursor belongs to a different namespace %s",
-            ns, cursor->ns);
+            ns, (*at)->ns);
     }
-    if (!owns(call, cursor)) {
-        return hf_sandbox_call_denied(call);
+    code = owns(call, *at) ? check_session(call, *at) : hf_sandbox_call_denied(call);
+    if (code == 0) {
+        *out = *at;
+        *at = (*out)->next;
     }
-    if (cursor->pinned) {
-        return hf_sandbox_refuse(call->no, 12051, "cursor already in use (id: %lld).",
-                                 (long long)id);
+    return code;
+}
+
+int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
+{
+    struct hf_sandbox_cursor *cursor = NULL;
+    int64_t size = hf_sandbox_get_int64(call->command, "batchSize", 0);
+    int64_t wait_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
+    char ns[HF_SANDBOX_NS_BYTES];
+    bool keep = true;
+    int32_t code;
+
+    (void)snprintf(ns, sizeof ns, "%s.%s", call->db,
+                   hf_sandbox_get_utf8(call->command, "collection", ""));
+    code = take(call, hf_sandbox_get_int64(call->command, "getMore", 0), ns, &cursor);
+    if (code != 0) {
+        return code;
     }
-    code = check_session(call, cursor);
-    cursor->pinned = code == 0;
-    *out = cursor;
+    if (wait_ms > 0 && !cursor->await_data) {
+        code = REFUSE(call, BAD_VALUE,
+                      "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+    } else {
+        code = answer(call, cursor, size <= 0 ? INT32_MAX : size,
+                      hf_clock_mono_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : AWAIT_DEFAULT_MS),
+                      "nextBatch", &keep);
+    }
+    settle_take(call->server, cursor, keep);
     return code;
 }
 
@@ -250,42 +276,29 @@ struct ending {
     bool idle;
 };
 
-static bool ends(const struct hf_sandbox_server *server, const struct ending *ending,
-                 const struct hf_sandbox_cursor *cursor)
-{
-    if (ending->id != 0) {
-        return cursor->id == ending->id;
-    }
-    return !ending->idle ||
-           (!cursor->pinned && !cursor->no_timeout &&
-            hf_clock_mono_ms() - cursor->used_mono_ms >= atomic_load(&server->cursor_timeout_ms));
-}
-
-/* Takes cursors out and destroys them; a pinned one ends when its command does. */
+/* Takes cursors out and destroys them. */
 static bool end_cursors(struct hf_sandbox_server *server, struct ending ending)
 {
+    uint64_t now = hf_clock_mono_ms();
     struct hf_sandbox_cursor *ended = NULL;
-    bool any = false;
+    bool any;
 
     hf_mutex_lock(&server->cursors_mutex);
     for (struct hf_sandbox_cursor **at = &server->cursors; *at != NULL;) {
         struct hf_sandbox_cursor *cursor = *at;
+        bool idle = !cursor->no_timeout &&
+                    now - cursor->used_mono_ms >= atomic_load(&server->cursor_timeout_ms);
 
-        if (atomic_load(&cursor->killed) || !ends(server, &ending, cursor)) {
-            at = &cursor->next;
-            continue;
-        }
-        any = true;
-        if (cursor->pinned) {
-            atomic_store(&cursor->killed, true);
-            at = &cursor->next;
-        } else {
+        if ((ending.id == 0 || cursor->id == ending.id) && (!ending.idle || idle)) {
             *at = cursor->next;
             cursor->next = ended;
             ended = cursor;
+        } else {
+            at = &cursor->next;
         }
     }
     hf_mutex_unlock(&server->cursors_mutex);
+    any = ended != NULL;
     while (ended != NULL) {
         struct hf_sandbox_cursor *next = ended->next;
         hf_sandbox_cursor_destroy(server, ended);
@@ -304,56 +317,12 @@ void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server)
     (void)end_cursors(server, (struct ending){0});
 }
 
-/* Gives the cursor back, or ends it. */
-static void unpin(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor, bool keep)
-{
-    int64_t id = cursor->id;
-
-    hf_mutex_lock(&server->cursors_mutex);
-    cursor->pinned = false;
-    cursor->used_wall_ms = hf_clock_wall_ms();
-    cursor->used_mono_ms = hf_clock_mono_ms();
-    keep = !atomic_exchange(&cursor->killed, false) && keep;
-    hf_mutex_unlock(&server->cursors_mutex);
-    if (!keep) {
-        (void)end_cursors(server, (struct ending){.id = id});
-    }
-}
-
-int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
-{
-    struct hf_sandbox_cursor *cursor = NULL;
-    int64_t size = hf_sandbox_get_int64(call->command, "batchSize", 0);
-    int64_t wait_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
-    char ns[HF_SANDBOX_NS_BYTES];
-    bool keep = true;
-    int32_t code;
-
-    (void)snprintf(ns, sizeof ns, "%s.%s", call->db,
-                   hf_sandbox_get_utf8(call->command, "collection", ""));
-    code = pin(call, hf_sandbox_get_int64(call->command, "getMore", 0), ns, &cursor);
-    if (code != 0) {
-        return code;
-    }
-    if (wait_ms > 0 && !cursor->await_data) {
-        code =
-            hf_sandbox_refuse(call->no, HF_SANDBOX_BAD_VALUE,
-                              "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
-    } else {
-        code = answer(call, cursor, size <= 0 ? INT32_MAX : size,
-                      hf_clock_mono_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : AWAIT_DEFAULT_MS),
-                      "nextBatch", &keep);
-    }
-    unpin(call->server, cursor, keep);
-    return code;
-}
-
 static bool is_foreign(struct hf_sandbox_call *call, int64_t id)
 {
     const struct hf_sandbox_cursor *cursor;
 
     HF_LOCKED(&call->server->cursors_mutex);
-    cursor = find_cursor(call, id);
+    cursor = *find_cursor(call, id);
     return cursor != NULL && !owns(call, cursor);
 }
 
@@ -367,8 +336,7 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
     int32_t code = 0;
 
     if (!hf_sandbox_get_doc(call->command, "cursors", &list) || !bson_iter_init(&iter, &list)) {
-        return hf_sandbox_refuse(call->no, HF_SANDBOX_FAILED_TO_PARSE,
-                                 "Field 'cursors' must be an array");
+        return REFUSE(call, FAILED_TO_PARSE, "Field 'cursors' must be an array");
     }
     while (code == 0 && bson_iter_next(&iter)) {
         int64_t id = bson_iter_as_int64(&iter);
@@ -399,7 +367,7 @@ static bson_t *describe(const struct hf_sandbox_server *server,
         BCON_APPEND(doc, "lsid", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, cursor->session.id, 16),
                     "uid", BCON_BIN(BSON_SUBTYPE_BINARY, cursor->session.uid, 32), "}");
     }
-    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->pipeline == NULL ? "" : "COLLSCAN"), "cursor",
+    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->stages == NULL ? "" : "COLLSCAN"), "cursor",
                 "{", "cursorId", BCON_INT64(cursor->id), "createdDate",
                 BCON_DATE_TIME((int64_t)cursor->created_wall_ms), "lastAccessDate",
                 BCON_DATE_TIME((int64_t)cursor->used_wall_ms), "nDocsReturned",
@@ -419,9 +387,7 @@ int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_
     HF_LOCKED(&call->server->cursors_mutex);
     for (struct hf_sandbox_cursor *cursor = call->server->cursors; code == 0 && cursor != NULL;
          cursor = cursor->next) {
-        if (!cursor->pinned) {
-            code = hf_sandbox_docs_add_take(out, describe(call->server, cursor), call->no);
-        }
+        code = hf_sandbox_docs_add_take(out, describe(call->server, cursor), call->no);
     }
     return code;
 }

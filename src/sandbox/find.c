@@ -9,11 +9,13 @@
 #include "sandbox/server_internal.h"
 
 struct filling {
+    struct hf_sandbox_call *call;
     struct hf_sandbox_cursor *cursor;
-    int64_t count;
+    const bson_t *filter; /* NULL: all documents */
+    bool counting;        /* keeps no documents */
+    int64_t want, found;
     bool enough, full;
     int32_t code;
-    struct hf_sandbox_refusal *no;
 };
 
 static bool take_doc(int64_t record, const bson_t *doc, void *context)
@@ -22,9 +24,16 @@ static bool take_doc(int64_t record, const bson_t *doc, void *context)
     struct hf_sandbox_cursor *cursor = filling->cursor;
 
     cursor->position = record;
-    filling->code = hf_sandbox_pipeline_push(cursor->pipeline, doc, &cursor->docs, &filling->enough,
-                                             filling->no);
-    filling->full = !cursor->whole && ((int64_t)cursor->docs.count >= filling->count ||
+    if (cursor->skip > 0) {
+        cursor->skip--;
+        return true;
+    }
+    filling->found++;
+    if (!filling->counting) {
+        filling->code = hf_sandbox_docs_add_take(&cursor->docs, bson_copy(doc), filling->call->no);
+    }
+    filling->enough = cursor->limit > 0 && --cursor->limit == 0;
+    filling->full = !cursor->whole && ((int64_t)cursor->docs.count >= filling->want ||
                                        cursor->docs.bytes >= HF_SANDBOX_BATCH_MAX_BYTES);
     return filling->code == 0 && !filling->enough && !filling->full;
 }
@@ -34,18 +43,10 @@ static int32_t fill(struct hf_sandbox_work *work, void *context)
     struct filling *filling = context;
     struct hf_sandbox_cursor *cursor = filling->cursor;
     struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, cursor->ns);
-    bson_t filter;
     struct hf_sandbox_query query = {
-        .filter = hf_sandbox_value_doc(&cursor->filter, &filter) ? &filter : NULL,
-        .backward = cursor->backward,
-        .after_record = cursor->position,
-        .natural = cursor->tailable || cursor->backward};
-    int32_t code = 0;
+        .filter = filling->filter, .backward = cursor->backward, .after_record = cursor->position};
+    int32_t code = coll == NULL ? 0 : hf_sandbox_query_run(work, coll, &query, take_doc, filling);
 
-    if (coll != NULL) {
-        cursor->whole = cursor->whole || hf_sandbox_query_by_index(coll, &query);
-        code = hf_sandbox_query_run(work, coll, &query, take_doc, filling);
-    }
     return code != 0 ? code : filling->code;
 }
 
@@ -53,29 +54,48 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
                              int64_t count, bool *ended)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
-    struct filling filling = {.cursor = cursor, .count = count, .no = call->no};
-    int32_t code = hf_sandbox_work_run(&work, WORK_READ, fill, &filling);
+    struct filling filling = {.call = call, .cursor = cursor, .want = count};
+    const char *name = NULL;
+    bson_t stage;
+    bson_t filter;
+    uint32_t at = 0;
+    int32_t code;
 
-    *ended = filling.enough || !filling.full;
-    if (code == 0 && *ended && !cursor->tailable) {
-        code = hf_sandbox_pipeline_finish(cursor->pipeline, &cursor->docs, call->no);
+    /* A first $match is the scan's business, and a $count behind it. */
+    if (hf_sandbox_get_doc(cursor->stages, "0", &stage) &&
+        hf_sandbox_get_doc(&stage, "$match", &filter)) {
+        filling.filter = &filter;
+        at = 1;
     }
-    return code;
+    if (hf_sandbox_get_doc(cursor->stages, at == 0 ? "0" : "1", &stage)) {
+        name = hf_sandbox_get_utf8(&stage, "$count", NULL);
+        filling.counting = name != NULL;
+    }
+    code = hf_sandbox_work_run(&work, WORK_READ, fill, &filling);
+    *ended = filling.enough || !filling.full;
+    if (code == 0 && filling.counting && filling.found > 0) {
+        bson_t *doc = bson_new();
+        bson_append_int32(doc, name, -1, (int32_t)filling.found);
+        code = hf_sandbox_docs_add_take(&cursor->docs, doc, call->no);
+    }
+    at += filling.counting;
+    return code != 0 ? code : hf_sandbox_pipeline_run(cursor->stages, at, &cursor->docs, call->no);
 }
 
 /* *out reads the collection of the command's first field through the stages; the caller's to destroy. */
 static int32_t open_cursor(struct hf_sandbox_call *call, const bson_t *stages,
                            struct hf_sandbox_cursor **out)
 {
+    struct hf_sandbox_docs none = {0};
     char ns[HF_SANDBOX_NS_BYTES];
     int32_t code = hf_sandbox_call_ns(call, ns);
 
+    code = code != 0 ? code : hf_sandbox_pipeline_run(stages, 0, &none, call->no);
     if (code == 0) {
         *out = hf_sandbox_cursor_create(call, ns);
-        code = hf_sandbox_pipeline_create(stages, 0, &(*out)->pipeline, call->no);
-    }
-    if (code == 0) {
-        (*out)->filter = hf_sandbox_pipeline_take_match((*out)->pipeline);
+        (*out)->stages = bson_copy(stages);
+        (*out)->skip = hf_sandbox_get_int64(call->command, "skip", 0);
+        (*out)->limit = hf_sandbox_get_int64(call->command, "limit", 0);
     }
     return code;
 }
@@ -90,7 +110,7 @@ static int32_t run_cursor(struct hf_sandbox_call *call, const bson_t *stages,
     if (code == 0) {
         (*out)->whole = true;
         code = hf_sandbox_find_fill(call, *out, 0, &ended);
-        hf_sandbox_pipeline_destroy(HF_TAKE((*out)->pipeline));
+        bson_destroy(HF_TAKE((*out)->stages));
     }
     return code;
 }
@@ -100,12 +120,14 @@ static void add_stage(const struct hf_sandbox_call *call, bson_t *stages, const 
                       const char *field)
 {
     bson_value_t value = hf_sandbox_value_missing;
+    char at[16];
     bson_t stage;
     bson_t doc;
 
     (void)hf_sandbox_get(call->command, field, &value);
     if (hf_sandbox_is_true(&value) || (hf_sandbox_value_doc(&value, &doc) && !bson_empty(&doc))) {
-        bson_append_document_begin(stages, field, -1, &stage);
+        (void)snprintf(at, sizeof at, "%u", bson_count_keys(stages));
+        bson_append_document_begin(stages, at, -1, &stage);
         hf_sandbox_append(&stage, name, &value);
         bson_append_document_end(stages, &stage);
     }
@@ -119,24 +141,27 @@ int32_t hf_sandbox_cmd_find(struct hf_sandbox_call *call)
     OWNED_DOC *stages = bson_new();
     bson_t sort = BSON_INITIALIZER;
     int64_t natural;
+    bool sorted;
     int32_t code;
 
     (void)hf_sandbox_get_doc(call->command, "sort", &sort);
     natural = hf_sandbox_get_int64(&sort, "$natural", 0);
+    sorted = natural == 0 && !bson_empty(&sort);
     add_stage(call, stages, "$match", "filter");
-    if (natural == 0) {
+    if (sorted) {
         add_stage(call, stages, "$sort", "sort");
+        add_stage(call, stages, "$skip", "skip");
+        add_stage(call, stages, "$limit", "limit");
     }
-    add_stage(call, stages, "$skip", "skip");
-    add_stage(call, stages, "$limit", "limit");
     add_stage(call, stages, "$project", "projection");
     code = open_cursor(call, stages, &cursor);
     if (code != 0) {
-        hf_sandbox_cursor_destroy(call->server, cursor);
         return code;
     }
     cursor->backward = natural < 0;
-    cursor->whole = natural == 0 && !bson_empty(&sort);
+    cursor->whole = sorted;
+    cursor->skip = sorted ? 0 : cursor->skip;
+    cursor->limit = sorted ? 0 : cursor->limit;
     cursor->tailable = hf_sandbox_get_true(call->command, "tailable");
     cursor->await_data = cursor->tailable && hf_sandbox_get_true(call->command, "awaitData");
     cursor->no_timeout = hf_sandbox_get_true(call->command, "noCursorTimeout");
@@ -152,9 +177,7 @@ int32_t hf_sandbox_cmd_count(struct hf_sandbox_call *call)
     int32_t code;
 
     add_stage(call, stages, "$match", "query");
-    add_stage(call, stages, "$skip", "skip");
-    add_stage(call, stages, "$limit", "limit");
-    BCON_APPEND(stages, "count", "{", "$count", BCON_UTF8("n"), "}");
+    BCON_APPEND(stages, bson_empty(stages) ? "0" : "1", "{", "$count", BCON_UTF8("n"), "}");
     code = run_cursor(call, stages, &cursor);
     if (code == 0 && cursor->docs.count == 0) {
         bson_append_int32(call->reply, "n", -1, 0);
@@ -237,22 +260,20 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
 static int32_t run_source(struct hf_sandbox_call *call, const char *name, const bson_value_t *spec,
                           const bson_t *stages, struct hf_sandbox_cursor *cursor)
 {
-    HF_CLEANUP(hf_sandbox_pipeline_destroy) struct hf_sandbox_pipeline *pipeline = NULL;
-    HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
+    struct hf_sandbox_docs *docs = &cursor->docs;
     OWNED_DOC *listed = bson_new();
-    bool enough = false;
     bson_t view;
     bson_iter_t iter;
-    int32_t code = hf_sandbox_pipeline_create(stages, 1, &pipeline, call->no);
+    int32_t code = hf_sandbox_pipeline_run(stages, 1, docs, call->no);
 
     if (code != 0) {
         return code;
     }
     if (strcmp(name, "$currentOp") == 0) {
-        code = hf_sandbox_ops_list(call, &docs);
+        code = hf_sandbox_ops_list(call, docs);
         if (code == 0 && hf_sandbox_value_doc(spec, &view) &&
             hf_sandbox_get_true(&view, "idleCursors")) {
-            code = hf_sandbox_cursors_list(call, &docs);
+            code = hf_sandbox_cursors_list(call, docs);
         }
     } else if (strcmp(name, "$backupCursor") == 0) {
         code = hf_sandbox_backup_open(call->engine, spec, listed, cursor->backup_id, call->no);
@@ -264,12 +285,9 @@ static int32_t run_source(struct hf_sandbox_call *call, const char *name, const 
     }
     for (bool more = bson_iter_init(&iter, listed); more && code == 0 && bson_iter_next(&iter);) {
         HF_ASSERT(hf_sandbox_value_doc(bson_iter_value(&iter), &view));
-        code = hf_sandbox_docs_add_take(&docs, bson_copy(&view), call->no);
+        code = hf_sandbox_docs_add_take(docs, bson_copy(&view), call->no);
     }
-    for (size_t i = 0; code == 0 && !enough && i < docs.count; i++) {
-        code = hf_sandbox_pipeline_push(pipeline, docs.items[i], &cursor->docs, &enough, call->no);
-    }
-    return code != 0 ? code : hf_sandbox_pipeline_finish(pipeline, &cursor->docs, call->no);
+    return code != 0 ? code : hf_sandbox_pipeline_run(stages, 1, docs, call->no);
 }
 
 int32_t hf_sandbox_cmd_aggregate(struct hf_sandbox_call *call)

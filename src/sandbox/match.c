@@ -16,16 +16,8 @@ struct test {
 
 struct op {
     struct test *test;
-    const struct op_row *row;
-    const bson_value_t *operand;
-};
-
-struct op_row {
     const char *name;
-    /* On one value, an array taken as a whole. */
-    bool (*test)(const struct op *op, const bson_value_t *value);
-    bool negated; /* holds when no value passes the test */
-    bool whole;   /* speaks of an array, not of its elements too */
+    const bson_value_t *operand;
 };
 
 static bool test_filter(struct test *test, const bson_value_t *filter, const bson_value_t *root);
@@ -55,24 +47,29 @@ static bool bad(struct test *test, const char *name, const char *what)
     return false;
 }
 
-/* ---- Operators ---- */
+/* ---- Operators, on one value: an array is taken as a whole ---- */
 
-static bool test_equal(const struct op *op, const bson_value_t *value)
+static bool is(const struct op *op, const char *name)
 {
-    if (op->operand->value_type == BSON_TYPE_REGEX) {
-        return bad(op->test, "a regular expression", "is not in the sandbox");
+    return strcmp(op->name, name) == 0;
+}
+
+static bool test_equal(struct test *test, const bson_value_t *wanted, const bson_value_t *value)
+{
+    if (wanted->value_type == BSON_TYPE_REGEX) {
+        return bad(test, "a regular expression", "is not in the sandbox");
     }
-    if (op->operand->value_type == BSON_TYPE_NULL) {
+    if (wanted->value_type == BSON_TYPE_NULL) {
         return hf_sandbox_is_nullish(value);
     }
-    return value->value_type != BSON_TYPE_EOD && hf_sandbox_value_compare(value, op->operand) == 0;
+    return value->value_type != BSON_TYPE_EOD && hf_sandbox_value_compare(value, wanted) == 0;
 }
 
 /* $gt, $gte, $lt, $lte: within the operand's type, unless it is MinKey or MaxKey. */
 static bool test_order(const struct op *op, const bson_value_t *value)
 {
     const bson_type_t type = op->operand->value_type;
-    bool or_equal = op->row->name[3] == 'e';
+    bool or_equal = op->name[3] == 'e';
     int order = hf_sandbox_value_compare(value, op->operand);
 
     if (type == BSON_TYPE_NULL) {
@@ -82,46 +79,32 @@ static bool test_order(const struct op *op, const bson_value_t *value)
         hf_sandbox_type_rank(value->value_type) != hf_sandbox_type_rank(type)) {
         return false;
     }
-    return order == 0 ? or_equal : (order > 0) == (op->row->name[1] == 'g');
+    return order == 0 ? or_equal : (order > 0) == (op->name[1] == 'g');
 }
 
 static bool test_in(const struct op *op, const bson_value_t *value)
 {
-    struct op one = *op;
     bson_iter_t iter;
     bool found = false;
 
     if (!hf_sandbox_value_iter(op->operand, BSON_TYPE_ARRAY, &iter)) {
-        return bad(op->test, op->row->name, "needs an array");
+        return bad(op->test, op->name, "needs an array");
     }
     while (bson_iter_next(&iter)) {
-        one.operand = bson_iter_value(&iter);
-        found |= test_equal(&one, value);
+        found |= test_equal(op->test, bson_iter_value(&iter), value);
     }
     return found;
 }
 
-static bool test_exists(const struct op *op, const bson_value_t *value)
-{
-    (void)op;
-    return value->value_type != BSON_TYPE_EOD;
-}
-
 static bool test_type(const struct op *op, const bson_value_t *value)
 {
-    int64_t number = 0;
-
-    if (op->operand->value_type == BSON_TYPE_UTF8) {
-        const char *name = op->operand->value.v_utf8.str;
-        return strcmp(name, "number") == 0
-                   ? hf_sandbox_is_number(value)
-                   : strcmp(name, hf_sandbox_type_name(value->value_type)) == 0;
+    if (op->operand->value_type != BSON_TYPE_UTF8) {
+        return bad(op->test, op->name, "needs a name");
     }
-    if (!hf_sandbox_as_int64(op->operand, &number)) {
-        return bad(op->test, op->row->name, "needs a number or a string");
-    }
-    /* MinKey is -1 there and 255 in a byte. */
-    return number != 0 && value->value_type == (number & 0xff);
+    return strcmp(op->operand->value.v_utf8.str, "number") == 0
+               ? hf_sandbox_is_number(value)
+               : strcmp(op->operand->value.v_utf8.str, hf_sandbox_type_name(value->value_type)) ==
+                     0;
 }
 
 static bool test_mod(const struct op *op, const bson_value_t *value)
@@ -133,11 +116,10 @@ static bool test_mod(const struct op *op, const bson_value_t *value)
 
     if (!hf_sandbox_value_iter(op->operand, BSON_TYPE_ARRAY, &iter) || !bson_iter_next(&iter) ||
         !hf_sandbox_as_int64(bson_iter_value(&iter), &divisor) || !bson_iter_next(&iter) ||
-        !hf_sandbox_as_int64(bson_iter_value(&iter), &remainder) || divisor == 0) {
-        return bad(op->test, op->row->name, "needs a divisor, which is not 0, and a remainder");
+        !hf_sandbox_as_int64(bson_iter_value(&iter), &remainder) || divisor < 1) {
+        return bad(op->test, op->name, "needs a positive divisor and a remainder");
     }
-    return hf_sandbox_as_int64(value, &number) &&
-           (divisor == -1 ? 0 : number % divisor) == remainder;
+    return hf_sandbox_as_int64(value, &number) && number % divisor == remainder;
 }
 
 static bool test_size(const struct op *op, const bson_value_t *value)
@@ -146,7 +128,7 @@ static bool test_size(const struct op *op, const bson_value_t *value)
     bson_t array;
 
     if (!hf_sandbox_as_int64(op->operand, &size) || size < 0) {
-        return bad(op->test, op->row->name, "needs a whole number that is not negative");
+        return bad(op->test, op->name, "needs a whole number that is not negative");
     }
     return value->value_type == BSON_TYPE_ARRAY && hf_sandbox_value_doc(value, &array) &&
            (int64_t)bson_count_keys(&array) == size;
@@ -160,7 +142,7 @@ static bool test_elem_match(const struct op *op, const bson_value_t *value)
     bool found = false;
 
     if (!hf_sandbox_value_iter(op->operand, BSON_TYPE_DOCUMENT, &iter)) {
-        return bad(op->test, op->row->name, "needs an Object");
+        return bad(op->test, op->name, "needs an Object");
     }
     bool of_values =
         is_operators(op->operand) && bson_iter_next(&iter) && !is_logical(bson_iter_key(&iter));
@@ -179,34 +161,33 @@ static bool test_elem_match(const struct op *op, const bson_value_t *value)
     return found;
 }
 
-static const struct op_row op_rows[] = {
-    {.name = "$eq", .test = test_equal},
-    {.name = "$ne", .test = test_equal, .negated = true},
-    {.name = "$gt", .test = test_order},
-    {.name = "$gte", .test = test_order},
-    {.name = "$lt", .test = test_order},
-    {.name = "$lte", .test = test_order},
-    {.name = "$in", .test = test_in},
-    {.name = "$nin", .test = test_in, .negated = true},
-    {.name = "$exists", .test = test_exists, .whole = true},
-    {.name = "$type", .test = test_type},
-    {.name = "$mod", .test = test_mod},
-    {.name = "$size", .test = test_size, .whole = true},
-    {.name = "$elemMatch", .test = test_elem_match, .whole = true},
-};
+static bool test_value(const struct op *op, const bson_value_t *value)
+{
+    return is(op, "$eq") || is(op, "$ne")    ? test_equal(op->test, op->operand, value)
+           : is(op, "$in") || is(op, "$nin") ? test_in(op, value)
+           : is(op, "$gt") || is(op, "$gte") || is(op, "$lt") || is(op, "$lte")
+               ? test_order(op, value)
+           : is(op, "$exists")    ? value->value_type != BSON_TYPE_EOD
+           : is(op, "$type")      ? test_type(op, value)
+           : is(op, "$mod")       ? test_mod(op, value)
+           : is(op, "$size")      ? test_size(op, value)
+           : is(op, "$elemMatch") ? test_elem_match(op, value)
+                                  : bad(op->test, "unknown operator:", op->name);
+}
 
 /* ---- Paths, predicates, filters ---- */
 
-/* A value at the end of a path: an array counts as itself and as each of its elements. */
+/* A value at the end of a path: an array counts as itself and, but for operators on arrays, as each of its elements. */
 static bool visit(const bson_value_t *value, void *context)
 {
     const struct op *op = context;
-    bool found = op->row->test(op, value);
+    bool found = test_value(op, value);
     bson_iter_t iter;
 
-    if (!op->row->whole && hf_sandbox_value_iter(value, BSON_TYPE_ARRAY, &iter)) {
+    if (hf_sandbox_value_iter(value, BSON_TYPE_ARRAY, &iter) && !is(op, "$size") &&
+        !is(op, "$elemMatch")) {
         while (!found && bson_iter_next(&iter)) {
-            found = op->row->test(op, bson_iter_value(&iter));
+            found = test_value(op, bson_iter_value(&iter));
         }
     }
     return found;
@@ -230,24 +211,19 @@ static bool test_all(struct test *test, const bson_value_t *root, const char *pa
 static bool test_operator(struct test *test, const bson_value_t *root, const char *path,
                           const char *name, const bson_value_t *operand)
 {
-    struct op op = {.test = test, .operand = operand};
+    struct op op = {.test = test, .name = name, .operand = operand};
+    /* These hold when no value passes. */
+    bool negated =
+        is(&op, "$ne") || is(&op, "$nin") || (is(&op, "$exists") && !hf_sandbox_is_true(operand));
 
-    if (strcmp(name, "$all") == 0) {
+    if (is(&op, "$all")) {
         return test_all(test, root, path, operand);
     }
-    if (strcmp(name, "$not") == 0) {
+    if (is(&op, "$not")) {
         return is_operators(operand) ? !test_predicate(test, root, path, operand)
                                      : bad(test, name, "needs a document of operators");
     }
-    for (size_t i = 0; i < HF_ARRAY_LEN(op_rows); i++) {
-        if (strcmp(name, op_rows[i].name) == 0) {
-            op.row = &op_rows[i];
-            bool negated =
-                op.row->test == test_exists ? !hf_sandbox_is_true(operand) : op.row->negated;
-            return hf_sandbox_path_walk(root, path, visit, &op) != negated;
-        }
-    }
-    return bad(test, "unknown operator:", name);
+    return hf_sandbox_path_walk(root, path, visit, &op) != negated;
 }
 
 /* What stands behind a path: operators, or a value to be equal to. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A pipeline: every document is pushed through the stages one by one, so that only sorts, groups and the answer itself
- * hold documents, within a limit that keeps one query from taking the process down.
+ * The stages of a pipeline, each on all documents at once. The limit of a list keeps a query from taking the process
+ * down.
  */
 #include "sandbox/pipeline.h"
 
@@ -10,61 +10,6 @@
 
 #include "base/alloc.h"
 #include "sandbox/update.h"
-
-struct stage {
-    const struct stage_row *row;
-    bson_value_t spec; /* a view of the pipeline's stages */
-    bool inclusion;
-    struct hf_sandbox_docs held; /* of a sort or group */
-    int64_t limit;               /* of $limit and $skip */
-    int64_t seen;
-};
-
-struct hf_sandbox_pipeline {
-    bson_t *stages_doc;   /* owned */
-    struct stage *stages; /* owned */
-    size_t count;
-    size_t first; /* that push begins at */
-};
-
-/* On the way through the stages. */
-struct flow {
-    const struct hf_sandbox_pipeline *pipeline;
-    struct hf_sandbox_docs *out;
-    bool enough;
-    struct hf_sandbox_refusal *no;
-};
-
-struct stage_row {
-    const char *name;
-    int32_t (*read)(struct stage *stage, struct hf_sandbox_refusal *no);
-    int32_t (*push)(struct flow *flow, struct stage *stage, const bson_t *doc);
-    int32_t (*finish)(struct flow *flow, struct stage *stage); /* NULL: holds nothing back */
-};
-
-static bson_iter_t fields_of(const struct stage *stage)
-{
-    bson_iter_t iter;
-
-    HF_ASSERT(hf_sandbox_value_iter(&stage->spec, BSON_TYPE_DOCUMENT, &iter));
-    return iter;
-}
-
-static int32_t enter(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    return stage < flow->pipeline->stages + flow->pipeline->count
-               ? stage->row->push(flow, stage, doc)
-               : hf_sandbox_docs_add_take(flow->out, bson_copy(doc), flow->no);
-}
-
-/* To what follows the stage. */
-static int32_t pass_take(struct flow *flow, struct stage *stage, bson_t *doc)
-{
-    int32_t code = enter(flow, stage + 1, doc);
-
-    bson_destroy(doc);
-    return code;
-}
 
 /* ---- Lists ---- */
 
@@ -94,7 +39,7 @@ void hf_sandbox_docs_fini(struct hf_sandbox_docs *docs)
     *docs = (struct hf_sandbox_docs){0};
 }
 
-/* ---- $sort ---- */
+/* ---- Sorting ---- */
 
 int hf_sandbox_sort_compare(const bson_t *spec, const bson_t *a, const bson_t *b)
 {
@@ -119,38 +64,21 @@ static int compare_items(const void *a, const void *b, void *spec)
     return hf_sandbox_sort_compare(spec, *(bson_t *const *)a, *(bson_t *const *)b);
 }
 
-static int32_t read_sort(struct stage *stage, struct hf_sandbox_refusal *no)
+static int32_t run_sort(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter = fields_of(stage);
+    bson_iter_t iter;
 
-    while (bson_iter_next(&iter)) {
+    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
         if (bson_iter_as_int64(&iter) != 1 && bson_iter_as_int64(&iter) != -1) {
             return hf_sandbox_refuse(
                 no, HF_SANDBOX_BAD_VALUE,
                 "$sort key ordering must be 1 (for ascending) or -1 (for descending)");
         }
     }
+    if (docs->count > 0) {
+        qsort_r(docs->items, docs->count, sizeof(bson_t *), compare_items, spec);
+    }
     return 0;
-}
-
-static int32_t push_sort(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    return hf_sandbox_docs_add_take(&stage->held, bson_copy(doc), flow->no);
-}
-
-static int32_t finish_sort(struct flow *flow, struct stage *stage)
-{
-    bson_t spec = BSON_INITIALIZER;
-    int32_t code = 0;
-
-    (void)hf_sandbox_value_doc(&stage->spec, &spec);
-    if (stage->held.count > 0) {
-        qsort_r(stage->held.items, stage->held.count, sizeof(bson_t *), compare_items, &spec);
-    }
-    for (size_t i = 0; code == 0 && !flow->enough && i < stage->held.count; i++) {
-        code = enter(flow, stage + 1, stage->held.items[i]);
-    }
-    return code;
 }
 
 /* ---- $project ---- */
@@ -160,65 +88,122 @@ static bool is_id(const bson_iter_t *iter)
     return strcmp(bson_iter_key(iter), "_id") == 0;
 }
 
-static int32_t read_project(struct stage *stage, struct hf_sandbox_refusal *no)
+static int32_t project(const bson_t *spec, bool inclusion, bson_t **doc,
+                       struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter = fields_of(stage);
+    bson_t *out = inclusion ? bson_new() : bson_copy(*doc);
+    bson_value_t value = hf_sandbox_value_missing;
+    bson_iter_t iter;
+    int32_t code = 0;
+
+    if (inclusion && hf_sandbox_get(*doc, "_id", &value)) {
+        hf_sandbox_append(out, "_id", &value);
+    }
+    for (bool more = bson_iter_init(&iter, spec); more && code == 0 && bson_iter_next(&iter);) {
+        if (hf_sandbox_get_path(*doc, bson_iter_key(&iter), &value)) {
+            value = bson_iter_as_bool(&iter) ? value : hf_sandbox_value_missing;
+            code = hf_sandbox_edit(&out, bson_iter_key(&iter), &value, no);
+        }
+    }
+    bson_destroy(*doc);
+    *doc = out;
+    return code;
+}
+
+static int32_t run_project(bson_t *spec, struct hf_sandbox_docs *docs,
+                           struct hf_sandbox_refusal *no)
+{
     bool seen[2] = {false, false}; /* left out, kept */
     bool id = false;
+    bson_iter_t iter;
+    int32_t code = 0;
 
-    while (bson_iter_next(&iter)) {
-        const bson_value_t *value = bson_iter_value(&iter);
-
-        if (value->value_type != BSON_TYPE_BOOL && !hf_sandbox_is_number(value)) {
+    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+        if (!BSON_ITER_HOLDS_BOOL(&iter) && !hf_sandbox_is_number(bson_iter_value(&iter))) {
             return hf_sandbox_refuse(no, HF_SANDBOX_NOT_IMPLEMENTED,
                                      "projections only keep fields or leave them out here");
         }
         if (is_id(&iter)) {
-            id = hf_sandbox_is_true(value);
+            id = bson_iter_as_bool(&iter);
         } else {
-            seen[hf_sandbox_is_true(value)] = true;
+            seen[bson_iter_as_bool(&iter)] = true;
         }
     }
-    stage->inclusion = seen[true] || (id && !seen[false]);
-    return seen[true] && seen[false]
-               ? hf_sandbox_refuse(no, 31254, "Cannot do exclusion in inclusion projection")
-               : 0;
-}
-
-static int32_t push_project(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    bson_iter_t iter = fields_of(stage);
-    bson_t *out = stage->inclusion ? bson_new() : bson_copy(doc);
-    bson_value_t value = hf_sandbox_value_missing;
-    int32_t code = 0;
-
-    if (stage->inclusion && hf_sandbox_get(doc, "_id", &value)) {
-        hf_sandbox_append(out, "_id", &value);
+    if (seen[true] && seen[false]) {
+        return hf_sandbox_refuse(no, 31254, "Cannot do exclusion in inclusion projection");
     }
-    while (code == 0 && bson_iter_next(&iter)) {
-        bool kept = hf_sandbox_is_true(bson_iter_value(&iter));
-
-        if (hf_sandbox_get_path(doc, bson_iter_key(&iter), &value)) {
-            code = hf_sandbox_edit(&out, bson_iter_key(&iter),
-                                   kept ? &value : &hf_sandbox_value_missing, flow->no);
-        }
+    for (size_t i = 0; code == 0 && i < docs->count; i++) {
+        code = project(spec, seen[true] || (id && !seen[false]), &docs->items[i], no);
     }
-    if (code == 0) {
-        return pass_take(flow, stage, out);
-    }
-    bson_destroy(out);
     return code;
 }
 
-/* ---- $group: documents of {_id: key, field: value ..} are held, sorted by their key and summed up ---- */
+/* ---- $group: documents {_id: key, field: value ..} are sorted by their key and summed up ---- */
 
-static int32_t read_group(struct stage *stage, struct hf_sandbox_refusal *no)
+/* What the fields' expressions, under their accumulators, give for the document, which is replaced. */
+static int32_t evaluate(const bson_t *spec, bson_t **doc, struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter = fields_of(stage);
+    bson_t *made = bson_new();
+    bson_iter_t iter;
+    bson_iter_t inner;
+
+    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+        bson_value_t value = *bson_iter_value(&iter);
+
+        if (!is_id(&iter) && bson_iter_recurse(&iter, &inner) && bson_iter_next(&inner)) {
+            value = *bson_iter_value(&inner);
+        }
+        if (hf_sandbox_value_iter(&value, value.value_type, &inner)) {
+            bson_destroy(made);
+            return hf_sandbox_refuse(no, 168, "the sandbox has no expressions but paths");
+        }
+        if (value.value_type == BSON_TYPE_UTF8 && value.value.v_utf8.str[0] == '$') {
+            const char *path = value.value.v_utf8.str + 1;
+            value = (bson_value_t){.value_type = BSON_TYPE_NULL};
+            (void)hf_sandbox_get_path(*doc, path, &value);
+        }
+        hf_sandbox_append(made, bson_iter_key(&iter), &value);
+    }
+    bson_destroy(*doc);
+    *doc = made;
+    return 0;
+}
+
+/* Appends the sum or average of the field over the documents. */
+static int32_t sum_up(const bson_iter_t *field, bson_t *const *items, size_t item_count,
+                      bson_t *out, struct hf_sandbox_refusal *no)
+{
+    bson_value_t sum = hf_sandbox_value_of_int32(0);
+    bson_iter_t inner;
+    int64_t count = 0;
+
+    for (size_t i = 0; i < item_count; i++) {
+        bson_value_t before = sum;
+        bson_value_t value;
+
+        if (hf_sandbox_get(items[i], bson_iter_key(field), &value) &&
+            hf_sandbox_is_number(&value)) {
+            count++;
+            if (!hf_sandbox_value_add(&before, &value, &sum)) {
+                return hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE, "overflow, or decimals");
+            }
+        }
+    }
+    if (bson_iter_recurse(field, &inner) && bson_iter_find(&inner, "$avg")) {
+        sum = count == 0 ? (bson_value_t){.value_type = BSON_TYPE_NULL}
+                         : hf_sandbox_value_of_double(hf_sandbox_as_double(&sum) / (double)count);
+    }
+    hf_sandbox_append(out, bson_iter_key(field), &sum);
+    return 0;
+}
+
+static int32_t check_group(const bson_t *spec, struct hf_sandbox_refusal *no)
+{
+    bson_iter_t iter;
     bson_iter_t inner;
     bool id = false;
 
-    while (bson_iter_next(&iter)) {
+    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
         if (is_id(&iter)) {
             id = true;
         } else if (!bson_iter_recurse(&iter, &inner) || !bson_iter_next(&inner) ||
@@ -231,190 +216,129 @@ static int32_t read_group(struct stage *stage, struct hf_sandbox_refusal *no)
     return id ? 0 : hf_sandbox_refuse(no, 15955, "a group specification must include an _id");
 }
 
-static int32_t push_group(struct flow *flow, struct stage *stage, const bson_t *doc)
+static int32_t run_group(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter = fields_of(stage);
-    bson_iter_t inner;
-    bson_t *made = bson_new();
-
-    while (bson_iter_next(&iter)) {
-        bson_value_t value = *bson_iter_value(&iter);
-
-        if (!is_id(&iter) && bson_iter_recurse(&iter, &inner) && bson_iter_next(&inner)) {
-            value = *bson_iter_value(&inner);
-        }
-        if (hf_sandbox_value_iter(&value, value.value_type, &inner)) {
-            bson_destroy(made);
-            return hf_sandbox_refuse(flow->no, 168, "the sandbox has no expressions but paths");
-        }
-        if (value.value_type == BSON_TYPE_UTF8 && value.value.v_utf8.str[0] == '$') {
-            const char *path = value.value.v_utf8.str + 1;
-            value = (bson_value_t){.value_type = BSON_TYPE_NULL};
-            (void)hf_sandbox_get_path(doc, path, &value);
-        }
-        hf_sandbox_append(made, bson_iter_key(&iter), &value);
-    }
-    return hf_sandbox_docs_add_take(&stage->held, made, flow->no);
-}
-
-/* Appends the sum or average of the field over the held documents from..to. */
-static int32_t sum_up(struct flow *flow, const struct stage *stage, const bson_iter_t *field,
-                      size_t from, size_t to, bson_t *out)
-{
-    bson_value_t sum = hf_sandbox_value_of_int32(0);
-    bson_iter_t inner;
-    int64_t count = 0;
-
-    for (size_t i = from; i < to; i++) {
-        bson_value_t before = sum;
-        bson_value_t value;
-
-        if (hf_sandbox_get(stage->held.items[i], bson_iter_key(field), &value) &&
-            hf_sandbox_is_number(&value)) {
-            count++;
-            if (!hf_sandbox_value_add(&before, &value, &sum)) {
-                return hf_sandbox_refuse(flow->no, HF_SANDBOX_BAD_VALUE, "overflow, or decimals");
-            }
-        }
-    }
-    if (bson_iter_recurse(field, &inner) && bson_iter_find(&inner, "$avg")) {
-        sum = count == 0 ? (bson_value_t){.value_type = BSON_TYPE_NULL}
-                         : hf_sandbox_value_of_double(hf_sandbox_as_double(&sum) / (double)count);
-    }
-    hf_sandbox_append(out, bson_iter_key(field), &sum);
-    return 0;
-}
-
-static int32_t finish_group(struct flow *flow, struct stage *stage)
-{
+    HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs in = *docs;
     bson_t *by_id = BCON_NEW("_id", BCON_INT32(1));
-    bson_t **items = stage->held.items;
-    size_t count = stage->held.count;
-    int32_t code = 0;
+    int32_t code = check_group(spec, no);
 
-    if (count > 0) {
-        qsort_r(items, count, sizeof(bson_t *), compare_items, by_id);
+    *docs = (struct hf_sandbox_docs){0};
+    for (size_t i = 0; code == 0 && i < in.count; i++) {
+        code = evaluate(spec, &in.items[i], no);
     }
-    for (size_t from = 0, to; code == 0 && !flow->enough && from < count; from = to) {
-        bson_iter_t field = fields_of(stage);
+    code = code != 0 ? code : run_sort(by_id, &in, no);
+    for (size_t from = 0, to; code == 0 && from < in.count; from = to) {
         bson_value_t id = hf_sandbox_value_missing;
         bson_t *doc = bson_new();
+        bson_iter_t field;
 
-        for (to = from; to < count && hf_sandbox_sort_compare(by_id, items[from], items[to]) == 0;
+        (void)hf_sandbox_get(in.items[from], "_id", &id);
+        hf_sandbox_append(doc, "_id", &id);
+        for (to = from + 1;
+             to < in.count && hf_sandbox_sort_compare(by_id, in.items[from], in.items[to]) == 0;
              to++) {
         }
-        (void)hf_sandbox_get(items[from], "_id", &id);
-        hf_sandbox_append(doc, "_id", &id);
-        while (code == 0 && bson_iter_next(&field)) {
-            code = is_id(&field) ? 0 : sum_up(flow, stage, &field, from, to, doc);
+        for (bool more = bson_iter_init(&field, spec);
+             more && code == 0 && bson_iter_next(&field);) {
+            code = is_id(&field) ? 0 : sum_up(&field, in.items + from, to - from, doc, no);
         }
-        int32_t passed = pass_take(flow, stage, doc);
-        code = code != 0 ? code : passed;
+        int32_t added = hf_sandbox_docs_add_take(docs, doc, no);
+        code = code != 0 ? code : added;
     }
     bson_destroy(by_id);
     return code;
 }
 
-/* ---- The others ---- */
+/* ---- $match, $skip, $limit, $count ---- */
 
-static int32_t read_match(struct stage *stage, struct hf_sandbox_refusal *no)
+/* Keeps the documents from..to that the filter (NULL: any) lets through. */
+static void keep(struct hf_sandbox_docs *docs, size_t from, size_t to, const bson_t *filter)
 {
-    bson_t filter = BSON_INITIALIZER;
+    size_t kept = 0;
 
-    (void)hf_sandbox_value_doc(&stage->spec, &filter);
-    return hf_sandbox_filter_check(&filter, no);
-}
-
-static int32_t push_match(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    bson_t filter = BSON_INITIALIZER;
-
-    (void)hf_sandbox_value_doc(&stage->spec, &filter);
-    return hf_sandbox_filter_test(&filter, doc) ? enter(flow, stage + 1, doc) : 0;
-}
-
-static int32_t read_number(struct stage *stage, struct hf_sandbox_refusal *no)
-{
-    bool limit = stage->row->name[1] == 'l';
-
-    return hf_sandbox_as_int64(&stage->spec, &stage->limit) && stage->limit >= limit
-               ? 0
-               : hf_sandbox_refuse(no, limit ? 15958 : 15956, "the %s must be a %s number",
-                                   stage->row->name + 1, limit ? "positive" : "non-negative");
-}
-
-static int32_t push_skip(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    return stage->seen++ < stage->limit ? 0 : enter(flow, stage + 1, doc);
-}
-
-static int32_t push_limit(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    flow->enough = flow->enough || stage->seen + 1 >= stage->limit;
-    return stage->seen++ < stage->limit ? enter(flow, stage + 1, doc) : 0;
-}
-
-static int32_t read_count(struct stage *stage, struct hf_sandbox_refusal *no)
-{
-    return stage->spec.value_type == BSON_TYPE_UTF8
-               ? 0
-               : hf_sandbox_refuse(no, 40156, "the count field must be a non-empty string");
-}
-
-static int32_t push_count(struct flow *flow, struct stage *stage, const bson_t *doc)
-{
-    (void)flow;
-    (void)doc;
-    stage->seen++;
-    return 0;
-}
-
-static int32_t finish_count(struct flow *flow, struct stage *stage)
-{
-    bson_t *doc = bson_new();
-
-    bson_append_int32(doc, stage->spec.value.v_utf8.str, -1, (int32_t)stage->seen);
-    if (stage->seen > 0) {
-        return pass_take(flow, stage, doc);
+    for (size_t i = 0; i < docs->count; i++) {
+        if (i >= from && i < to &&
+            (filter == NULL || hf_sandbox_filter_test(filter, docs->items[i]))) {
+            docs->items[kept++] = docs->items[i];
+        } else {
+            bson_destroy(docs->items[i]);
+        }
     }
-    bson_destroy(doc);
+    docs->count = kept;
+}
+
+static int32_t run_match(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
+{
+    int32_t code = hf_sandbox_filter_check(spec, no);
+
+    if (code == 0) {
+        keep(docs, 0, docs->count, spec);
+    }
+    return code;
+}
+
+static int32_t run_bound(const char *name, const bson_value_t *spec, struct hf_sandbox_docs *docs,
+                         struct hf_sandbox_refusal *no)
+{
+    bool limit = name[1] == 'l';
+    int64_t number = 0;
+
+    if (!hf_sandbox_as_int64(spec, &number) || number < limit) {
+        return hf_sandbox_refuse(no, limit ? 15958 : 15956, "the %s must be a %s number", name + 1,
+                                 limit ? "positive" : "non-negative");
+    }
+    keep(docs, limit ? 0 : (size_t)number, limit ? (size_t)number : docs->count, NULL);
     return 0;
 }
 
-static const struct stage_row stage_rows[] = {
-    {"$match", read_match, push_match, NULL},
-    {"$project", read_project, push_project, NULL},
-    {"$sort", read_sort, push_sort, finish_sort},
-    {"$group", read_group, push_group, finish_group},
-    {"$skip", read_number, push_skip, NULL},
-    {"$limit", read_number, push_limit, NULL},
-    {"$count", read_count, push_count, finish_count},
-};
+static int32_t run_count(const bson_value_t *spec, struct hf_sandbox_docs *docs,
+                         struct hf_sandbox_refusal *no)
+{
+    size_t count = docs->count;
+    bson_t *doc;
+
+    if (spec->value_type != BSON_TYPE_UTF8) {
+        return hf_sandbox_refuse(no, 40156, "the count field must be a non-empty string");
+    }
+    keep(docs, 0, 0, NULL);
+    if (count == 0) {
+        return 0;
+    }
+    doc = bson_new();
+    bson_append_int32(doc, spec->value.v_utf8.str, -1, (int32_t)count);
+    return hf_sandbox_docs_add_take(docs, doc, no);
+}
 
 /* ---- The whole ---- */
 
-static int32_t read_stage(const bson_iter_t *stages, struct stage *out,
-                          struct hf_sandbox_refusal *no)
-{
-    bson_iter_t field;
+static const struct {
     const char *name;
+    int32_t (*run)(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no);
+} stage_rows[] = {
+    {"$match", run_match},
+    {"$project", run_project},
+    {"$sort", run_sort},
+    {"$group", run_group},
+};
 
-    if (!BSON_ITER_HOLDS_DOCUMENT(stages) || !bson_iter_recurse(stages, &field) ||
-        !bson_iter_next(&field)) {
-        return hf_sandbox_refuse(
-            no, 40323, "A pipeline stage specification object must contain exactly one field.");
-    }
-    name = bson_iter_key(&field);
-    out->spec = *bson_iter_value(&field);
+static int32_t run_stage(const char *name, const bson_value_t *spec, struct hf_sandbox_docs *docs,
+                         struct hf_sandbox_refusal *no)
+{
+    bson_t view;
+
     for (size_t i = 0; i < HF_ARRAY_LEN(stage_rows); i++) {
         if (strcmp(name, stage_rows[i].name) == 0) {
-            out->row = &stage_rows[i];
-            if (i < 4 && out->spec.value_type != BSON_TYPE_DOCUMENT) {
-                return hf_sandbox_refuse(no, 15959, "the specification of %s must be an object",
-                                         name);
-            }
-            return out->row->read(out, no);
+            return hf_sandbox_value_doc(spec, &view)
+                       ? stage_rows[i].run(&view, docs, no)
+                       : hf_sandbox_refuse(no, 15959, "the specification of %s must be an object",
+                                           name);
         }
+    }
+    if (strcmp(name, "$skip") == 0 || strcmp(name, "$limit") == 0) {
+        return run_bound(name, spec, docs, no);
+    }
+    if (strcmp(name, "$count") == 0) {
+        return run_count(spec, docs, no);
     }
     return strncmp(name, "$backupCursor", 13) == 0 || strcmp(name, "$currentOp") == 0
                ? hf_sandbox_refuse(no, 40602, "%s is only valid as the first stage in a pipeline",
@@ -422,67 +346,24 @@ static int32_t read_stage(const bson_iter_t *stages, struct stage *out,
                : hf_sandbox_refuse(no, 40324, "Unrecognized pipeline stage name: '%s'", name);
 }
 
-int32_t hf_sandbox_pipeline_create(const bson_t *stages, uint32_t first,
-                                   struct hf_sandbox_pipeline **out, struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_pipeline_run(const bson_t *stages, uint32_t first, struct hf_sandbox_docs *docs,
+                                struct hf_sandbox_refusal *no)
 {
-    HF_CLEANUP(hf_sandbox_pipeline_destroy)
-    struct hf_sandbox_pipeline *made = hf_alloc_zero(sizeof *made);
     bson_iter_t iter;
+    bson_iter_t stage;
+    uint32_t at = 0;
     int32_t code = 0;
 
-    HF_ASSERT(made != NULL);
-    made->stages_doc = bson_copy(stages);
-    made->stages = hf_alloc_zero((bson_count_keys(stages) + 1) * sizeof *made->stages);
-    HF_ASSERT(made->stages != NULL && bson_iter_init(&iter, made->stages_doc));
-    for (uint32_t at = 0; code == 0 && bson_iter_next(&iter); at++) {
-        code = at < first ? 0 : read_stage(&iter, &made->stages[made->count++], no);
-    }
-    if (code == 0) {
-        *out = HF_TAKE(made);
-    }
-    return code;
-}
-
-void hf_sandbox_pipeline_destroy(struct hf_sandbox_pipeline *pipeline)
-{
-    if (pipeline == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < pipeline->count; i++) {
-        hf_sandbox_docs_fini(&pipeline->stages[i].held);
-    }
-    hf_free(pipeline->stages);
-    bson_destroy(pipeline->stages_doc);
-    hf_free(pipeline);
-}
-
-int32_t hf_sandbox_pipeline_push(struct hf_sandbox_pipeline *pipeline, const bson_t *doc,
-                                 struct hf_sandbox_docs *out, bool *enough,
-                                 struct hf_sandbox_refusal *no)
-{
-    struct flow flow = {.pipeline = pipeline, .out = out, .no = no};
-    int32_t code = enter(&flow, pipeline->stages + pipeline->first, doc);
-
-    *enough = flow.enough;
-    return code;
-}
-
-int32_t hf_sandbox_pipeline_finish(struct hf_sandbox_pipeline *pipeline,
-                                   struct hf_sandbox_docs *out, struct hf_sandbox_refusal *no)
-{
-    struct flow flow = {.pipeline = pipeline, .out = out, .no = no};
-    int32_t code = 0;
-
-    for (size_t i = 0; code == 0 && i < pipeline->count; i++) {
-        struct stage *stage = &pipeline->stages[i];
-        flow.enough = false;
-        code = stage->row->finish == NULL ? 0 : stage->row->finish(&flow, stage);
+    for (bool more = bson_iter_init(&iter, stages); more && code == 0 && bson_iter_next(&iter);) {
+        if (at++ < first) {
+            continue;
+        }
+        if (!BSON_ITER_HOLDS_DOCUMENT(&iter) || !bson_iter_recurse(&iter, &stage) ||
+            !bson_iter_next(&stage)) {
+            return hf_sandbox_refuse(
+                no, 40323, "A pipeline stage specification object must contain exactly one field.");
+        }
+        code = run_stage(bson_iter_key(&stage), bson_iter_value(&stage), docs, no);
     }
     return code;
-}
-
-bson_value_t hf_sandbox_pipeline_take_match(struct hf_sandbox_pipeline *pipeline)
-{
-    pipeline->first = pipeline->count > 0 && pipeline->stages[0].row->push == push_match;
-    return pipeline->first == 1 ? pipeline->stages[0].spec : hf_sandbox_value_missing;
 }

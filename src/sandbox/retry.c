@@ -89,16 +89,21 @@ int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sa
                                 struct hf_sandbox_optime last)
 {
     struct hf_sandbox_call *call = work->call;
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, TRANSACTIONS_NS);
+    struct hf_sandbox_coll *coll;
     OWNED_DOC *id = session_doc(&call->session);
     bson_value_t key = hf_sandbox_value_of_doc(id);
     OWNED_DOC *old = NULL;
     OWNED_DOC *doc = NULL;
     int64_t record = 0;
     enum hf_err rc;
+    int32_t code;
 
-    if (retry->lead == NULL || last.ts == 0 || coll == NULL) {
+    if (retry->lead == NULL || last.ts == retry->previous.ts) {
         return 0;
+    }
+    code = hf_sandbox_work_need_coll(work, TRANSACTIONS_NS, &coll);
+    if (code != 0) {
+        return code;
     }
     doc = BCON_NEW("_id", BCON_DOCUMENT(id), "txnNum", BCON_INT64(call->txn_number),
                    "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(last), "lastWriteDate",

@@ -84,13 +84,11 @@ struct hf_sandbox_cursor {
     struct hf_sandbox_docs docs; /* what is still to be returned, from docs_at on */
     size_t docs_at;
     /* How it reads on in its collection (find.c). */
-    struct hf_sandbox_pipeline *pipeline; /* owned; NULL: docs are all there is (any more) */
-    bson_value_t filter;                  /* of its first stage */
-    bool backward;                        /* natural order */
-    bool whole;                           /* all at once: there is no place to go on from */
-    int64_t position;                     /* the last record seen */
-    bool pinned;                          /* in use by a command; guards: cursors_mutex */
-    atomic_bool killed;                   /* set under cursors_mutex; ends when its command does */
+    bson_t *stages;      /* owned; NULL: docs are all there is (any more) */
+    bool backward;       /* natural order */
+    bool whole;          /* all at once: there is no place to go on from */
+    int64_t skip, limit; /* still to come; limit 0: none */
+    int64_t position;    /* the last record seen */
     struct hf_sandbox_cursor *next;
 };
 
@@ -116,7 +114,7 @@ struct hf_sandbox_server {
     atomic_int_fast32_t next_conn_id, next_request_id;
     atomic_uint_fast64_t cursor_timeout_ms;
     struct hf_sandbox_conn *conns; /* of the thread */
-    struct hf_mutex cursors_mutex; /* guards: cursors, and their pinned */
+    struct hf_mutex cursors_mutex; /* guards: cursors */
     struct hf_sandbox_cursor *cursors;
 };
 
@@ -213,13 +211,9 @@ struct hf_sandbox_query {
     const bson_t *filter; /* NULL: all */
     bool backward;        /* natural order */
     int64_t after_record; /* natural order: go on behind it */
-    bool natural;         /* no index, whatever the filter says */
 };
 /* Returns false to end the scan. The document is a view. */
 typedef bool (*hf_sandbox_query_visit)(int64_t record, const bson_t *doc, void *context);
-/* True when an index will do it: then all is to be read at once. */
-bool hf_sandbox_query_by_index(const struct hf_sandbox_coll *coll,
-                               const struct hf_sandbox_query *query);
 int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
                              const struct hf_sandbox_query *query, hf_sandbox_query_visit visit,
                              void *context);

@@ -13,13 +13,11 @@
 struct change {
     const struct op_row *op;
     const char *path;
-    bson_value_t value; /* of $rename: the source's path */
+    bson_value_t value;
 };
 
 struct application {
     const bson_t *original;
-    int64_t now_ms;
-    bool inserting;
     bson_t *doc;     /* owned: as changed so far */
     bson_t parts[2]; /* what the oplog entry says: $set, $unset */
     unsigned first;  /* that was needed */
@@ -119,31 +117,9 @@ static int32_t set(struct application *app)
     return 0;
 }
 
-static int32_t set_on_insert(struct application *app)
-{
-    hf_sandbox_append(&app->made, "v", app->inserting ? &app->change.value : &app->old);
-    return 0;
-}
-
 static int32_t unset(struct application *app)
 {
     (void)app;
-    return 0;
-}
-
-/* From the document as it was: the source's own removal may have come before. */
-static int32_t rename_to(struct application *app)
-{
-    bson_value_t source = app->old;
-
-    (void)hf_sandbox_get_path(app->original, app->change.value.value.v_utf8.str, &source);
-    hf_sandbox_append(&app->made, "v", &source);
-    return 0;
-}
-
-static int32_t current_date(struct application *app)
-{
-    bson_append_date_time(&app->made, "v", 1, app->now_ms);
     return 0;
 }
 
@@ -201,11 +177,7 @@ static int32_t push(struct application *app)
 static const struct op_row {
     const char *name;
     int32_t (*compute)(struct application *app);
-} op_rows[] = {
-    {"$set", set},          {"$setOnInsert", set_on_insert}, {"$unset", unset},
-    {"$inc", increment},    {"$currentDate", current_date},  {"$push", push},
-    {"$rename", rename_to},
-};
+} op_rows[] = {{"$set", set}, {"$unset", unset}, {"$inc", increment}, {"$push", push}};
 
 static const struct op_row *op_named(const char *name)
 {
@@ -232,21 +204,8 @@ static int compare_paths(const char *a, const char *b)
     return rank(*a) - rank(*b);
 }
 
-/* Keeps the first of the changes behind the last one; without op when there are two of one path. */
-static void consider(struct change *best, const char *last, struct change other)
-{
-    int order = best->path == NULL ? -1 : compare_paths(other.path, best->path);
-
-    if (last == NULL || compare_paths(other.path, last) > 0) {
-        if (order < 0) {
-            *best = other;
-        } else if (order == 0) {
-            best->op = NULL;
-        }
-    }
-}
-
-/* The first change in the order of paths behind the last one; its path is NULL at the end. */
+/* The first change in the order of paths behind the last one: its path is NULL at the end, its op where two change one
+ * path. */
 static int32_t next_change(const bson_t *spec, const char *last, struct change *out,
                            struct hf_sandbox_refusal *no)
 {
@@ -262,19 +221,17 @@ static int32_t next_change(const bson_t *spec, const char *last, struct change *
                                      bson_iter_key(&iter));
         }
         while (bson_iter_next(&field)) {
-            struct change change = {op, bson_iter_key(&field), *bson_iter_value(&field)};
+            const char *path = bson_iter_key(&field);
+            int order = out->path == NULL ? -1 : compare_paths(path, out->path);
 
-            if (op->compute == rename_to) {
-                if (!BSON_ITER_HOLDS_UTF8(&field)) {
-                    return hf_sandbox_refuse(no, HF_SANDBOX_BAD_VALUE,
-                                             "The 'to' field for $rename must be a string: %s",
-                                             change.path);
-                }
-                consider(out, last, (struct change){.op = op_named("$unset"), .path = change.path});
-                change.value = hf_sandbox_value_of_utf8(change.path);
-                change.path = bson_iter_utf8(&field, NULL);
+            if (last != NULL && compare_paths(path, last) <= 0) {
+                continue;
             }
-            consider(out, last, change);
+            if (order < 0) {
+                *out = (struct change){op, path, *bson_iter_value(&field)};
+            } else if (order == 0) {
+                out->op = NULL;
+            }
         }
     }
     return 0;
@@ -417,53 +374,35 @@ static int32_t modify(struct application *app, const bson_t *spec)
     }
 }
 
-/* Makes app->doc of the original. */
-static int32_t apply(struct application *app, const bson_t *spec)
-{
-    int32_t code;
-
-    bson_init(&app->parts[0]);
-    bson_init(&app->parts[1]);
-    bson_init(&app->made);
-    code = hf_sandbox_update_is_replacement(spec) ? replace(app, spec) : modify(app, spec);
-    return code != 0 ? code : check_id(app);
-}
-
-static void application_fini(struct application *app)
-{
-    bson_destroy(app->doc);
-    bson_destroy(&app->parts[0]);
-    bson_destroy(&app->parts[1]);
-    bson_destroy(&app->made);
-}
-
-static bson_t *entry_of(const struct application *app)
-{
-    static const char *const names[] = {"$set", "$unset"};
-    bson_t *o = BCON_NEW("$v", BCON_INT32(1));
-
-    for (unsigned i = 0; i < 2; i++) {
-        unsigned part = i ^ app->first;
-        if (!bson_empty(&app->parts[part])) {
-            bson_append_document(o, names[part], -1, &app->parts[part]);
-        }
-    }
-    return o;
-}
-
-int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *doc, int64_t now_ms,
+int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *doc,
                                 struct hf_sandbox_updated *out, struct hf_sandbox_refusal *no)
 {
-    struct application app = {.original = doc, .now_ms = now_ms, .no = no};
-    int32_t code = apply(&app, spec);
+    static const char *const names[] = {"$set", "$unset"};
+    struct application app = {.original = doc, .no = no};
+    bool replacement = hf_sandbox_update_is_replacement(spec);
+    int32_t code;
 
+    bson_init(&app.parts[0]);
+    bson_init(&app.parts[1]);
+    bson_init(&app.made);
+    code = replacement ? replace(&app, spec) : modify(&app, spec);
+    code = code != 0 ? code : check_id(&app);
     *out = (struct hf_sandbox_updated){0};
     if (code == 0) {
         out->changed = !bson_equal(app.doc, doc);
-        out->o = hf_sandbox_update_is_replacement(spec) ? bson_copy(app.doc) : entry_of(&app);
+        out->o = replacement ? bson_copy(app.doc) : BCON_NEW("$v", BCON_INT32(1));
+        for (unsigned i = 0; i < 2; i++) {
+            unsigned part = i ^ app.first;
+            if (!bson_empty(&app.parts[part])) {
+                bson_append_document(out->o, names[part], -1, &app.parts[part]);
+            }
+        }
         out->doc = HF_TAKE(app.doc);
     }
-    application_fini(&app);
+    bson_destroy(app.doc);
+    bson_destroy(&app.parts[0]);
+    bson_destroy(&app.parts[1]);
+    bson_destroy(&app.made);
     return code;
 }
 
@@ -497,20 +436,18 @@ bson_t *hf_sandbox_doc_with_id(const bson_t *doc)
     return out;
 }
 
-int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query, int64_t now_ms,
-                                 bson_t **out, struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query, bson_t **out,
+                                 struct hf_sandbox_refusal *no)
 {
+    HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {0};
     struct seed seed = {.doc = bson_new(), .no = no};
-    struct application app = {.now_ms = now_ms, .inserting = true, .no = no};
 
     hf_sandbox_filter_each(query, plant, &seed);
     if (seed.code == 0) {
-        app.original = seed.doc;
-        seed.code = apply(&app, spec);
-        if (seed.code == 0) {
-            *out = hf_sandbox_doc_with_id(app.doc);
-        }
-        application_fini(&app);
+        seed.code = hf_sandbox_update_apply(spec, seed.doc, &updated, no);
+    }
+    if (seed.code == 0) {
+        *out = hf_sandbox_doc_with_id(updated.doc);
     }
     bson_destroy(seed.doc);
     return seed.code;

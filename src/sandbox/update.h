@@ -17,18 +17,17 @@ struct hf_sandbox_updated {
 void hf_sandbox_updated_fini(struct hf_sandbox_updated *updated);
 HF_CLEANUP_DEFINE_VALUE(hf_sandbox_updated_fini, struct hf_sandbox_updated)
 
-/* spec: {$set: ..} or a replacement. now_ms: for $currentDate. */
-HF_MUST_CHECK int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *doc, int64_t now_ms,
+/* spec: {$set: ..} or a replacement. */
+HF_MUST_CHECK int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *doc,
                                               struct hf_sandbox_updated *out,
                                               struct hf_sandbox_refusal *no);
 /* The document that an upsert inserts: equalities of the query, then the update; _id first, made when missing. */
 HF_MUST_CHECK int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query,
-                                               int64_t now_ms, bson_t **out,
-                                               struct hf_sandbox_refusal *no);
+                                               bson_t **out, struct hf_sandbox_refusal *no);
 /* A copy with _id as its first field, a new ObjectId where there is none. */
 HF_MUST_CHECK bson_t *hf_sandbox_doc_with_id(const bson_t *doc);
 /*
- * doc becomes doc with `path` set to value (made where it is missing, arrays padded with null), or what is there removed
+ * doc becomes doc with `path` set to value (made where it is missing), or what is there removed
  * when value is missing (an array element becomes null). PATH_NOT_VIABLE when a scalar stands in the way: doc is of no
  * use then.
  */

@@ -153,16 +153,8 @@ void hf_sandbox_work_fini(struct hf_sandbox_work *work)
 static bool is_pinned(const struct hf_sandbox_coll *coll, const struct hf_sandbox_query *query,
                       bson_value_t *id)
 {
-    return query->filter != NULL && !query->natural && query->after_record == 0 &&
-           coll->index_count > 0 && hf_sandbox_filter_equal_to(query->filter, "_id", id);
-}
-
-bool hf_sandbox_query_by_index(const struct hf_sandbox_coll *coll,
-                               const struct hf_sandbox_query *query)
-{
-    bson_value_t id;
-
-    return is_pinned(coll, query, &id);
+    return query->filter != NULL && query->after_record == 0 && coll->index_count > 0 &&
+           hf_sandbox_filter_equal_to(query->filter, "_id", id);
 }
 
 /* Where to begin. The oplog is in the order of its ts, so a filter on ts says it, too. */

@@ -126,8 +126,7 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
     (void)hf_sandbox_get(doc, "_id", &id);
     hf_sandbox_append(key, "_id", &id);
     if (!statement->removal) {
-        code = hf_sandbox_update_apply(&statement->update, doc, (int64_t)hf_clock_wall_ms(),
-                                       &updated, work->call->no);
+        code = hf_sandbox_update_apply(&statement->update, doc, &updated, work->call->no);
         entry.op = "u";
         entry.o = updated.o;
         entry.o2 = key;
@@ -161,27 +160,14 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
 
 /* ---- A statement's transactions ---- */
 
-/* Before the first change: the collections of the sessions and, where it is to be made, of the documents. */
-static int32_t prepare(struct hf_sandbox_work *work, struct writer *writer, bool create,
-                       struct hf_sandbox_coll **out)
-{
-    struct hf_sandbox_coll *sessions;
-    int32_t code = 0;
-
-    writer->last = writer->retry.previous;
-    if (writer->retry.lead != NULL) {
-        code = hf_sandbox_work_need_coll(work, "config.transactions", &sessions);
-    }
-    return code == 0 && create ? hf_sandbox_work_need_coll(work, writer->ns, out) : code;
-}
-
 static int32_t insert_chunk(struct hf_sandbox_work *work, void *context)
 {
     struct statement *statement = context;
     struct writer *writer = statement->writer;
     struct hf_sandbox_coll *coll = NULL;
-    int32_t code = prepare(work, writer, true, &coll);
+    int32_t code = hf_sandbox_work_need_coll(work, writer->ns, &coll);
 
+    writer->last = writer->retry.previous;
     for (size_t i = statement->from; code == 0 && i < statement->to; i++) {
         statement->id = (int32_t)i;
         if (hf_sandbox_retry_find(&writer->retry, statement->id) == NULL) {
@@ -189,6 +175,11 @@ static int32_t insert_chunk(struct hf_sandbox_work *work, void *context)
         }
     }
     return code != 0 ? code : hf_sandbox_retry_record(work, &writer->retry, writer->last);
+}
+
+static bool is_full(const struct hf_sandbox_docs *docs)
+{
+    return docs->count == CHUNK_RECORDS || docs->bytes >= CHUNK_BYTES;
 }
 
 static bool collect(int64_t record, const bson_t *doc, void *context)
@@ -215,9 +206,7 @@ static int32_t change_chunk(struct hf_sandbox_work *work, void *context)
     struct statement *statement = context;
     struct writer *writer = statement->writer;
     struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, writer->ns);
-    /* Of many documents natural order remembers which are done. */
     struct hf_sandbox_query query = {.filter = &statement->filter,
-                                     .natural = statement->multi,
                                      .after_record = statement->position};
     int32_t code = 0;
 
@@ -230,19 +219,15 @@ static int32_t change_chunk(struct hf_sandbox_work *work, void *context)
     }
     statement->upserting =
         statement->upsert && statement->docs.count == 0 && statement->position == 0;
-    if (code != 0 || (statement->docs.count == 0 && !statement->upserting)) {
-        return code;
-    }
-    code = prepare(work, writer, statement->upserting, &coll);
     for (size_t i = 0; code == 0 && i < statement->docs.count; i++) {
         code = change_one(work, statement, coll, statement->records[i], statement->docs.items[i]);
     }
     if (code == 0 && statement->upserting) {
         statement->n = 1;
         bson_destroy(HF_TAKE(statement->after));
-        code = hf_sandbox_update_insert(&statement->update, &statement->filter,
-                                        (int64_t)hf_clock_wall_ms(), &statement->after,
+        code = hf_sandbox_update_insert(&statement->update, &statement->filter, &statement->after,
                                         work->call->no);
+        code = code != 0 ? code : hf_sandbox_work_need_coll(work, writer->ns, &coll);
         code = code != 0 ? code : insert_one(work, statement, coll, statement->after);
     }
     return code != 0 ? code : hf_sandbox_retry_record(work, &writer->retry, writer->last);
@@ -270,7 +255,7 @@ static int32_t run_statement(struct hf_sandbox_work *work, struct statement *sta
     int32_t code = hf_sandbox_filter_check(&statement->filter, work->call->no);
 
     if (code == 0 && !statement->removal) { /* what is malformed is refused in any case */
-        code = hf_sandbox_update_apply(&statement->update, &nothing, 0, &ignored, work->call->no);
+        code = hf_sandbox_update_apply(&statement->update, &nothing, &ignored, work->call->no);
     }
     while (code == 0) {
         code = run(work, statement, change_chunk);
@@ -280,7 +265,7 @@ static int32_t run_statement(struct hf_sandbox_work *work, struct statement *sta
         }
         writer->n += code == 0 ? statement->n : 0;
         writer->modified += code == 0 ? statement->modified : 0;
-        if (!statement->multi || statement->docs.count == 0) {
+        if (!statement->multi || !is_full(&statement->docs)) {
             break;
         }
         statement->position = statement->records[statement->docs.count - 1];
@@ -521,11 +506,9 @@ static void recall(struct hf_sandbox_call *call, const bson_t *entry, struct sta
 
 static int32_t append_value(struct hf_sandbox_call *call, const bson_t *value)
 {
-    HF_CLEANUP(hf_sandbox_pipeline_destroy) struct hf_sandbox_pipeline *pipeline = NULL;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
     OWNED_DOC *stages = bson_new();
     bson_t fields;
-    bool enough = false;
     int32_t code;
 
     if (value == NULL) {
@@ -535,8 +518,8 @@ static int32_t append_value(struct hf_sandbox_call *call, const bson_t *value)
     if (hf_sandbox_get_doc(call->command, "fields", &fields)) {
         BCON_APPEND(stages, "0", "{", "$project", BCON_DOCUMENT(&fields), "}");
     }
-    code = hf_sandbox_pipeline_create(stages, 0, &pipeline, call->no);
-    code = code != 0 ? code : hf_sandbox_pipeline_push(pipeline, value, &docs, &enough, call->no);
+    code = hf_sandbox_docs_add_take(&docs, bson_copy(value), call->no);
+    code = code != 0 ? code : hf_sandbox_pipeline_run(stages, 0, &docs, call->no);
     if (code == 0) {
         bson_append_document(call->reply, "value", -1, docs.items[0]);
     }

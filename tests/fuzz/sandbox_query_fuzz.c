@@ -14,10 +14,10 @@ static void update(const bson_t *spec, const bson_t *doc, const bson_t *filter)
     struct hf_sandbox_refusal no;
     bson_t *made = NULL;
 
-    if (hf_sandbox_update_apply(spec, doc, 1, &updated, &no) == 0) {
+    if (hf_sandbox_update_apply(spec, doc, &updated, &no) == 0) {
         HF_ASSERT(hf_sandbox_doc_valid(updated.doc) && hf_sandbox_doc_valid(updated.o));
     }
-    if (hf_sandbox_update_insert(spec, filter, 1, &made, &no) == 0) {
+    if (hf_sandbox_update_insert(spec, filter, &made, &no) == 0) {
         HF_ASSERT(bson_has_field(made, "_id"));
         bson_destroy(made);
     }
@@ -25,14 +25,11 @@ static void update(const bson_t *spec, const bson_t *doc, const bson_t *filter)
 
 static void aggregate(const bson_t *stages, const bson_t *doc)
 {
-    HF_CLEANUP(hf_sandbox_pipeline_destroy) struct hf_sandbox_pipeline *pipeline = NULL;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
     struct hf_sandbox_refusal no;
-    bool enough = false;
 
-    if (hf_sandbox_pipeline_create(stages, 0, &pipeline, &no) == 0 &&
-        hf_sandbox_pipeline_push(pipeline, doc, &docs, &enough, &no) == 0) {
-        (void)!hf_sandbox_pipeline_finish(pipeline, &docs, &no);
+    if (hf_sandbox_docs_add_take(&docs, bson_copy(doc), &no) == 0) {
+        (void)!hf_sandbox_pipeline_run(stages, 0, &docs, &no);
     }
 }
 

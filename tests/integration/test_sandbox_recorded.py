@@ -40,7 +40,7 @@ NOT_HERE = {
     "oplog-transaction": "transactions of several statements",
     "oplog-create-view": "views",
     "oplog-update-pipeline": "updates with a pipeline",
-    "oplog-update-array-filter": "array filters",
+    "oplog-update-array-filter": "array filters", "oplog-update-inc-rename": "$rename and $currentDate",
     "oplog-out": "$out", "oplog-merge": "$merge",
     "oplog-convertToCapped": "convertToCapped",
     "oplog-renameCollection-across-databases": "renaming across databases",

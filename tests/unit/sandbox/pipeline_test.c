@@ -33,23 +33,18 @@ static const char *const inputs[] = {
 static void check(const char *stages_json, const char *wanted)
 {
     bson_t *stages = from_json(stages_json);
-    struct hf_sandbox_pipeline *pipeline = NULL;
     struct hf_sandbox_docs docs = {0};
     struct hf_sandbox_refusal no = {0};
     bson_t result = BSON_INITIALIZER;
     bson_t *expected = from_json(wanted);
     uint32_t index = 0;
-    bool enough = false;
 
-    if (hf_sandbox_pipeline_create(stages, 0, &pipeline, &no) != 0) {
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        assert_int_equal(hf_sandbox_docs_add_take(&docs, from_json(inputs[i]), &no), 0);
+    }
+    if (hf_sandbox_pipeline_run(stages, 0, &docs, &no) != 0) {
         fail_msg("%s: %s", stages_json, no.message);
     }
-    for (size_t i = 0; !enough && i < sizeof inputs / sizeof inputs[0]; i++) {
-        bson_t *doc = from_json(inputs[i]);
-        assert_int_equal(hf_sandbox_pipeline_push(pipeline, doc, &docs, &enough, &no), 0);
-        bson_destroy(doc);
-    }
-    assert_int_equal(hf_sandbox_pipeline_finish(pipeline, &docs, &no), 0);
     for (size_t i = 0; i < docs.count; i++) {
         bson_value_t value = hf_sandbox_value_of_doc(docs.items[i]);
         hf_sandbox_append_element(&result, &index, &value);
@@ -60,7 +55,6 @@ static void check(const char *stages_json, const char *wanted)
     bson_destroy(&result);
     bson_destroy(expected);
     hf_sandbox_docs_fini(&docs);
-    hf_sandbox_pipeline_destroy(pipeline);
     bson_destroy(stages);
 }
 
@@ -128,10 +122,10 @@ static void test_what_is_not_known_is_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         bson_t *stages = from_json(cases[i].stages);
-        struct hf_sandbox_pipeline *pipeline = NULL;
+        struct hf_sandbox_docs none = {0};
         struct hf_sandbox_refusal no = {0};
 
-        assert_int_equal(hf_sandbox_pipeline_create(stages, 0, &pipeline, &no), cases[i].code);
+        assert_int_equal(hf_sandbox_pipeline_run(stages, 0, &none, &no), cases[i].code);
         assert_string_equal(no.message, cases[i].message);
         bson_destroy(stages);
     }
