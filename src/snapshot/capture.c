@@ -310,7 +310,7 @@ static enum hf_err capture_file(struct round *round, const struct hf_capture_fil
         return HF_ERR_OK;
     }
     if (code != HF_ERR_OK) {
-        return hf_wrap(err, "a listed file is gone");
+        return code == HF_ERR_NOT_FOUND ? hf_wrap(err, "a listed file is gone") : code;
     }
     if (parent != NULL && !options->read_all && !options->prove_parent && !file->always_read &&
         engine_says_same(file, &info, parent)) {
