@@ -193,6 +193,17 @@ static enum hf_err end_file(struct hf_capture_open *open, struct hf_error *err)
 {
     struct hf_capture *capture = open->capture;
     struct hf_captured captured = {.path = open->path, .round = open->round};
+    struct hf_file_info info;
+    if (hf_file_info(open->file, &info, err) != HF_ERR_OK) {
+        return hf_wrap(err, "%s", open->path);
+    }
+    /* What is cut off while holes are looked for looks like a hole. */
+    if (info.size_bytes < open->entry.size_bytes) {
+        return hf_fail(err, HF_ERR_CONFLICT,
+                       "%s: the file shrank while it was read: it has %" PRIu64 " bytes, %" PRIu64
+                       " were to be read",
+                       open->path, info.size_bytes, open->entry.size_bytes);
+    }
     if (open->must_be_same && atomic_load(&open->differs)) {
         hf_log_warn(capture->options->log, "capture.unannounced_change",
                     HF_STR("file", open->path));
