@@ -204,9 +204,15 @@ static enum hf_err make_parent(struct restore *restore, const char *path, struct
     if (dir == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "directory");
     }
+    size_t len = (size_t)(slash - path);
     for (size_t i = restore->dir_count; i > 0; i--) {
-        if (strcmp(restore->dirs[i - 1], dir) == 0) {
+        const char *made = restore->dirs[i - 1];
+        if (strcmp(made, dir) == 0) {
             return HF_ERR_OK;
+        }
+        /* All paths below a directory stand together: what is not below ours ends the search. */
+        if (strncmp(made, dir, len) != 0 || made[len] != '/') {
+            break;
         }
     }
     if (restore->dir_count == restore->dir_capacity) {
