@@ -161,7 +161,7 @@ static int32_t check_rights(const struct hf_sandbox_call *call, const struct com
     enum scope scope = command->scope;
     const char *coll = hf_sandbox_get_utf8(call->command, call->name, "");
 
-    if (scope == SCOPE_NONE || call->server->options.options->auth == NULL) {
+    if (scope == SCOPE_NONE || call->server->options.auth == NULL) {
         return 0;
     }
     if (!hf_sandbox_call_known(call)) {
@@ -337,8 +337,8 @@ void hf_sandbox_command_run(struct hf_sandbox_conn *conn, const bson_t *command,
     struct hf_sandbox_call call = {
         .server = conn->server,
         .conn = conn,
-        .engine = conn->server->options.engine,
-        .repl = conn->server->options.repl,
+        .engine = conn->server->engine,
+        .repl = conn->server->repl,
         .command = command,
         .name = bson_iter_init(&iter, command) && bson_iter_next(&iter) ? bson_iter_key(&iter) : "",
         .db = hf_sandbox_get_utf8(command, "$db", ""),

@@ -30,7 +30,7 @@ void hf_sandbox_cursor_destroy(struct hf_sandbox_server *server, struct hf_sandb
         return;
     }
     if (cursor->backup) {
-        hf_sandbox_backup_close(server->options.engine, cursor->backup_id);
+        hf_sandbox_backup_close(server->engine, cursor->backup_id);
     }
     bson_destroy(cursor->stages);
     hf_sandbox_docs_fini(&cursor->docs);

@@ -18,15 +18,9 @@
 #define EXIT_ABRUPT 14    /* mongod's: a fatal assertion */
 #define EXIT_UNCAUGHT 100 /* mongod's: the data directory cannot be used */
 
-struct member {
-    struct hf_sandbox_options options;
-    struct hf_sandbox_server_options parts;
-    struct hf_sandbox_server *server;
-};
-
-static enum hf_err start(struct member *member, struct hf_error *err)
+static enum hf_err start(struct hf_sandbox_server *server, struct hf_error *err)
 {
-    const struct hf_sandbox_options *options = &member->options;
+    const struct hf_sandbox_options *options = &server->options;
     const struct hf_sandbox_engine_options engine_options = {
         .dbpath = options->dbpath,
         .replicated = options->repl_set != NULL,
@@ -35,32 +29,31 @@ static enum hf_err start(struct member *member, struct hf_error *err)
         .oplog_bytes = options->oplog_size_mb << 20,
         .checkpoint_every_ms = options->sync_delay_s * 1000,
         .cache_bytes = options->cache_bytes,
-        .log = member->parts.log,
+        .log = server->log,
     };
 
-    if (hf_sandbox_engine_open(&engine_options, &member->parts.engine, err) != HF_ERR_OK ||
-        hf_sandbox_repl_start(member->parts.engine, options, member->parts.log, &member->parts.repl,
-                              err) != HF_ERR_OK) {
+    if (hf_sandbox_engine_open(&engine_options, &server->engine, err) != HF_ERR_OK ||
+        hf_sandbox_repl_start(server->engine, options, server->log, &server->repl, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
-    return hf_sandbox_server_start(&member->parts, &member->server, err);
+    return hf_sandbox_server_start(server, err);
 }
 
 /* In the order in which nobody misses what is gone. */
-static enum hf_err stop(struct member *member, struct hf_error *err)
+static enum hf_err stop(struct hf_sandbox_server *server, struct hf_error *err)
 {
-    hf_sandbox_server_stop(member->server);
-    hf_sandbox_repl_stop(member->parts.repl);
-    return hf_sandbox_engine_close(member->parts.engine, err);
+    hf_sandbox_server_stop(server);
+    hf_sandbox_repl_stop(server->repl);
+    return hf_sandbox_engine_close(server->engine, err);
 }
 
 /* A primary that goes lets a successor catch up while others can still fetch from it. */
 static void hand_over(struct hf_sandbox_repl *repl)
 {
-    HF_CLEANUP(bson_destroy)
-    bson_t *command = BCON_NEW("replSetStepDown", BCON_INT32(10), "secondaryCatchUpPeriodSecs",
-                               BCON_INT32(2), "force", BCON_BOOL(true));
-    HF_CLEANUP(bson_destroy) bson_t *reply = bson_new();
+    OWNED_DOC *command = BCON_NEW("replSetStepDown", BCON_INT32(10), "secondaryCatchUpPeriodSecs",
+                                  BCON_INT32(2), "force", BCON_BOOL(true));
+    OWNED_DOC *reply = bson_new();
     struct hf_sandbox_refusal no;
     const struct hf_sandbox_ask ask = {
         .name = "replSetStepDown", .command = command, .reply = reply, .no = &no};
@@ -90,38 +83,37 @@ static enum hf_err open_log(const char *path, struct hf_log **out, struct hf_err
 int main(int argc, char **argv)
 {
     static struct hf_cancel shutdown; /* signal handlers reach it for ever */
-    struct member member = {.parts = {.options = &member.options, .shutdown = &shutdown}};
+    struct hf_sandbox_server server = {.shutdown = &shutdown};
     const char *faults = getenv("HOLDFAST_FAULTS");
     struct hf_error err;
 
-    hf_cancel_init(&shutdown);
     hf_signals_cancel(&shutdown);
     if (hf_fault_parse(faults == NULL ? "" : faults, &err) != HF_ERR_OK ||
-        hf_sandbox_options_parse(argc, (const char *const *)argv, &member.options, &err) !=
+        hf_sandbox_options_parse(argc, (const char *const *)argv, &server.options, &err) !=
             HF_ERR_OK ||
-        open_log(member.options.log_path, &member.parts.log, &err) != HF_ERR_OK) {
+        open_log(server.options.log_path, &server.log, &err) != HF_ERR_OK) {
         return report(&err, EXIT_BAD_OPTIONS);
     }
-    hf_log_info(member.parts.log, "sandbox.starting", HF_U64("pid", (uint64_t)getpid()),
-                HF_U64("port", member.options.port), HF_STR("dbpath", member.options.dbpath));
-    if (start(&member, &err) != HF_ERR_OK) {
+    hf_log_info(server.log, "sandbox.starting", HF_U64("pid", (uint64_t)getpid()),
+                HF_U64("port", server.options.port), HF_STR("dbpath", server.options.dbpath));
+    if (start(&server, &err) != HF_ERR_OK) {
         struct hf_error ignored;
 
-        hf_log_error(member.parts.log, "sandbox.not_started", HF_STR("error", err.message));
-        (void)stop(&member, &ignored); /* the first error is the one to tell */
+        hf_log_error(server.log, "sandbox.not_started", HF_STR("error", err.message));
+        (void)stop(&server, &ignored); /* the first error is the one to tell */
         return report(&err,
                       strstr(err.message, "fatal assertion") != NULL ? EXIT_ABRUPT : EXIT_UNCAUGHT);
     }
     while (!hf_cancel_requested(&shutdown)) {
         hf_cancel_sleep(&shutdown, 1000);
     }
-    hand_over(member.parts.repl);
-    hf_log_info(member.parts.log, "sandbox.stopping");
-    if (stop(&member, &err) != HF_ERR_OK) {
+    hand_over(server.repl);
+    hf_log_info(server.log, "sandbox.stopping");
+    if (stop(&server, &err) != HF_ERR_OK) {
         return report(&err, EXIT_ABRUPT);
     }
-    hf_log_info(member.parts.log, "sandbox.stopped");
-    hf_log_destroy(member.parts.log);
-    hf_sandbox_options_fini(&member.options);
+    hf_log_info(server.log, "sandbox.stopped");
+    hf_log_destroy(server.log);
+    hf_sandbox_options_fini(&server.options);
     return 0;
 }

@@ -88,32 +88,20 @@ const bson_t *hf_sandbox_retry_find(const struct hf_sandbox_retry *retry, int32_
 int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sandbox_retry *retry,
                                 struct hf_sandbox_optime last)
 {
-    struct hf_sandbox_call *call = work->call;
+    OWNED_DOC *id = session_doc(&work->call->session);
+    OWNED_DOC *entry = BCON_NEW("op", "i", "ns", TRANSACTIONS_NS, "o", "{", "_id",
+                                BCON_DOCUMENT(id), "txnNum", BCON_INT64(work->call->txn_number),
+                                "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(last), "lastWriteDate",
+                                BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "}");
     struct hf_sandbox_coll *coll;
-    OWNED_DOC *id = session_doc(&call->session);
-    bson_value_t key = hf_sandbox_value_of_doc(id);
-    OWNED_DOC *old = NULL;
-    OWNED_DOC *doc = NULL;
-    int64_t record = 0;
-    enum hf_err rc;
     int32_t code;
 
     if (retry->lead == NULL || last.ts == retry->previous.ts) {
         return 0;
     }
     code = hf_sandbox_work_need_coll(work, TRANSACTIONS_NS, &coll);
-    if (code != 0) {
-        return code;
-    }
-    doc = BCON_NEW("_id", BCON_DOCUMENT(id), "txnNum", BCON_INT64(call->txn_number),
-                   "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(last), "lastWriteDate",
-                   BCON_DATE_TIME((int64_t)hf_clock_wall_ms()));
-    rc = hf_sandbox_coll_find_id(work->txn, coll, &key, &record, &old, &work->err);
-    if (rc == HF_ERR_OK) {
-        rc = old == NULL ? hf_sandbox_coll_insert(work->txn, coll, doc, &record, &work->err)
-                         : hf_sandbox_coll_update(work->txn, coll, record, old, doc, &work->err);
-    }
-    return hf_sandbox_work_code(work, rc);
+    return code != 0 ? code
+                     : hf_sandbox_work_code(work, hf_sandbox_apply(work->txn, entry, &work->err));
 }
 
 bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts)

@@ -91,22 +91,17 @@ bool hf_sandbox_scram_start(struct hf_sandbox_scram *scram, const char *mechanis
                             struct hf_bytes payload)
 {
     char text[HF_SANDBOX_SCRAM_TEXT_BYTES];
-    const char *nonce;
-    size_t len;
+    int end = 0;
 
     *scram = (struct hf_sandbox_scram){.kind = strcmp(mechanism, kinds[0].name) == 0 ? 0 : 1};
+    /* Names with an escape (a comma, an equals sign) are not taken. */
     if (strcmp(mechanism, kinds[scram->kind].name) != 0 || !read_text(payload, text) ||
-        strncmp(text, "n,,n=", 5) != 0 || (nonce = strstr(text + 3, ",r=")) == NULL ||
-        strlen(nonce) < 3 + 8 || strlen(nonce) > sizeof text / 4 ||
-        strchr(nonce + 3, ',') != NULL) {
+        sscanf(text, "n,,n=%127[^,=],r=%128[^,]%n", scram->user, scram->nonce, &end) != 2 ||
+        text[end] != '\0' || strlen(scram->nonce) < 8) {
         return false;
     }
-    (void)snprintf(scram->nonce, sizeof scram->nonce, "%s", nonce + 3);
     (void)snprintf(scram->said, sizeof scram->said, "%s", text + 3);
-    /* Names with an escape (a comma, an equals sign) are not taken. */
-    len = strcspn(text + 5, ",=");
-    (void)snprintf(scram->user, sizeof scram->user, "%.*s", (int)len, text + 5);
-    return len > 0 && len < sizeof scram->user && text[5 + len] == ',';
+    return true;
 }
 
 static bool read_key(const bson_t *credentials, const char *name, size_t len,
@@ -155,23 +150,19 @@ bool hf_sandbox_scram_finish(struct hf_sandbox_scram *scram, struct hf_bytes pay
                              char out[HF_SANDBOX_SCRAM_TEXT_BYTES])
 {
     const struct kind *kind = &kinds[scram->kind];
-    char text[HF_SANDBOX_SCRAM_TEXT_BYTES], expected[HF_SANDBOX_SCRAM_TEXT_BYTES + 16];
+    char text[HF_SANDBOX_SCRAM_TEXT_BYTES], nonce[HF_SANDBOX_SCRAM_TEXT_BYTES], proof_text[65];
     uint8_t proof[MAX_DIGEST], signature[MAX_DIGEST], stored[MAX_DIGEST];
     size_t len = 0;
-    char *proof_at;
     struct hf_error err;
 
     if (scram->nonce[0] == '\0' || !read_text(payload, text) ||
-        (proof_at = strstr(text, ",p=")) == NULL) {
-        return false;
-    }
-    *proof_at = '\0';
-    (void)snprintf(expected, sizeof expected, "c=biws,r=%s", scram->nonce);
-    if (strcmp(text, expected) != 0 ||
-        hf_base64_decode(hf_str_of(proof_at + 3), proof, sizeof proof, &len, &err) != HF_ERR_OK ||
+        sscanf(text, "c=biws,r=%511[^,],p=%64s", nonce, proof_text) != 2 ||
+        strcmp(nonce, scram->nonce) != 0 ||
+        hf_base64_decode(hf_str_of(proof_text), proof, sizeof proof, &len, &err) != HF_ERR_OK ||
         len != kind->len) {
         return false;
     }
+    *strstr(text, ",p=") = '\0';
     note(scram, text);
     hmac(kind, scram->stored_key, scram->said, signature);
     for (size_t i = 0; i < kind->len; i++) {

@@ -108,8 +108,7 @@ static void admit(struct hf_sandbox_server *server, int fd, const struct sockadd
     conn->loopback = strncmp(host, "127.", 4) == 0;
     (void)snprintf(conn->client, sizeof conn->client, "%s:%u", host, ntohs(peer->sin_port));
     if (hf_thread_start("conn", conn_run, conn, &conn->thread, &err) != HF_ERR_OK) {
-        hf_log_warn(server->options.log, "sandbox.connection.refused",
-                    HF_STR("error", err.message));
+        hf_log_warn(server->log, "sandbox.connection.refused", HF_STR("error", err.message));
         atomic_store(&conn->done, true);
     }
     conn->next = server->conns;
@@ -161,51 +160,41 @@ static enum hf_err listen_on(struct hf_sandbox_server *server, const char *list,
     return good ? HF_ERR_OK : hf_fail_errno(err, errno, "listen on %s port %s", host, service);
 }
 
-enum hf_err hf_sandbox_server_start(const struct hf_sandbox_server_options *options,
-                                    struct hf_sandbox_server **out, struct hf_error *err)
+enum hf_err hf_sandbox_server_start(struct hf_sandbox_server *server, struct hf_error *err)
 {
-    struct hf_sandbox_server *server = hf_alloc_zero(sizeof *server);
-    const char *timeout =
-        hf_sandbox_get_utf8(&options->options->set_parameters, "cursorTimeoutMillis", "");
+    const struct hf_sandbox_options *options = &server->options;
+    const char *timeout = hf_sandbox_get_utf8(&options->set_parameters, "cursorTimeoutMillis", "");
     uint64_t timeout_ms = 0;
     char host[240];
 
-    HF_ASSERT(server != NULL);
-    server->options = *options;
-    server->listener = -1;
     hf_mutex_init(&server->cursors_mutex);
     atomic_store(&server->next_conn_id, 1);
     atomic_store(&server->cursor_timeout_ms,
                  hf_parse_u64(hf_str_of(timeout), &timeout_ms) ? timeout_ms : 600000);
     server->started_mono_ms = hf_clock_mono_ms();
     hf_host_name(host, sizeof host);
-    (void)snprintf(server->host, sizeof server->host,
-                   options->options->port == 27017 ? "%s" : "%s:%u", host,
-                   (unsigned)options->options->port);
-    if (listen_on(server, options->options->bind_ip, options->options->port, err) != HF_ERR_OK ||
+    (void)snprintf(server->host, sizeof server->host, options->port == 27017 ? "%s" : "%s:%u", host,
+                   (unsigned)options->port);
+    if (listen_on(server, options->bind_ip, options->port, err) != HF_ERR_OK ||
         hf_thread_start("accept", accept_run, server, &server->thread, err) != HF_ERR_OK) {
-        hf_sandbox_server_stop(server);
         return err->code;
     }
-    hf_log_info(options->log, "sandbox.listening", HF_STR("address", options->options->bind_ip),
-                HF_U64("port", options->options->port));
-    *out = server;
+    hf_log_info(server->log, "sandbox.listening", HF_STR("address", options->bind_ip),
+                HF_U64("port", options->port));
     return HF_ERR_OK;
 }
 
 void hf_sandbox_server_stop(struct hf_sandbox_server *server)
 {
-    if (server == NULL) {
+    if (server->thread == NULL) {
         return;
     }
     hf_cancel_request(&server->stop);
     hf_thread_join(server->thread);
+    (void)close(server->listener);
     for (struct hf_sandbox_conn *conn = server->conns; conn != NULL; conn = conn->next) {
         (void)shutdown(conn->fd, SHUT_RD);
     }
     collect(server, true);
     hf_sandbox_cursors_close_all(server);
-    (void)close(server->listener);
-    hf_mutex_fini(&server->cursors_mutex);
-    hf_free(server);
 }

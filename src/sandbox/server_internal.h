@@ -96,16 +96,12 @@ struct hf_sandbox_cursor {
 
 struct hf_sandbox_conn;
 
-struct hf_sandbox_server_options {
-    const struct hf_sandbox_options *options; /* all borrowed: they outlive the server */
+struct hf_sandbox_server { /* the first five are the caller's, and outlive it */
+    struct hf_sandbox_options options;
     struct hf_sandbox_engine *engine;
     struct hf_sandbox_repl *repl;
     struct hf_log *log;
     struct hf_cancel *shutdown; /* the command `shutdown` requests it; main.c waits for it */
-};
-
-struct hf_sandbox_server {
-    struct hf_sandbox_server_options options;
     int listener;
     char host[256]; /* the name, and the port where it is not the usual one */
     uint64_t started_mono_ms;
@@ -132,10 +128,9 @@ struct hf_sandbox_conn {
 };
 
 /* Listens when it returns. */
-HF_MUST_CHECK enum hf_err hf_sandbox_server_start(const struct hf_sandbox_server_options *options,
-                                                  struct hf_sandbox_server **out,
+HF_MUST_CHECK enum hf_err hf_sandbox_server_start(struct hf_sandbox_server *server,
                                                   struct hf_error *err);
-/* Operations are interrupted (11600), then everything is joined. NULL does nothing. */
+/* Operations are interrupted (11600), then everything is joined. Does nothing when it was not started. */
 void hf_sandbox_server_stop(struct hf_sandbox_server *server);
 
 /* One command on its way. */

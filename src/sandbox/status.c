@@ -62,7 +62,7 @@ int32_t hf_sandbox_cmd_build_info(struct hf_sandbox_call *call)
 
 int32_t hf_sandbox_cmd_get_cmd_line_opts(struct hf_sandbox_call *call)
 {
-    const struct hf_sandbox_options *options = call->server->options.options;
+    const struct hf_sandbox_options *options = &call->server->options;
     uint32_t index = 0;
     bson_t inner;
 
@@ -99,7 +99,7 @@ int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
     if (all || bson_has_field(call->command, "featureCompatibilityVersion")) {
         append_version(call);
     }
-    if (bson_iter_init(&iter, &call->server->options.options->set_parameters)) {
+    if (bson_iter_init(&iter, &call->server->options.set_parameters)) {
         while (bson_iter_next(&iter)) {
             const char *name = bson_iter_key(&iter);
 
@@ -227,13 +227,12 @@ int32_t hf_sandbox_cmd_fsync_unlock(struct hf_sandbox_call *call)
 
 int32_t hf_sandbox_cmd_shutdown(struct hf_sandbox_call *call)
 {
-    if (call->server->options.options->auth == NULL && !call->conn->loopback) {
+    if (call->server->options.auth == NULL && !call->conn->loopback) {
         return hf_sandbox_refuse(call->no, HF_SANDBOX_UNAUTHORIZED,
                                  "shutdown must run from localhost when running db without auth");
     }
-    hf_log_info(call->server->options.log, "sandbox.shutdown.asked",
-                HF_STR("client", call->conn->client));
-    hf_cancel_request(call->server->options.shutdown);
+    hf_log_info(call->server->log, "sandbox.shutdown.asked", HF_STR("client", call->conn->client));
+    hf_cancel_request(call->server->shutdown);
     return 0;
 }
 

@@ -72,7 +72,7 @@ bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action,
     const struct hf_sandbox_deed deed = {.action = action, .db = db, .coll = coll};
     const char *user = call->conn->user;
 
-    return call->server->options.options->auth == NULL ||
+    return call->server->options.auth == NULL ||
            (user[0] == '\0'                  ? hf_sandbox_role_allows("__localhost", "admin", &deed)
             : strcmp(user, SYSTEM_USER) == 0 ? hf_sandbox_role_allows("__system", "admin", &deed)
                                              : doc_allows(call, USERS_NS, user, &deed, ROLE_DEPTH));

@@ -26,9 +26,8 @@ const char *__tsan_default_options(void)
 
 struct fixture {
     char *dir;
-    struct hf_sandbox_options options;
     struct hf_cancel shutdown;
-    struct hf_sandbox_server *server;
+    struct hf_sandbox_server own, *server;
     struct hf_sandbox_conn *conn;
     struct hf_error err;
     bson_t *reply;
@@ -37,29 +36,25 @@ struct fixture {
 static int setup(void **state)
 {
     struct fixture *f = NULL;
-    struct hf_sandbox_server_options *options;
 
     assert_int_equal(posix_memalign((void **)&f, 128, sizeof *f), 0); /* it holds a bson_t */
     memset(f, 0, sizeof *f);
-    f->server = hf_alloc_zero(sizeof *f->server);
+    f->server = &f->own;
     f->conn = hf_alloc_zero(sizeof *f->conn);
-    if (f->server == NULL || f->conn == NULL ||
-        hf_fs_make_temp_dir("hf-command", &f->dir, &f->err) != HF_ERR_OK) {
+    if (f->conn == NULL || hf_fs_make_temp_dir("hf-command", &f->dir, &f->err) != HF_ERR_OK) {
         return -1;
     }
     const char *const argv[] = {"holdfast-sandbox", "--dbpath", f->dir, "--port", "27017"};
     const struct hf_sandbox_engine_options engine_options = {.dbpath = f->dir};
-    options = &f->server->options;
     hf_cancel_init(&f->shutdown);
-    if (hf_sandbox_options_parse(5, argv, &f->options, &f->err) != HF_ERR_OK ||
-        hf_sandbox_engine_open(&engine_options, &options->engine, &f->err) != HF_ERR_OK ||
-        hf_sandbox_repl_start(options->engine, &f->options, NULL, &options->repl, &f->err) !=
-            HF_ERR_OK) {
+    if (hf_sandbox_options_parse(5, argv, &f->server->options, &f->err) != HF_ERR_OK ||
+        hf_sandbox_engine_open(&engine_options, &f->server->engine, &f->err) != HF_ERR_OK ||
+        hf_sandbox_repl_start(f->server->engine, &f->server->options, NULL, &f->server->repl,
+                              &f->err) != HF_ERR_OK) {
         print_error("%s\n", f->err.message);
         return -1;
     }
-    options->options = &f->options;
-    options->shutdown = &f->shutdown;
+    f->server->shutdown = &f->shutdown;
     hf_mutex_init(&f->server->cursors_mutex);
     atomic_store(&f->server->cursor_timeout_ms, 600000);
     (void)snprintf(f->server->host, sizeof f->server->host, "host:27017");
@@ -77,14 +72,13 @@ static int teardown(void **state)
     struct hf_error err;
 
     hf_sandbox_cursors_close_all(f->server);
-    hf_sandbox_repl_stop(f->server->options.repl);
-    assert_int_equal(hf_sandbox_engine_close(f->server->options.engine, &err), HF_ERR_OK);
+    hf_sandbox_repl_stop(f->server->repl);
+    assert_int_equal(hf_sandbox_engine_close(f->server->engine, &err), HF_ERR_OK);
     hf_mutex_fini(&f->server->cursors_mutex);
-    hf_sandbox_options_fini(&f->options);
+    hf_sandbox_options_fini(&f->server->options);
     assert_int_equal(hf_fs_remove_tree(f->dir, &err), HF_ERR_OK);
     bson_destroy(f->reply);
     hf_free(f->conn);
-    hf_free(f->server);
     hf_free(f->dir);
     free(f);
     return 0;
@@ -216,10 +210,10 @@ static void test_idle_cursors_are_ended_and_the_backup_with_them(void **state)
     assert_true(
         hf_sandbox_get_path(f->reply, "cursor.nextBatch.0.metadata.backupId", &(bson_value_t){0}));
     hf_sandbox_cursors_reap(f->server);
-    assert_true(hf_sandbox_backup_is_open(f->server->options.engine));
+    assert_true(hf_sandbox_backup_is_open(f->server->engine));
     atomic_store(&f->server->cursor_timeout_ms, 0);
     hf_sandbox_cursors_reap(f->server);
-    assert_false(hf_sandbox_backup_is_open(f->server->options.engine));
+    assert_false(hf_sandbox_backup_is_open(f->server->engine));
     run(f, "@{\"getMore\": {\"$numberLong\": \"%lld\"}, \"collection\": \"$cmd.aggregate\"}",
         (long long)id);
     assert_int_equal(number(f, "code"), 43);
@@ -233,10 +227,10 @@ static void test_stages_after_the_backup_cursor_leave_it_open(void **state)
            "{\"filename\": {\"$exists\": true}}}, "
            "{\"$count\": \"files\"}], \"cursor\": {}}");
     assert_true(number(f, "cursor.firstBatch.0.files") > 3);
-    assert_true(hf_sandbox_backup_is_open(f->server->options.engine));
+    assert_true(hf_sandbox_backup_is_open(f->server->engine));
     run(f, "@{\"killCursors\": \"$cmd.aggregate\", \"cursors\": [{\"$numberLong\": \"%lld\"}]}",
         (long long)number(f, "cursor.id"));
-    assert_false(hf_sandbox_backup_is_open(f->server->options.engine));
+    assert_false(hf_sandbox_backup_is_open(f->server->engine));
     run(f, "{\"aggregate\": \"c\", \"pipeline\": [], \"cursor\": {}, \"noCursorTimeout\": true}");
     assert_refused(f, 9, "unrecognized field 'noCursorTimeout'");
 }
