@@ -200,28 +200,22 @@ static int32_t read_session(struct hf_sandbox_call *call)
     const char *user = call->conn->user;
     struct hf_hash uid;
     bson_value_t id;
-    bson_t lsid;
 
     call->txn_number = hf_sandbox_get_int64(call->command, "txnNumber", -1);
     if (bson_has_field(call->command, "autocommit")) {
         return REFUSE(call, NOT_IMPLEMENTED,
                       "transactions of several statements are not in the sandbox");
     }
-    if (!hf_sandbox_get_doc(call->command, "lsid", &lsid)) {
-        return call->txn_number < 0
-                   ? 0
-                   : REFUSE(call, INVALID_OPTIONS,
-                            "Transaction number requires a session ID to also be specified");
+    if (hf_sandbox_get_path(call->command, "lsid.id", &id) && id.value_type == BSON_TYPE_BINARY &&
+        id.value.v_binary.data_len == sizeof call->session.id) {
+        call->session.given = true;
+        memcpy(call->session.id, id.value.v_binary.data, sizeof call->session.id);
+        hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
+        memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
     }
-    if (!hf_sandbox_get(&lsid, "id", &id) || id.value_type != BSON_TYPE_BINARY ||
-        id.value.v_binary.data_len != sizeof call->session.id) {
-        return REFUSE(call, TYPE_MISMATCH, "lsid.id must be a UUID");
-    }
-    call->session.given = true;
-    memcpy(call->session.id, id.value.v_binary.data, sizeof call->session.id);
-    hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
-    memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
-    return 0;
+    return call->txn_number < 0 || call->session.given
+               ? 0
+               : REFUSE(call, INVALID_OPTIONS, "a transaction number needs a session's id");
 }
 
 static int32_t run_body(struct hf_sandbox_work *work, void *context)

@@ -40,15 +40,21 @@ int32_t hf_sandbox_work_perform(struct hf_sandbox_work *work, const struct hf_sa
                   : hf_sandbox_apply(work->txn, doc, &work->err));
 }
 
-/* A command of the database, about a collection unless uuid is NULL. */
-static int32_t perform(struct hf_sandbox_work *work, const char *db, const uint8_t *uuid,
+/* A command of the database that ns is in, about a collection. */
+static int32_t perform(struct hf_sandbox_work *work, const char *ns, const uint8_t *uuid,
                        const bson_t *o, const bson_t *o2)
 {
-    char ns[HF_SANDBOX_NS_BYTES];
-    const struct hf_sandbox_entry entry = {.op = "c", .ns = ns, .uuid = uuid, .o = o, .o2 = o2};
+    char cmd[HF_SANDBOX_NS_BYTES];
+    const struct hf_sandbox_entry entry = {.op = "c", .ns = cmd, .uuid = uuid, .o = o, .o2 = o2};
 
-    (void)snprintf(ns, sizeof ns, "%s.$cmd", db);
+    (void)snprintf(cmd, sizeof cmd, "%.*s.$cmd", (int)strcspn(ns, "."), ns);
     return hf_sandbox_work_perform(work, &entry);
+}
+
+static int32_t perform_on(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                          const bson_t *o, const bson_t *o2)
+{
+    return perform(work, coll->ns, coll->uuid, o, o2);
 }
 
 /* ---- create, drop, dropDatabase ---- */
@@ -56,15 +62,13 @@ static int32_t perform(struct hf_sandbox_work *work, const char *db, const uint8
 static int32_t create(struct hf_sandbox_work *work, const char *ns, const bson_t *options)
 {
     OWNED_DOC *o = BCON_NEW("create", BCON_UTF8(name_of(ns)));
-    char db[64];
     uint8_t uuid[HF_SANDBOX_UUID_BYTES];
 
-    (void)snprintf(db, sizeof db, "%.*s", (int)strcspn(ns, "."), ns);
     hf_sandbox_uuid_make(uuid);
     bson_concat(o, options);
     BCON_APPEND(o, "idIndex", "{", "v", BCON_INT32(2), "key", "{", "_id", BCON_INT32(1), "}",
                 "name", "_id_", "}");
-    return perform(work, db, uuid, o, NULL);
+    return perform(work, ns, uuid, o, NULL);
 }
 
 int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
@@ -116,7 +120,7 @@ static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_c
     OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(coll->name));
     OWNED_DOC *o2 = last_words(coll);
 
-    return perform(work, work->call->db, coll->uuid, o, o2);
+    return perform_on(work, coll, o, o2);
 }
 
 int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
@@ -140,11 +144,11 @@ int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work, const char *
 {
     const char *db = work->call->db;
     OWNED_DOC *o = BCON_NEW("dropDatabase", BCON_INT32(1));
+    const struct hf_sandbox_entry entry = {.op = "c", .ns = ns, .o = o};
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     size_t count = 0;
     int32_t code;
 
-    (void)ns;
     if (strcmp(db, "admin") == 0 ||
         (strcmp(db, "local") == 0 && hf_sandbox_repl_enabled(work->call->repl))) {
         return REFUSE(work->call, ILLEGAL_OPERATION, "Dropping the '%s' database is prohibited.",
@@ -157,7 +161,11 @@ int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work, const char *
     }
     if (code == 0 && count > 0) {
         bson_append_utf8(work->call->reply, "dropped", -1, db, -1);
-        code = perform(work, db, NULL, o, NULL);
+        /* Nothing is left to do for it, only to log it. */
+        code = strcmp(db, "local") == 0
+                   ? 0
+                   : hf_sandbox_work_code(work,
+                                          hf_sandbox_txn_log(work->txn, &entry, NULL, &work->err));
     }
     return code;
 }
@@ -195,7 +203,7 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
         BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, target->uuid, 16));
     }
     code = hf_sandbox_make_ns(db, name_of(to), checked, call->no);
-    return code != 0 ? code : perform(work, db, coll->uuid, o, o2);
+    return code != 0 ? code : perform_on(work, coll, o, o2);
 }
 
 /* ---- createIndexes ---- */
@@ -233,7 +241,7 @@ static int32_t build_at_once(struct hf_sandbox_work *work, const struct hf_sandb
            hf_sandbox_value_doc(bson_iter_value(&iter), &spec)) {
         OWNED_DOC *o = BCON_NEW("createIndexes", BCON_UTF8(coll->name));
         bson_concat(o, &spec);
-        code = perform(work, work->call->db, coll->uuid, o, NULL);
+        code = perform_on(work, coll, o, NULL);
     }
     return code;
 }
@@ -253,7 +261,7 @@ static int32_t perform_step(struct hf_sandbox_work *work, const struct hf_sandbo
     OWNED_DOC *o = BCON_NEW(step, BCON_UTF8(coll->name), "indexBuildUUID",
                             BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
 
-    return perform(work, work->call->db, coll->uuid, o, NULL);
+    return perform_on(work, coll, o, NULL);
 }
 
 /*
@@ -370,7 +378,7 @@ static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_
                             BCON_UTF8(hf_sandbox_get_utf8(spec, "name", "")));
     OWNED_DOC *o2 = bson_copy(spec);
 
-    return perform(work, work->call->db, coll->uuid, o, o2);
+    return perform_on(work, coll, o, o2);
 }
 
 /* index: a name, or "*" for all but _id. */
@@ -379,29 +387,28 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
     struct hf_sandbox_call *call = work->call;
     const char *name = hf_sandbox_get_utf8(call->command, "index", "");
     bool all = strcmp(name, "*") == 0;
-    const bson_t *spec;
+    bool dropped = all;
     struct hf_sandbox_coll *coll;
     int32_t code = hf_sandbox_work_find(work, ns, &coll);
+    size_t count = code == 0 ? coll->index_count : 0;
 
-    if (code != 0) {
-        return code;
-    }
-    BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)coll->index_count));
-    for (size_t i = 1; !all && i < coll->index_count; i++) {
-        spec = coll->indexes[i]->spec;
-        if (strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
-            return drop_index(work, coll, spec);
+    BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)count));
+    for (size_t i = 1; code == 0 && i < coll->index_count;) {
+        const bson_t *spec = coll->indexes[i]->spec;
+        if (all || strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
+            code = drop_index(work, coll, spec);
+            coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
+            dropped = true;
+        } else {
+            i++;
         }
     }
-    if (!all) {
-        return REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]", name);
+    if (all) {
+        BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
     }
-    BCON_APPEND(call->reply, "msg", "non-_id indexes dropped for collection");
-    while (code == 0 && coll->index_count > 1) {
-        code = drop_index(work, coll, coll->indexes[1]->spec);
-        coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
-    }
-    return code;
+    return code != 0 || dropped
+               ? code
+               : REFUSE(call, INDEX_NOT_FOUND, "index not found with name [%s]", name);
 }
 
 /* ---- appendOplogNote ---- */
