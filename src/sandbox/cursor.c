@@ -157,23 +157,19 @@ int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_san
 
 /* ---- Going on ---- */
 
-/* "in session UUID - uid", or the other words where there is none. */
-static void session_text(const struct hf_sandbox_session *session, const char *other, char *out,
-                         size_t out_len)
+/* "UUID - uid" */
+static void session_text(const struct hf_sandbox_session *session, char *out, size_t out_len)
 {
-    bson_t doc = BSON_INITIALIZER;
+    OWNED_DOC *doc = BCON_NEW("", BCON_BIN(BSON_SUBTYPE_UUID, session->id, sizeof session->id));
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(128);
     char uid[HF_BASE64_LEN(32) + 1];
     const char *id;
 
-    bson_append_binary(&doc, "", -1, BSON_SUBTYPE_UUID, session->id, sizeof session->id);
-    hf_sandbox_doc_text(&doc, &text); /* { : UUID("..") } */
-    bson_destroy(&doc);
+    hf_sandbox_doc_text(doc, &text); /* { : UUID("..") } */
     id = hf_buf_text(&text);
     HF_ASSERT(id != NULL);
     hf_base64_encode(hf_bytes_of(session->uid, sizeof session->uid), uid);
-    (void)snprintf(out, out_len, session->given ? "in session %.36s - %s" : "%s",
-                   session->given ? id + 10 : other, uid);
+    (void)snprintf(out, out_len, "%.36s - %s", id + 10, uid);
 }
 
 static int32_t check_session(const struct hf_sandbox_call *call,
@@ -181,22 +177,21 @@ static int32_t check_session(const struct hf_sandbox_call *call,
 {
     const struct hf_sandbox_session *opened = &cursor->session;
     const struct hf_sandbox_session *now = &call->session;
-    char opened_text[128];
-    char now_text[128];
+    char texts[2][128];
 
     if (opened->given == now->given && memcmp(opened->id, now->id, sizeof now->id) == 0 &&
         memcmp(opened->uid, now->uid, sizeof now->uid) == 0) {
         return 0;
     }
-    session_text(opened, "in a session", opened_text, sizeof opened_text);
-    session_text(now, "without an lsid", now_text, sizeof now_text);
-    return hf_sandbox_refuse(call->no,
-                             !opened->given ? 50736
-                             : now->given   ? 50738
-                                            : 50737,
-                             "Cannot run getMore on cursor %lld, which was %screated %s, %s",
-                             (long long)cursor->id, opened->given ? "" : "not ", opened_text,
-                             now_text);
+    session_text(opened, texts[0], sizeof texts[0]);
+    session_text(now, texts[1], sizeof texts[1]);
+    return hf_sandbox_refuse(
+        call->no,
+        !opened->given ? 50736
+        : now->given   ? 50738
+                       : 50737,
+        "Cannot run getMore on cursor %lld, which was created in session %s, in session %s",
+        (long long)cursor->id, opened->given ? texts[0] : "none", now->given ? texts[1] : "none");
 }
 
 static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor)
@@ -270,26 +265,20 @@ int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
 
 /* ---- Ends ---- */
 
-/* What is to end; all where nothing is set. */
-struct ending {
-    int64_t id;
-    bool idle;
-};
-
-/* Takes cursors out and destroys them. */
-static bool end_cursors(struct hf_sandbox_server *server, struct ending ending)
+/* Takes cursors out and destroys them: that with the id (0: any) that have been idle for so long. */
+static bool end_cursors(struct hf_sandbox_server *server, int64_t id, uint64_t idle_ms)
 {
-    uint64_t now = hf_clock_mono_ms();
     struct hf_sandbox_cursor *ended = NULL;
+    uint64_t now;
     bool any;
 
     hf_mutex_lock(&server->cursors_mutex);
+    now = hf_clock_mono_ms();
     for (struct hf_sandbox_cursor **at = &server->cursors; *at != NULL;) {
         struct hf_sandbox_cursor *cursor = *at;
-        bool idle = !cursor->no_timeout &&
-                    now - cursor->used_mono_ms >= atomic_load(&server->cursor_timeout_ms);
 
-        if ((ending.id == 0 || cursor->id == ending.id) && (!ending.idle || idle)) {
+        if ((id == 0 || cursor->id == id) && now - cursor->used_mono_ms >= idle_ms &&
+            (idle_ms == 0 || !cursor->no_timeout)) {
             *at = cursor->next;
             cursor->next = ended;
             ended = cursor;
@@ -309,12 +298,12 @@ static bool end_cursors(struct hf_sandbox_server *server, struct ending ending)
 
 void hf_sandbox_cursors_reap(struct hf_sandbox_server *server)
 {
-    (void)end_cursors(server, (struct ending){.idle = true});
+    (void)end_cursors(server, 0, atomic_load(&server->cursor_timeout_ms));
 }
 
 void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server)
 {
-    (void)end_cursors(server, (struct ending){0});
+    (void)end_cursors(server, 0, 0);
 }
 
 static bool is_foreign(struct hf_sandbox_call *call, int64_t id)
@@ -343,7 +332,7 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
         if (is_foreign(call, id) && !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
             code = hf_sandbox_call_denied(call);
         } else {
-            bool killed = id != 0 && end_cursors(call->server, (struct ending){.id = id});
+            bool killed = id != 0 && end_cursors(call->server, id, 0);
             hf_sandbox_append_element(&lists[killed], &counts[killed], bson_iter_value(&iter));
         }
     }

@@ -270,9 +270,9 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
     X("count", count, READ, COLL, "find")                                                          \
     X("distinct", distinct, READ, COLL, "find")                                                    \
     X("aggregate", aggregate, READ, USER, "")                                                      \
-    X("insert", insert, WRITE, COLL, "insert")                                                     \
-    X("update", update, WRITE, COLL, "update")                                                     \
-    X("delete", delete, WRITE, COLL, "remove")                                                     \
+    X("insert", write, WRITE, COLL, "insert")                                                      \
+    X("update", write, WRITE, COLL, "update")                                                      \
+    X("delete", write, WRITE, COLL, "remove")                                                      \
     X("findAndModify", find_and_modify, WRITE, COLL, "update")                                     \
     X("fsync", fsync, ANY, ADMIN, "fsync")                                                         \
     X("fsyncUnlock", fsync_unlock, ANY, ADMIN, "unlock")                                           \

@@ -117,12 +117,6 @@ static int32_t set(struct application *app)
     return 0;
 }
 
-static int32_t unset(struct application *app)
-{
-    (void)app;
-    return 0;
-}
-
 static int32_t increment(struct application *app)
 {
     const bson_value_t zero = hf_sandbox_value_of_int32(0);
@@ -176,8 +170,8 @@ static int32_t push(struct application *app)
 
 static const struct op_row {
     const char *name;
-    int32_t (*compute)(struct application *app);
-} op_rows[] = {{"$set", set}, {"$unset", unset}, {"$inc", increment}, {"$push", push}};
+    int32_t (*compute)(struct application *app); /* NULL: there is no new value */
+} op_rows[] = {{"$set", set}, {"$unset", NULL}, {"$inc", increment}, {"$push", push}};
 
 static const struct op_row *op_named(const char *name)
 {
@@ -290,7 +284,7 @@ static int32_t apply_change(struct application *app)
     (void)hf_sandbox_get_path(app->doc, app->change.path, &app->old);
     hf_sandbox_append(&before, "v", &app->old);
     bson_reinit(&app->made);
-    code = app->change.op->compute(app);
+    code = app->change.op->compute == NULL ? 0 : app->change.op->compute(app);
     if (code == 0 && !bson_equal(&before, &app->made)) {
         (void)hf_sandbox_get(&app->made, "v", &new);
         record(app, &new);
@@ -300,28 +294,27 @@ static int32_t apply_change(struct application *app)
     return code;
 }
 
-static bson_t *id_of(const bson_t *doc)
+/* The document with that _id, if any, as its first field. */
+static bson_t *with_id(const bson_t *doc, const bson_value_t *id)
 {
-    bson_t *id = bson_new();
-    bson_value_t value = hf_sandbox_value_missing;
+    bson_t *out = bson_new();
 
-    (void)hf_sandbox_get(doc, "_id", &value);
-    hf_sandbox_append(id, "_id", &value);
-    return id;
+    hf_sandbox_append(out, "_id", id);
+    bson_copy_to_excluding_noinit(doc, out, "_id", NULL);
+    return out;
 }
 
 static int32_t check_id(const struct application *app)
 {
-    bson_t *before = id_of(app->original);
-    bson_t *after = id_of(app->doc);
-    bool kept = bson_empty(before) || bson_equal(before, after);
+    bson_value_t old;
+    bson_value_t new = hf_sandbox_value_missing;
 
-    bson_destroy(before);
-    bson_destroy(after);
-    return kept ? 0
-                : hf_sandbox_refuse(app->no, HF_SANDBOX_IMMUTABLE_FIELD,
-                                    "Performing an update on the path '_id' would modify the "
-                                    "immutable field '_id'");
+    (void)hf_sandbox_get(app->doc, "_id", &new);
+    return !hf_sandbox_get(app->original, "_id", &old) || hf_sandbox_value_compare(&old, &new) == 0
+               ? 0
+               : hf_sandbox_refuse(app->no, HF_SANDBOX_IMMUTABLE_FIELD,
+                                   "Performing an update on the path '_id' would modify the "
+                                   "immutable field '_id'");
 }
 
 static int32_t refuse_dollar(const struct application *app, const char *path)
@@ -334,6 +327,7 @@ static int32_t refuse_dollar(const struct application *app, const char *path)
 /* The replacement with the old document's _id in front. */
 static int32_t replace(struct application *app, const bson_t *spec)
 {
+    bson_value_t id = hf_sandbox_value_missing;
     bson_iter_t iter;
 
     for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
@@ -341,8 +335,8 @@ static int32_t replace(struct application *app, const bson_t *spec)
             return refuse_dollar(app, bson_iter_key(&iter));
         }
     }
-    app->doc = id_of(bson_has_field(spec, "_id") ? spec : app->original);
-    bson_copy_to_excluding_noinit(spec, app->doc, "_id", NULL);
+    (void)(hf_sandbox_get(spec, "_id", &id) || hf_sandbox_get(app->original, "_id", &id));
+    app->doc = with_id(spec, &id);
     return 0;
 }
 
@@ -425,15 +419,12 @@ static void plant(const char *path, const char *name, const bson_value_t *value,
 
 bson_t *hf_sandbox_doc_with_id(const bson_t *doc)
 {
-    bson_t *out = id_of(doc);
-    bson_oid_t oid;
+    bson_value_t id = {.value_type = BSON_TYPE_OID};
 
-    if (bson_empty(out)) {
-        bson_oid_init(&oid, NULL);
-        bson_append_oid(out, "_id", -1, &oid);
+    if (!hf_sandbox_get(doc, "_id", &id)) {
+        bson_oid_init(&id.value.v_oid, NULL);
     }
-    bson_copy_to_excluding_noinit(doc, out, "_id", NULL);
-    return out;
+    return with_id(doc, &id);
 }
 
 int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query, bson_t **out,

@@ -71,9 +71,7 @@ bool hf_sandbox_is_number(const bson_value_t *value)
 
 bool hf_sandbox_is_nullish(const bson_value_t *value)
 {
-    int rank = hf_sandbox_type_rank(value->value_type);
-
-    return rank == 0 || rank == 5;
+    return value->value_type == BSON_TYPE_NULL || hf_sandbox_type_rank(value->value_type) == 0;
 }
 
 /* Exact for int32, int64 and double: a long double holds 64 bits of mantissa at least. */

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * BSON values as MongoDB sees them: one order over all types, names of types, numbers of four types, look-up by path.
- *
- * A bson_value_t is borrowed here: it points into the document it was read from.
+ * BSON values as MongoDB sees them: one order over all types, their names, numbers, look-up by path. A bson_value_t is
+ * borrowed here: it points into the document it was read from.
  */
 #ifndef HF_SANDBOX_VALUE_H
 #define HF_SANDBOX_VALUE_H
@@ -59,7 +58,6 @@ static inline bson_value_t hf_sandbox_value_of_bool(bool plain)
     return (bson_value_t){.value_type = BSON_TYPE_BOOL, .value.v_bool = plain};
 }
 
-/* A field of the document itself. */
 bool hf_sandbox_get(const bson_t *doc, const char *key, bson_value_t *out);
 /* Field by field through documents; in an array only a number names an element. */
 bool hf_sandbox_get_path(const bson_t *doc, const char *path, bson_value_t *out);
@@ -72,11 +70,8 @@ bool hf_sandbox_get_doc(const bson_t *doc, const char *key, bson_t *out);
 
 /* Returns true to end the walk. */
 typedef bool (*hf_sandbox_path_visit)(const bson_value_t *value, void *context);
-/*
- * Shows every value that the path reaches from root as queries follow it: into documents, and through arrays into each
- * of their documents. Missing ones are shown too, an array at the end of the path as it is. path NULL: root itself.
- * True when a visit ended the walk.
- */
+/* Shows every value, missing ones too, that the path (NULL: none) reaches from root as queries follow it: into documents,
+ * and through arrays into each of their documents. True when a visit ended the walk. */
 bool hf_sandbox_path_walk(const bson_value_t *root, const char *path, hf_sandbox_path_visit visit,
                           void *context);
 /* True for a component of a path that names an array element: digits only. */

@@ -413,9 +413,11 @@ static int32_t run_one(struct writer *writer, const bson_t *doc, bool removal, i
     return code;
 }
 
-/* field: of the command, that lists documents to insert or statements. */
-static int32_t run_command(struct hf_sandbox_call *call, const char *field)
+/* insert, update, delete: the command's name begins with another letter each. */
+int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
 {
+    const char kind = (char)(call->name[0] | 0x20);
+    const char *field = kind == 'i' ? "documents" : kind == 'u' ? "updates" : "deletes";
     struct writer writer;
     struct statement insertion = {.writer = &writer};
     bson_value_t value = hf_sandbox_value_of_bool(true);
@@ -432,11 +434,11 @@ static int32_t run_command(struct hf_sandbox_call *call, const char *field)
     for (int32_t index = 0; code == 0 && bson_iter_next(&iter); index++) {
         if (!hf_sandbox_value_doc(bson_iter_value(&iter), &doc)) {
             code = REFUSE(call, TYPE_MISMATCH, "'%s' must hold objects", field);
-        } else if (strcmp(field, "documents") == 0) {
+        } else if (kind == 'i') {
             code =
                 hf_sandbox_docs_add_take(&insertion.docs, hf_sandbox_doc_with_id(&doc), call->no);
         } else {
-            code = run_one(&writer, &doc, field[0] == 'd', index);
+            code = run_one(&writer, &doc, kind == 'd', index);
             if (code != 0 && !is_fatal(code)) {
                 code = 0;
                 if (ordered) {
@@ -447,26 +449,11 @@ static int32_t run_command(struct hf_sandbox_call *call, const char *field)
     }
     code = code != 0 ? code : insert_all(&insertion, ordered);
     if (code == 0) {
-        append_answer(&writer, field[0] == 'u');
+        append_answer(&writer, kind == 'u');
     }
     statement_fini(&insertion);
     writer_fini(&writer);
     return code;
-}
-
-int32_t hf_sandbox_cmd_insert(struct hf_sandbox_call *call)
-{
-    return run_command(call, "documents");
-}
-
-int32_t hf_sandbox_cmd_update(struct hf_sandbox_call *call)
-{
-    return run_command(call, "updates");
-}
-
-int32_t hf_sandbox_cmd_delete(struct hf_sandbox_call *call)
-{
-    return run_command(call, "deletes");
 }
 
 /* ---- findAndModify ---- */
