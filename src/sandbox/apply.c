@@ -86,12 +86,6 @@ struct command {
     struct hf_sandbox_coll *coll; /* by ui, else by ns; NULL: none */
 };
 
-static enum hf_err drop_if(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
-                           struct hf_error *err)
-{
-    return coll == NULL ? HF_ERR_OK : hf_sandbox_coll_drop(txn, coll, err);
-}
-
 static enum hf_err apply_create(const struct command *command, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *options = bson_new();
@@ -101,7 +95,8 @@ static enum hf_err apply_create(const struct command *command, struct hf_error *
         return hf_fail(err, HF_ERR_CORRUPT, "create %s without ui", command->ns);
     }
     if ((command->coll != NULL && strcmp(command->coll->ns, command->ns) == 0) ||
-        drop_if(command->txn, hf_sandbox_txn_find(command->txn, command->ns), err) != HF_ERR_OK) {
+        hf_sandbox_coll_drop(command->txn, hf_sandbox_txn_find(command->txn, command->ns), err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     bson_copy_to_excluding_noinit(command->o, options, "create", "idIndex", "ui", NULL);
@@ -110,7 +105,7 @@ static enum hf_err apply_create(const struct command *command, struct hf_error *
 
 static enum hf_err apply_drop(const struct command *command, struct hf_error *err)
 {
-    return drop_if(command->txn, command->coll, err);
+    return hf_sandbox_coll_drop(command->txn, command->coll, err);
 }
 
 static enum hf_err apply_drop_database(const struct command *command, struct hf_error *err)
@@ -134,7 +129,8 @@ static enum hf_err apply_rename(const struct command *command, struct hf_error *
     const char *to = hf_sandbox_get_utf8(command->o, "to", "");
 
     if (command->coll == NULL || strcmp(command->coll->ns, to) == 0 ||
-        drop_if(command->txn, hf_sandbox_txn_find(command->txn, to), err) != HF_ERR_OK) {
+        hf_sandbox_coll_drop(command->txn, hf_sandbox_txn_find(command->txn, to), err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     return hf_sandbox_coll_rename(command->txn, command->coll, to, err);

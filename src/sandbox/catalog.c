@@ -196,22 +196,20 @@ struct hf_sandbox_index *hf_sandbox_coll_index_named(const struct hf_sandbox_col
     return NULL;
 }
 
-static int64_t file_bytes(const struct hf_sandbox_engine *engine, const char *ident)
+int64_t hf_sandbox_coll_disk_bytes(const struct hf_sandbox_coll *coll)
 {
-    HF_CLEANUP(hf_free) char *path = hf_asprintf("%s/%s.wt", engine->dbpath, ident);
-    struct hf_file_info info;
-    struct hf_error err;
+    int64_t sum = 0;
 
-    return path == NULL || hf_fs_stat(path, &info, &err) != HF_ERR_OK ? 0
-                                                                      : (int64_t)info.size_bytes;
-}
+    for (size_t i = 0; i <= coll->index_count; i++) {
+        HF_CLEANUP(hf_free)
+        char *path = hf_asprintf("%s/%s.wt", coll->engine->dbpath,
+                                 i == 0 ? coll->table->ident : coll->indexes[i - 1]->ident);
+        struct hf_file_info info;
+        struct hf_error err;
 
-int64_t hf_sandbox_coll_disk_bytes(const struct hf_sandbox_coll *coll, bool with_indexes)
-{
-    int64_t sum = file_bytes(coll->engine, coll->table->ident);
-
-    for (size_t i = 0; with_indexes && i < coll->index_count; i++) {
-        sum += file_bytes(coll->engine, coll->indexes[i]->ident);
+        if (path != NULL && hf_fs_stat(path, &info, &err) == HF_ERR_OK) {
+            sum += (int64_t)info.size_bytes;
+        }
     }
     return sum;
 }
@@ -387,21 +385,17 @@ static enum hf_err make_table(struct hf_sandbox_engine *engine, const char *iden
     return hf_sandbox_wt(err, code, ident);
 }
 
-static enum hf_err note_drop(struct hf_sandbox_txn *txn, const char *ident, bool made,
-                             struct hf_error *err)
+/* Its file goes once the transaction has committed. */
+static enum hf_err note_drop(struct hf_sandbox_txn *txn, const char *ident, struct hf_error *err)
 {
-    struct hf_sandbox_drop *drop;
-
     if (!HF_SANDBOX_ROOM(txn->drops, txn->drop_count, txn->drop_capacity)) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "change the catalog");
     }
-    drop = &txn->drops[txn->drop_count++];
-    drop->made = made;
-    (void)snprintf(drop->ident, sizeof drop->ident, "%s", ident);
+    (void)snprintf(txn->drops[txn->drop_count++].ident, HF_SANDBOX_IDENT_BYTES, "%s", ident);
     return HF_ERR_OK;
 }
 
-/* A new file, "collection-7-123.wt"; it goes again if the transaction aborts. */
+/* A new file, "collection-7-123.wt"; after an abort it lies there unused. */
 static enum hf_err make_file(struct hf_sandbox_txn *txn, const char *kind, const char *ns,
                              char ident[HF_SANDBOX_IDENT_BYTES], struct hf_error *err)
 {
@@ -409,9 +403,7 @@ static enum hf_err make_file(struct hf_sandbox_txn *txn, const char *kind, const
 
     (void)snprintf(ident, HF_SANDBOX_IDENT_BYTES, "%s-%" PRId64 "-%s", kind,
                    (int64_t)atomic_fetch_add(&engine->next_ident, 1), engine->ident_suffix);
-    return note_drop(txn, ident, true, err) != HF_ERR_OK
-               ? err->code
-               : make_table(engine, ident, is_logged(engine, ns), err);
+    return make_table(engine, ident, is_logged(engine, ns), err);
 }
 
 void hf_sandbox_drop_later(struct hf_sandbox_engine *engine, const char *ident, uint64_t ts)
@@ -500,12 +492,15 @@ static enum hf_err remove_row(struct hf_sandbox_txn *txn, const struct hf_sandbo
 enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
                                  struct hf_error *err)
 {
+    if (coll == NULL) {
+        return HF_ERR_OK;
+    }
     if (remove_row(txn, coll, err) != HF_ERR_OK ||
-        note_drop(txn, coll->table->ident, false, err) != HF_ERR_OK) {
+        note_drop(txn, coll->table->ident, err) != HF_ERR_OK) {
         return hf_wrap(err, "drop");
     }
     for (size_t i = 0; i < coll->index_count; i++) {
-        if (note_drop(txn, coll->indexes[i]->ident, false, err) != HF_ERR_OK) {
+        if (note_drop(txn, coll->indexes[i]->ident, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -551,7 +546,7 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
         return hf_fail(err, HF_ERR_NOT_FOUND, "index not found with name [%s]", name);
     }
     if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
-        note_drop(txn, index->ident, false, err) != HF_ERR_OK) {
+        note_drop(txn, index->ident, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < coll->index_count; i++) {

@@ -1,24 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The storage engine of a member: collections, indexes, oplog, checkpoints and backups over
- * WiredTiger.
+ * WiredTiger. It knows documents, not commands; who may write, and how members agree, is decided
+ * above.
  *
- * It knows documents, not commands: who may write, what a command answers and how members agree is
- * decided above.
+ * Tables of database `local` are logged: what was flushed survives. All others are timestamped:
+ * after a crash, and in a copy of the files, they show the last stable checkpoint, and the oplog
+ * takes them forward from there.
  *
- * Two kinds of tables. Those of database `local` are logged: what was flushed survives. All others
- * are not logged but timestamped: after a crash, and in a copy of the files, they show the last
- * stable checkpoint, and the oplog takes them forward from there.
- *
- * Writing. A transaction is one unit of work of one thread at a time. One that is replicated calls
- * hf_sandbox_txn_log(entry) BEFORE each change that the entry describes: the call takes the oplog's
- * lock, which the transaction keeps until it ends, gives the entry its optime, and stamps the
- * changes after it with that time. So entries become visible in order and without holes. Do not
- * wait for anything between the first log and the end.
+ * A replicated transaction, one unit of work of one thread, calls hf_sandbox_txn_log(entry) BEFORE
+ * each change that the entry describes: the call takes the oplog's lock, which is kept until the
+ * transaction ends (wait for nothing meanwhile), gives the entry its optime and stamps the changes
+ * after it with that time. So entries become visible in order and without holes.
  *
  * HF_ERR_CONFLICT from any function of a transaction: somebody else was first, or the catalog was
- * changed meanwhile: abort, and do the whole again. HF_ERR_DENIED: this node may not write now (not
- * primary, or read-only).
+ * changed meanwhile: abort, and do the whole again. HF_ERR_DENIED: this node may not write now.
  */
 #ifndef HF_SANDBOX_ENGINE_H
 #define HF_SANDBOX_ENGINE_H
@@ -194,8 +190,8 @@ struct hf_sandbox_coll *hf_sandbox_txn_find_uuid(struct hf_sandbox_txn *txn,
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_list(struct hf_sandbox_txn *txn, const char *db,
                                               struct hf_sandbox_coll ***out, size_t *count,
                                               struct hf_error *err);
-/* Bytes of its files on disk, indexes included where asked. */
-int64_t hf_sandbox_coll_disk_bytes(const struct hf_sandbox_coll *coll, bool with_indexes);
+/* Bytes of its files on disk, those of its indexes too. */
+int64_t hf_sandbox_coll_disk_bytes(const struct hf_sandbox_coll *coll);
 /* NULL: no such index. */
 struct hf_sandbox_index *hf_sandbox_coll_index_named(const struct hf_sandbox_coll *coll,
                                                      const char *name);
@@ -207,6 +203,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, con
                                                  const uint8_t uuid[HF_SANDBOX_UUID_BYTES],
                                                  struct hf_sandbox_coll **out,
                                                  struct hf_error *err);
+/* NULL: nothing. */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn,
                                                struct hf_sandbox_coll *coll, struct hf_error *err);
 /* The target's name must be free (drop it first in the same transaction). */

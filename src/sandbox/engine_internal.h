@@ -16,10 +16,9 @@
 #define HF_SANDBOX_CATALOG "_mdb_catalog" /* its rows lie under the names of the collections */
 #define HF_SANDBOX_SIZES "sizeStorer"     /* fast counts by ident */
 
-/* A file that is to go: once a transaction ends, or once no recovery can need it any more. */
+/* A file that is to go, once no recovery can need it any more. */
 struct hf_sandbox_drop {
     char ident[HF_SANDBOX_IDENT_BYTES];
-    bool made;   /* by the transaction: goes if that aborts */
     uint64_t ts; /* once the stable checkpoint is past this; 0: after any checkpoint */
 };
 

@@ -36,7 +36,7 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
 
         bson_append_utf8(doc, "name", -1, name, (int)len - 1);
         for (; i < count && strncmp(colls[i]->ns, name, len) == 0; i++) {
-            bytes += (double)hf_sandbox_coll_disk_bytes(colls[i], true);
+            bytes += (double)hf_sandbox_coll_disk_bytes(colls[i]);
         }
         if (!name_only) {
             BCON_APPEND(doc, "sizeOnDisk", BCON_DOUBLE(bytes), "empty", BCON_BOOL(false));

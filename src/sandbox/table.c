@@ -8,12 +8,14 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
 #define DOC_MAX_BYTES (16 * 1024 * 1024 + 16 * 1024)
+#define BUILD_MAX_DOCS 100000 /* their keys are one transaction, which has to fit into the cache */
+
+static const struct hf_sandbox_scan_options natural = {.index = NULL};
 
 /* ---- Bytes ---- */
 
@@ -250,103 +252,26 @@ static enum hf_err change_keys(struct hf_sandbox_txn *txn, struct hf_sandbox_col
     return HF_ERR_OK;
 }
 
-struct pair {
-    bson_t *key; /* owned */
-    int64_t record;
-};
-
-static int compare_pairs(const void *a, const void *b)
-{
-    struct hf_bytes one = doc_bytes(((const struct pair *)a)->key);
-    struct hf_bytes other = doc_bytes(((const struct pair *)b)->key);
-    int order = memcmp(one.data, other.data, one.len < other.len ? one.len : other.len);
-
-    return order != 0 ? order : (one.len > other.len) - (one.len < other.len);
-}
-
-/* Straight into the new table's file: nobody else sees it before the transaction commits, and as
- * one change a large index would not fit into the cache. */
-static int load(struct hf_sandbox_engine *engine, WT_SESSION *session, const char *ident,
-                const struct pair *pairs, size_t count)
-{
-    WT_CURSOR *cursor;
-    int code;
-    int closed;
-
-    hf_mutex_lock(&engine->checkpoint); /* one that runs has the table open */
-    code = hf_sandbox_table_open(session, ident, "bulk", &cursor);
-    hf_mutex_unlock(&engine->checkpoint);
-    if (code != 0) {
-        return code;
-    }
-    for (size_t i = 0; i < count && code == 0; i++) {
-        uint8_t record[HF_SANDBOX_RECORD_BYTES];
-        WT_ITEM key = {.data = bson_get_data(pairs[i].key), .size = pairs[i].key->len};
-        WT_ITEM value = {.data = record, .size = sizeof record};
-
-        hf_sandbox_put_record(record, pairs[i].record);
-        cursor->set_key(cursor, &key);
-        cursor->set_value(cursor, &value);
-        code = cursor->insert(cursor);
-    }
-    closed = cursor->close(cursor);
-    return code != 0 ? code : closed;
-}
-
-static enum hf_err load_sorted(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
-                               const struct hf_sandbox_index *index, struct pair *pairs,
-                               size_t count, struct hf_error *err)
-{
-    WT_SESSION *session;
-    int code;
-
-    qsort(pairs, count, sizeof *pairs, compare_pairs);
-    for (size_t i = 1; i < count; i++) {
-        HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
-
-        if (compare_pairs(&pairs[i - 1], &pairs[i]) == 0) {
-            return hf_sandbox_coll_get(txn, coll, pairs[i].record, &doc, err) != HF_ERR_OK
-                       ? err->code
-                       : refuse_duplicate(txn, coll, index, doc, err);
-        }
-    }
-    if (hf_sandbox_session_take(txn->engine, &session, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    code = load(txn->engine, session, index->ident, pairs, count);
-    hf_sandbox_session_give(txn->engine, session);
-    return hf_sandbox_wt(err, code, coll->ns);
-}
-
 enum hf_err hf_sandbox_index_build(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
                                    const struct hf_sandbox_index *index, struct hf_error *err)
 {
-    const struct hf_sandbox_scan_options natural = {.index = NULL};
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    HF_CLEANUP(hf_free) struct pair *pairs = NULL;
-    size_t count = 0;
-    size_t capacity = 0;
     bool found = index->keyed;
     int64_t record;
     bson_t doc;
 
+    if (found && txn->replicated && coll->table->records > BUILD_MAX_DOCS) {
+        return hf_fail(err, HF_ERR_INVALID, "a unique index over more than %d documents",
+                       BUILD_MAX_DOCS);
+    }
     hf_error_clear(err);
-    if (found) {
-        hf_sandbox_ignore(hf_sandbox_scan_open(txn, coll, &natural, &scan, err));
+    if (found && hf_sandbox_scan_open(txn, coll, &natural, &scan, err) != HF_ERR_OK) {
+        return err->code;
     }
-    while (err->code == HF_ERR_OK && found) {
-        if (!HF_SANDBOX_ROOM(pairs, count, capacity)) {
-            (void)hf_fail(err, HF_ERR_NO_MEMORY, "build an index");
-        } else if (hf_sandbox_scan_next(scan, &found, &record, &doc, err) == HF_ERR_OK && found) {
-            pairs[count] = (struct pair){.key = key_of(index, &doc), .record = record};
-            count += pairs[count].key != NULL;
+    while (found && hf_sandbox_scan_next(scan, &found, &record, &doc, err) == HF_ERR_OK && found) {
+        if (change_key(txn, coll, index, record, NULL, &doc, err) != HF_ERR_OK) {
+            return err->code;
         }
-    }
-    if (err->code == HF_ERR_OK && count > 0) {
-        hf_sandbox_ignore(load_sorted(txn, coll, index, pairs, count, err));
-    }
-    for (size_t i = 0; i < count; i++) {
-        bson_destroy(pairs[i].key);
     }
     return err->code;
 }
@@ -358,7 +283,6 @@ enum hf_err hf_sandbox_index_build(struct hf_sandbox_txn *txn, struct hf_sandbox
 static enum hf_err trim(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
                         struct hf_error *err)
 {
-    const struct hf_sandbox_scan_options natural = {.index = NULL};
     int64_t records = coll->table->records;
     int64_t bytes = coll->table->bytes;
     bool found = true;

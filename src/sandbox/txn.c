@@ -17,10 +17,8 @@ static void finish(struct hf_sandbox_txn *txn, bool committed)
 {
     struct hf_sandbox_engine *engine = txn->engine;
 
-    for (size_t i = 0; i < txn->drop_count; i++) {
-        if (txn->drops[i].made != committed) {
-            hf_sandbox_drop_later(engine, txn->drops[i].ident, committed ? txn->last.ts : 0);
-        }
+    for (size_t i = 0; committed && i < txn->drop_count; i++) {
+        hf_sandbox_drop_later(engine, txn->drops[i].ident, txn->last.ts);
     }
     for (size_t i = 0; i < txn->coll_count; i++) {
         struct hf_sandbox_coll *coll = txn->colls[i];

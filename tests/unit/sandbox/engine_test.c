@@ -22,8 +22,6 @@ const char *__tsan_default_options(void)
 }
 #endif
 
-#define CACHE_BYTES ((uint64_t)8 << 20)
-
 struct fixture {
     char *dir;
     struct hf_sandbox_engine *engine;
@@ -37,8 +35,7 @@ static int setup(void **state)
     if (f == NULL || hf_fs_make_temp_dir("hf-engine", &f->dir, &f->err) != HF_ERR_OK) {
         return -1;
     }
-    const struct hf_sandbox_engine_options options = {
-        .dbpath = f->dir, .replicated = true, .cache_bytes = CACHE_BYTES};
+    const struct hf_sandbox_engine_options options = {.dbpath = f->dir, .replicated = true};
     if (hf_sandbox_engine_open(&options, &f->engine, &f->err) != HF_ERR_OK ||
         hf_sandbox_oplog_create(f->engine, &f->err) != HF_ERR_OK ||
         hf_sandbox_local_set_truncate_after(f->engine, 0, &f->err) != HF_ERR_OK) {
@@ -252,49 +249,6 @@ static void test_an_index_build_over_duplicates_fails_and_leaves_no_index(void *
     hf_sandbox_txn_abort(txn);
 }
 
-static void test_an_index_larger_than_the_cache_is_built(void **state)
-{
-    const int count = 60000;
-    struct fixture *f = *state;
-    struct hf_sandbox_txn *txn;
-    struct hf_sandbox_scan *scan;
-    const struct hf_sandbox_scan_options options = {.index = "a_1"};
-    bson_t doc;
-    bool found = true;
-    int seen = 0;
-
-    create(f, "app.c", "{}");
-    for (int i = 0; i < count; i += 200) {
-        txn = begin(f);
-        (void)log_note(f, txn);
-        for (int j = i; j < i + 200; j++) {
-            HF_CLEANUP(bson_destroy)
-            bson_t *one = BCON_NEW("_id", BCON_INT32(j), "a", BCON_INT32((j * 7919) % count), "b",
-                                   "text that is long enough to make the key a large one");
-
-            assert_int_equal(
-                hf_sandbox_coll_insert(txn, hf_sandbox_txn_find(txn, "app.c"), one, NULL, &f->err),
-                HF_ERR_OK);
-        }
-        commit(f, txn);
-        hf_sandbox_engine_set_majority(f->engine, hf_sandbox_engine_applied(f->engine));
-    }
-    assert_int_equal(create_index(f, "app.c",
-                                  "{\"v\": 2, \"unique\": true, \"key\": {\"a\": 1, \"b\": 1}, "
-                                  "\"name\": \"a_1\"}"),
-                     HF_ERR_OK);
-    txn = begin(f);
-    assert_int_equal(
-        hf_sandbox_scan_open(txn, hf_sandbox_txn_find(txn, "app.c"), &options, &scan, &f->err),
-        HF_ERR_OK);
-    while (hf_sandbox_scan_next(scan, &found, NULL, &doc, &f->err) == HF_ERR_OK && found) {
-        seen++;
-    }
-    assert_int_equal(seen, count);
-    hf_sandbox_scan_close(scan);
-    hf_sandbox_txn_abort(txn);
-}
-
 static void test_only_unique_indexes_have_keys_and_a_sparse_one_not_for_every_document(void **state)
 {
     struct fixture *f = *state;
@@ -437,7 +391,6 @@ int main(void)
         TEST(test_a_document_is_found_by_its_id_changed_and_removed),
         TEST(test_a_duplicate_key_names_index_and_key),
         TEST(test_an_index_build_over_duplicates_fails_and_leaves_no_index),
-        TEST(test_an_index_larger_than_the_cache_is_built),
         TEST(test_only_unique_indexes_have_keys_and_a_sparse_one_not_for_every_document),
         TEST(test_two_writers_of_one_document_the_second_conflicts),
         TEST(test_a_dropped_collection_takes_no_more_writes),
