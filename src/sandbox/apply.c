@@ -230,11 +230,11 @@ static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, str
     bson_t o;
     bson_t o2;
 
-    if (strcmp(op, "n") == 0) {
-        return HF_ERR_OK;
-    }
     if (!hf_sandbox_get_doc(entry, "o", &o)) {
         return hf_fail(err, HF_ERR_CORRUPT, "an oplog entry without o");
+    }
+    if (strcmp(op, "n") == 0) {
+        return HF_ERR_OK;
     }
     if (strcmp(op, "c") == 0) {
         return apply_command(txn, entry, &o, err);

@@ -48,41 +48,34 @@ static struct hf_sandbox_table *known_table(const struct hf_sandbox_engine *engi
     return NULL;
 }
 
-static void read_table(struct hf_sandbox_engine *engine, struct hf_sandbox_table *table)
-{
-    HF_CLEANUP(bson_destroy) bson_t *counts = NULL;
-    struct hf_error err;
-    WT_SESSION *session;
-
-    if (hf_sandbox_session_take(engine, &session, &err) == HF_ERR_OK) {
-        (void)hf_sandbox_table_get(session, HF_SANDBOX_SIZES, text_bytes(table->ident), &counts);
-        table->records = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "numRecords", 0);
-        table->bytes = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "dataSize", 0);
-        table->next_record = next_record(session, table->ident);
-        hf_sandbox_session_give(engine, session);
-    }
-}
-
-/* The same one for all; its counts as the last checkpoint left them. NULL: no memory. */
+/* The same one for all; its counts as the last checkpoint left them. */
 static struct hf_sandbox_table *table_of(struct hf_sandbox_engine *engine, const char *ident)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_table *fresh = NULL;
+    HF_CLEANUP(bson_destroy) bson_t *counts = NULL;
     struct hf_sandbox_table *table;
+    struct hf_error err;
+    WT_SESSION *session;
 
     hf_mutex_lock(&engine->catalog);
     table = known_table(engine, ident);
     hf_mutex_unlock(&engine->catalog);
-    if (table != NULL || (fresh = hf_alloc_zero(sizeof *fresh)) == NULL) {
+    if (table != NULL) {
         return table;
     }
+    fresh = hf_alloc_zero(sizeof *fresh);
+    HF_ASSERT(fresh != NULL && hf_sandbox_session_take(engine, &session, &err) == HF_ERR_OK);
     (void)snprintf(fresh->ident, sizeof fresh->ident, "%s", ident);
-    read_table(engine, fresh);
+    (void)hf_sandbox_table_get(session, HF_SANDBOX_SIZES, text_bytes(ident), &counts);
+    fresh->records = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "numRecords", 0);
+    fresh->bytes = counts == NULL ? 0 : hf_sandbox_get_int64(counts, "dataSize", 0);
+    fresh->next_record = next_record(session, ident);
+    hf_sandbox_session_give(engine, session);
     HF_LOCKED(&engine->catalog);
     table = known_table(engine, ident); /* somebody else may have been faster */
-    if (table == NULL &&
-        HF_SANDBOX_ROOM(engine->tables, engine->table_count, engine->table_capacity)) {
+    if (table == NULL) {
         table = HF_TAKE(fresh);
-        engine->tables[engine->table_count++] = table;
+        *HF_SANDBOX_PUSH(engine->tables, engine->table_count) = table;
     }
     return table;
 }
@@ -142,38 +135,32 @@ static void set_ns(struct hf_sandbox_coll *coll, const char *ns)
     coll->oplog = strcmp(ns, HF_SANDBOX_OPLOG_NS) == 0;
 }
 
-static struct hf_sandbox_coll *new_coll(struct hf_sandbox_engine *engine, const char *ns,
+/* A collection without indexes, for as long as the transaction. */
+static struct hf_sandbox_coll *add_coll(struct hf_sandbox_txn *txn, const char *ns,
                                         const char *ident, const uint8_t *uuid,
                                         const bson_t *options)
 {
     struct hf_sandbox_coll *coll = hf_alloc_zero(sizeof *coll);
 
-    if (coll == NULL || (coll->table = table_of(engine, ident)) == NULL) {
-        hf_free(coll);
-        return NULL;
-    }
-    coll->engine = engine;
+    HF_ASSERT(coll != NULL);
+    coll->engine = txn->engine;
+    coll->table = table_of(txn->engine, ident);
     set_ns(coll, ns);
     memcpy(coll->uuid, uuid, HF_SANDBOX_UUID_BYTES);
     coll->options = bson_copy(options);
     coll->capped = hf_sandbox_get_true(options, "capped");
     coll->cap_bytes = hf_sandbox_get_int64(options, "size", 0);
     coll->cap_records = hf_sandbox_get_int64(options, "max", 0);
+    *HF_SANDBOX_PUSH(txn->colls, txn->coll_count) = coll;
     return coll;
 }
 
 static struct hf_sandbox_index *add_index(struct hf_sandbox_coll *coll, const bson_t *spec,
                                           const char *ident)
 {
-    struct hf_sandbox_index *index;
-    size_t room = coll->index_count;
-    bson_t key;
+    struct hf_sandbox_index *index = hf_alloc_zero(sizeof *index);
 
-    if (!hf_sandbox_get_doc(spec, "key", &key) ||
-        !hf_sandbox_grow((void **)&coll->indexes, &room, sizeof *coll->indexes) ||
-        (index = hf_alloc_zero(sizeof *index)) == NULL) {
-        return NULL;
-    }
+    HF_ASSERT(index != NULL);
     index->spec = bson_copy(spec);
     index->name = hf_sandbox_get_utf8(index->spec, "name", "");
     index->keyed =
@@ -181,7 +168,7 @@ static struct hf_sandbox_index *add_index(struct hf_sandbox_coll *coll, const bs
         (hf_sandbox_get_true(spec, "unique") && !bson_has_field(spec, "partialFilterExpression"));
     index->sparse = hf_sandbox_get_true(spec, "sparse");
     (void)snprintf(index->ident, sizeof index->ident, "%s", ident);
-    coll->indexes[coll->index_count++] = index;
+    *HF_SANDBOX_PUSH(coll->indexes, coll->index_count) = index;
     return index;
 }
 
@@ -243,50 +230,30 @@ static enum hf_err write_row(struct hf_sandbox_txn *txn, const struct hf_sandbox
     return hf_sandbox_wt(err, code, "write the catalog");
 }
 
-/* NULL: it is damaged (or no memory). */
-static struct hf_sandbox_coll *read_row(struct hf_sandbox_engine *engine, const char *ns,
+/* What is not as write_row left it WiredTiger's checksums would have told. */
+static struct hf_sandbox_coll *read_row(struct hf_sandbox_txn *txn, const char *ns,
                                         const bson_t *row)
 {
-    struct hf_sandbox_coll *coll = NULL;
+    struct hf_sandbox_coll *coll;
     bson_value_t uuid;
-    bson_t options;
-    bson_t indexes;
+    bson_t options, indexes, index, spec;
     bson_iter_t iter;
 
-    if (hf_sandbox_get_doc(row, "options", &options) && hf_sandbox_get(row, "uuid", &uuid) &&
-        uuid.value_type == BSON_TYPE_BINARY &&
-        uuid.value.v_binary.data_len == HF_SANDBOX_UUID_BYTES &&
-        hf_sandbox_get_doc(row, "indexes", &indexes) && bson_iter_init(&iter, &indexes)) {
-        coll = new_coll(engine, ns, hf_sandbox_get_utf8(row, "ident", ""), uuid.value.v_binary.data,
-                        &options);
-    }
-    while (coll != NULL && bson_iter_next(&iter)) {
-        bson_t index;
-        bson_t spec;
-
-        if (!hf_sandbox_value_doc(bson_iter_value(&iter), &index) ||
-            !hf_sandbox_get_doc(&index, "spec", &spec) ||
-            add_index(coll, &spec, hf_sandbox_get_utf8(&index, "ident", "")) == NULL) {
-            hf_sandbox_coll_destroy(HF_TAKE(coll));
-        }
+    HF_ASSERT(hf_sandbox_get_doc(row, "options", &options) && hf_sandbox_get(row, "uuid", &uuid) &&
+              hf_sandbox_get_doc(row, "indexes", &indexes) && bson_iter_init(&iter, &indexes));
+    coll = add_coll(txn, ns, hf_sandbox_get_utf8(row, "ident", ""), uuid.value.v_binary.data,
+                    &options);
+    while (bson_iter_next(&iter)) {
+        HF_ASSERT(hf_sandbox_value_doc(bson_iter_value(&iter), &index) &&
+                  hf_sandbox_get_doc(&index, "spec", &spec));
+        (void)add_index(coll, &spec, hf_sandbox_get_utf8(&index, "ident", ""));
     }
     return coll;
 }
 
-static bool keep(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll)
-{
-    if (!HF_SANDBOX_ROOM(txn->colls, txn->coll_count, txn->coll_capacity)) {
-        hf_sandbox_coll_destroy(coll);
-        return false;
-    }
-    txn->colls[txn->coll_count++] = coll;
-    return true;
-}
-
 struct hf_sandbox_coll *hf_sandbox_txn_find(struct hf_sandbox_txn *txn, const char *ns)
 {
-    struct hf_sandbox_coll *coll;
-    bson_t *row;
+    HF_CLEANUP(bson_destroy) bson_t *row = NULL;
 
     for (size_t i = 0; i < txn->coll_count; i++) {
         if (!txn->colls[i]->dropped && strcmp(txn->colls[i]->ns, ns) == 0) {
@@ -294,48 +261,35 @@ struct hf_sandbox_coll *hf_sandbox_txn_find(struct hf_sandbox_txn *txn, const ch
         }
     }
     (void)hf_sandbox_table_get(txn->session, HF_SANDBOX_CATALOG, text_bytes(ns), &row);
-    coll = row == NULL ? NULL : read_row(txn->engine, ns, row);
-    bson_destroy(row);
-    return coll != NULL && keep(txn, coll) ? coll : NULL;
+    return row == NULL ? NULL : read_row(txn, ns, row);
 }
 
 enum hf_err hf_sandbox_txn_list(struct hf_sandbox_txn *txn, const char *db,
                                 struct hf_sandbox_coll ***out, size_t *count, struct hf_error *err)
 {
-    HF_CLEANUP(hf_free) struct hf_sandbox_coll **list = NULL;
     size_t len = db == NULL ? 0 : strlen(db);
-    size_t capacity = 0;
     WT_CURSOR *cursor;
     WT_ITEM key;
     int code = hf_sandbox_table_open(txn->session, HF_SANDBOX_CATALOG, NULL, &cursor);
 
+    *out = NULL;
     *count = 0;
-    if (code != 0) {
-        return hf_sandbox_wt(err, code, "read the catalog");
-    }
-    hf_error_clear(err);
-    while (err->code == HF_ERR_OK && (code = cursor->next(cursor)) == 0 &&
+    while (code == 0 && (code = cursor->next(cursor)) == 0 &&
            (code = cursor->get_key(cursor, &key)) == 0) {
         char ns[HF_SANDBOX_NS_BYTES];
         struct hf_sandbox_coll *coll;
 
         (void)snprintf(ns, sizeof ns, "%.*s", (int)key.size, (const char *)key.data);
-        if (db != NULL && (strncmp(ns, db, len) != 0 || ns[len] != '.')) {
-            continue;
-        }
-        coll = hf_sandbox_txn_find(txn, ns);
-        if (coll == NULL || !HF_SANDBOX_ROOM(list, *count, capacity)) {
-            (void)hf_fail(err, HF_ERR_CORRUPT, "catalog: the row of %s is not readable", ns);
-        } else {
-            list[(*count)++] = coll;
+        if (db == NULL || (strncmp(ns, db, len) == 0 && ns[len] == '.')) {
+            coll = hf_sandbox_txn_find(txn, ns);
+            code = coll == NULL ? WT_ROLLBACK : 0;
+            *HF_SANDBOX_PUSH(*out, *count) = coll;
         }
     }
-    (void)cursor->close(cursor);
-    if (err->code == HF_ERR_OK && code == WT_NOTFOUND) {
-        *out = HF_TAKE(list);
-        return HF_ERR_OK;
+    if (cursor != NULL) {
+        (void)cursor->close(cursor);
     }
-    return err->code != HF_ERR_OK ? err->code : hf_sandbox_wt(err, code, "read the catalog");
+    return hf_sandbox_wt(err, code == WT_NOTFOUND ? 0 : code, "read the catalog");
 }
 
 struct hf_sandbox_coll *hf_sandbox_txn_find_uuid(struct hf_sandbox_txn *txn,
@@ -386,13 +340,10 @@ static enum hf_err make_table(struct hf_sandbox_engine *engine, const char *iden
 }
 
 /* Its file goes once the transaction has committed. */
-static enum hf_err note_drop(struct hf_sandbox_txn *txn, const char *ident, struct hf_error *err)
+static void note_drop(struct hf_sandbox_txn *txn, const char *ident)
 {
-    if (!HF_SANDBOX_ROOM(txn->drops, txn->drop_count, txn->drop_capacity)) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "change the catalog");
-    }
-    (void)snprintf(txn->drops[txn->drop_count++].ident, HF_SANDBOX_IDENT_BYTES, "%s", ident);
-    return HF_ERR_OK;
+    (void)snprintf(HF_SANDBOX_PUSH(txn->drops, txn->drop_count)->ident, HF_SANDBOX_IDENT_BYTES,
+                   "%s", ident);
 }
 
 /* A new file, "collection-7-123.wt"; after an abort it lies there unused. */
@@ -409,12 +360,9 @@ static enum hf_err make_file(struct hf_sandbox_txn *txn, const char *kind, const
 void hf_sandbox_drop_later(struct hf_sandbox_engine *engine, const char *ident, uint64_t ts)
 {
     HF_LOCKED(&engine->catalog);
-    if (HF_SANDBOX_ROOM(engine->drops, engine->drop_count, engine->drop_capacity)) {
-        struct hf_sandbox_drop *drop = &engine->drops[engine->drop_count++];
-
-        (void)snprintf(drop->ident, sizeof drop->ident, "%s", ident);
-        drop->ts = ts;
-    } /* else the next start finds the table without an owner */
+    struct hf_sandbox_drop *drop = HF_SANDBOX_PUSH(engine->drops, engine->drop_count);
+    (void)snprintf(drop->ident, sizeof drop->ident, "%s", ident);
+    drop->ts = ts;
 }
 
 /* A recovery from an older checkpoint finds the table in its catalog and needs it. While a backup
@@ -464,10 +412,7 @@ enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, const char *ns,
         make_file(txn, "collection", ns, ident, err) != HF_ERR_OK) {
         return err->code;
     }
-    coll = new_coll(txn->engine, ns, ident, uuid, options);
-    if (coll == NULL || !keep(txn, coll)) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "create %s", ns);
-    }
+    coll = add_coll(txn, ns, ident, uuid, options);
     if (out != NULL) {
         *out = coll;
     }
@@ -495,14 +440,12 @@ enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn, struct hf_sandbox_c
     if (coll == NULL) {
         return HF_ERR_OK;
     }
-    if (remove_row(txn, coll, err) != HF_ERR_OK ||
-        note_drop(txn, coll->table->ident, err) != HF_ERR_OK) {
-        return hf_wrap(err, "drop");
+    if (remove_row(txn, coll, err) != HF_ERR_OK) {
+        return err->code;
     }
+    note_drop(txn, coll->table->ident);
     for (size_t i = 0; i < coll->index_count; i++) {
-        if (note_drop(txn, coll->indexes[i]->ident, err) != HF_ERR_OK) {
-            return err->code;
-        }
+        note_drop(txn, coll->indexes[i]->ident);
     }
     coll->dropped = true;
     return HF_ERR_OK;
@@ -524,14 +467,14 @@ enum hf_err hf_sandbox_coll_create_index(struct hf_sandbox_txn *txn, struct hf_s
     const struct hf_sandbox_index *index;
     char ident[HF_SANDBOX_IDENT_BYTES];
 
+    if (!bson_has_field(spec, "key")) {
+        return hf_fail(err, HF_ERR_INVALID, "an index without key");
+    }
     if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
         make_file(txn, "index", coll->ns, ident, err) != HF_ERR_OK) {
         return err->code;
     }
     index = add_index(coll, spec, ident);
-    if (index == NULL) {
-        return hf_fail(err, HF_ERR_INVALID, "an index without key");
-    }
     return hf_sandbox_index_build(txn, coll, index, err) != HF_ERR_OK ? err->code
                                                                       : write_row(txn, coll, err);
 }
@@ -545,10 +488,10 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
     if (index == NULL) {
         return hf_fail(err, HF_ERR_NOT_FOUND, "index not found with name [%s]", name);
     }
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
-        note_drop(txn, index->ident, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
         return err->code;
     }
+    note_drop(txn, index->ident);
     for (size_t i = 0; i < coll->index_count; i++) {
         if (coll->indexes[i] != index) {
             coll->indexes[kept++] = coll->indexes[i];

@@ -40,16 +40,14 @@ enum hf_err hf_sandbox_wt(struct hf_error *err, int code, const char *what)
     return hf_fail(err, class, "%s: %s", what, wiredtiger_strerror(code));
 }
 
-bool hf_sandbox_grow(void **array, size_t *capacity, size_t size)
+void *hf_sandbox_grow(void *array, size_t count, size_t size)
 {
-    size_t more = *capacity == 0 ? 8 : *capacity * 2;
-    void *grown = hf_realloc_array(*array, more, size);
-
-    if (grown != NULL) {
-        *array = grown;
-        *capacity = more;
+    if ((count & (count - 1)) == 0) { /* 0 or a power of two: it is full */
+        array = hf_realloc_array(array, count == 0 ? 1 : count * 2, size);
+        HF_ASSERT(array != NULL);
     }
-    return grown != NULL;
+    memset((char *)array + count * size, 0, size);
+    return array;
 }
 
 /* ---- Sessions ---- */
@@ -70,9 +68,7 @@ enum hf_err hf_sandbox_session_take(struct hf_sandbox_engine *engine, WT_SESSION
 void hf_sandbox_session_give(struct hf_sandbox_engine *engine, WT_SESSION *session)
 {
     HF_LOCKED(&engine->state);
-    if (HF_SANDBOX_ROOM(engine->sessions, engine->session_count, engine->session_capacity)) {
-        engine->sessions[engine->session_count++] = session;
-    } /* else it ends with the connection */
+    *HF_SANDBOX_PUSH(engine->sessions, engine->session_count) = session;
 }
 
 /* ---- Times ---- */

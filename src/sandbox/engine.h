@@ -52,11 +52,8 @@ struct hf_sandbox_engine_options {
     struct hf_log *log;           /* borrowed: outlives the engine; may be NULL */
 };
 
-/*
- * Opens or creates the data directory; CONFLICT when another process holds it. Where options ask
- * for it, cuts the oplog at oplogTruncateAfterPoint and applies it from the stable checkpoint to
- * its top: recovery is the normal start.
- */
+/* Opens or creates the data directory, recovers where options ask for it: the normal start.
+ * CONFLICT when another process holds it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_options *options,
                                                  struct hf_sandbox_engine **out,
                                                  struct hf_error *err);
@@ -75,11 +72,8 @@ struct hf_sandbox_optime hf_sandbox_engine_majority(struct hf_sandbox_engine *en
 /* Returns once all that was committed before is on disk (concurrent callers share one flush). */
 HF_MUST_CHECK enum hf_err hf_sandbox_engine_flush(struct hf_sandbox_engine *engine,
                                                   struct hf_error *err);
-/*
- * Returns true as soon as the oplog's top is above after_ts or the majority point is above
- * known_majority_ts (UINT64_MAX: not waited for); false at the time-out, or when cancel (may be
- * NULL) is requested.
- */
+/* True as soon as the oplog's top is above after_ts or the majority point above known_majority_ts
+ * (UINT64_MAX: not waited for); false at the time-out, or when cancel (may be NULL) is requested. */
 bool hf_sandbox_engine_wait_oplog(struct hf_sandbox_engine *engine, uint64_t after_ts,
                                   uint64_t known_majority_ts, uint64_t timeout_ms,
                                   const struct hf_cancel *cancel);
@@ -221,10 +215,8 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn,
 
 /* ---- Documents ---- */
 
-/*
- * The document has its _id (in the oplog none is needed: its place is its ts). EXISTS: a duplicate
- * key. A capped collection lets its oldest fall out. record may be NULL.
- */
+/* The document has its _id (in the oplog none is needed: its place is its ts). EXISTS: a duplicate
+ * key. A capped collection lets its oldest fall out. record may be NULL. */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_insert(struct hf_sandbox_txn *txn,
                                                  struct hf_sandbox_coll *coll, const bson_t *doc,
                                                  int64_t *record, struct hf_error *err);
@@ -272,19 +264,13 @@ HF_CLEANUP_DEFINE(hf_sandbox_scan_close, struct hf_sandbox_scan *)
 
 /* ---- Backup ---- */
 
-/*
- * $backupCursor. spec is the stage's value. Appends metadata and file documents to the array docs,
- * in order; id gets the backupId. The node's state (13436) is checked above. Returns 0 or the code.
- * It aborts the process where the real server does (observed 1).
- */
+/* $backupCursor; spec is the stage's value. Appends metadata and file documents to the array docs;
+ * id gets the backupId. Returns 0 or the code. Aborts where the real server does (observed 1). */
 int32_t hf_sandbox_backup_open(struct hf_sandbox_engine *engine, const bson_value_t *spec,
                                bson_t *docs, uint8_t id[HF_SANDBOX_UUID_BYTES],
                                struct hf_sandbox_refusal *no);
-/*
- * $backupCursorExtend. Waits until the time is majority committed; when the wait is cut (cancel,
- * deadline on hf_clock_mono_ms; 0: none) the process ABORTS, as the real one does with assertion
- * 29096.
- */
+/* $backupCursorExtend. Waits until the time is majority committed; when the wait is cut (cancel,
+ * deadline on hf_clock_mono_ms; 0: none) the process ABORTS, as the real one does (29096). */
 int32_t hf_sandbox_backup_extend(struct hf_sandbox_engine *engine, const bson_value_t *spec,
                                  uint64_t deadline_ms, const struct hf_cancel *cancel, bson_t *docs,
                                  struct hf_sandbox_refusal *no);

@@ -35,9 +35,9 @@ struct hf_sandbox_txn {
     bool catalog_changed;
     struct hf_sandbox_optime last; /* of the last entry */
     int64_t last_wall;
-    size_t coll_count, coll_capacity;
+    size_t coll_count;
     struct hf_sandbox_coll **colls; /* owned: what it has looked up or made */
-    size_t drop_count, drop_capacity;
+    size_t drop_count;
     struct hf_sandbox_drop *drops;
     bson_t *duplicate; /* owned; NULL: none */
 };
@@ -72,9 +72,9 @@ struct hf_sandbox_engine {
 
     struct hf_mutex catalog; /* guards: tables, drops */
     struct hf_sandbox_table **tables;
-    size_t table_count, table_capacity;
+    size_t table_count;
     struct hf_sandbox_drop *drops;
-    size_t drop_count, drop_capacity;
+    size_t drop_count;
 
     struct hf_mutex state; /* guards all below */
     struct hf_cond changed;
@@ -88,7 +88,7 @@ struct hf_sandbox_engine {
     uint64_t pinned_ts, pinned_until_ms; /* the past from then on is kept so long */
     int64_t fsync_locks, writers;
     WT_SESSION **sessions; /* idle ones */
-    size_t session_count, session_capacity;
+    size_t session_count;
 };
 
 /* For results that change nothing: a second failure while cleaning up, or one that *err tells. */
@@ -97,10 +97,10 @@ static inline void hf_sandbox_ignore(enum hf_err result)
     (void)result;
 }
 
-/* Room for one more element in an array that is kept with its count and capacity. */
-#define HF_SANDBOX_ROOM(array, count, capacity)                                                    \
-    ((count) < (capacity) || hf_sandbox_grow((void **)&(array), &(capacity), sizeof *(array)))
-bool hf_sandbox_grow(void **array, size_t *capacity, size_t size);
+/* A new element, zeroed, of an array that is kept with its count: *HF_SANDBOX_PUSH(list, n) = x. */
+#define HF_SANDBOX_PUSH(array, count)                                                              \
+    ((array) = hf_sandbox_grow(array, count, sizeof *(array)), &(array)[(count)++])
+void *hf_sandbox_grow(void *array, size_t count, size_t size);
 
 /* ---- engine.c ---- */
 /* WiredTiger's code as ours: CONFLICT for a rollback, EXISTS for a duplicate, ..; OK for 0. */

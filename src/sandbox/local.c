@@ -36,8 +36,9 @@ enum hf_err hf_sandbox_local_find(struct hf_sandbox_engine *engine, const char *
 enum hf_err hf_sandbox_local_get(struct hf_sandbox_engine *engine, const char *ns, bson_t **doc,
                                  struct hf_error *err)
 {
-    return hf_sandbox_local_find(engine, ns, &(struct hf_sandbox_scan_options){.index = NULL}, doc,
-                                 err);
+    const struct hf_sandbox_scan_options natural = {.index = NULL};
+
+    return hf_sandbox_local_find(engine, ns, &natural, doc, err);
 }
 
 enum hf_err hf_sandbox_local_create(struct hf_sandbox_engine *engine, const char *ns,

@@ -112,18 +112,18 @@ enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
     return begin(engine, options, HF_SANDBOX_CLIENT, out, err);
 }
 
+static const struct hf_sandbox_txn_options plain_write = {.write = true};
+
 enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine,
                                         struct hf_sandbox_txn **out, struct hf_error *err)
 {
-    return begin(engine, &(struct hf_sandbox_txn_options){.write = true}, HF_SANDBOX_REPLAY, out,
-                 err);
+    return begin(engine, &plain_write, HF_SANDBOX_REPLAY, out, err);
 }
 
 enum hf_err hf_sandbox_txn_begin_keeping(struct hf_sandbox_engine *engine,
                                          struct hf_sandbox_txn **out, struct hf_error *err)
 {
-    return begin(engine, &(struct hf_sandbox_txn_options){.write = true}, HF_SANDBOX_KEEPING, out,
-                 err);
+    return begin(engine, &plain_write, HF_SANDBOX_KEEPING, out, err);
 }
 
 void hf_sandbox_txn_abort(struct hf_sandbox_txn *txn)
