@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A secondary: it takes its source's oplog entry by entry, byte for byte, and does what they say at their times. And the
+ * A secondary: it takes the primary's oplog entry by entry, byte for byte, and does what they say at their times. And the
  * source's side of it.
  *
  * Entry and effect are one transaction, so its oplog and its data never part. When its newest entry is not in the
- * source's oplog, or what comes next is no longer there, it copies everything anew: a majority had nothing that is lost
+ * primary's oplog, or what comes next is no longer there, it copies everything anew: a majority had nothing that is lost
  * by it.
  */
 #include <stdlib.h>
@@ -16,27 +16,15 @@
 #define GROUP_MAX 200 /* entries in one transaction */
 #define RETRY_MS 200
 
-/* ---- The source ---- */
-
-/* Under state: the primary; without one, whoever is ahead (for a new member: has anything). */
-static bool choose(struct hf_sandbox_repl *repl, char host[HF_SANDBOX_HOST_BYTES])
+/* Under state: the source is the primary. */
+static bool choose(const struct hf_sandbox_repl *repl, char host[HF_SANDBOX_HOST_BYTES])
 {
-    const struct hf_sandbox_config *config = repl->config;
-    struct hf_sandbox_optime ours = hf_sandbox_engine_applied(repl->engine);
+    bool any = repl->config != NULL && repl->primary >= 0 && repl->primary != repl->config->self;
 
-    host[0] = '\0';
-    for (size_t i = 0; config != NULL && i < config->count; i++) {
-        const struct hf_sandbox_view *view = &repl->views[i];
-        bool good = !config->members[i].self && view->up && view->applied.ts != 0 &&
-                    (view->state == HF_SANDBOX_PRIMARY || view->state == HF_SANDBOX_SECONDARY);
-        bool ahead =
-            repl->mine == HF_SANDBOX_STARTUP2 || hf_sandbox_optime_compare(view->applied, ours) > 0;
-
-        if (good && (repl->primary < 0 ? ahead : repl->primary == (int)i)) {
-            memcpy(host, config->members[i].host, HF_SANDBOX_HOST_BYTES);
-        }
+    if (any) {
+        memcpy(host, repl->config->members[repl->primary].host, HF_SANDBOX_HOST_BYTES);
     }
-    return host[0] != '\0';
+    return any;
 }
 
 /* ---- Applying ---- */
@@ -162,9 +150,7 @@ static bool fetch(struct hf_sandbox_repl *repl, struct hf_sandbox_client **clien
     if (committed.ts > repl->committed_seen.ts) {
         repl->committed_seen = committed;
     }
-    if (hf_sandbox_get_true(reply, "primary")) {
-        hf_sandbox_repl_put_off_election(repl);
-    }
+    hf_sandbox_repl_put_off_election(repl);
     if (repl->mine == HF_SANDBOX_SECONDARY && bson_has_field(reply, "entries")) {
         hf_sandbox_engine_set_majority(repl->engine, committed);
     }
@@ -266,11 +252,10 @@ int32_t hf_sandbox_sync_answer(struct hf_sandbox_repl *repl, const struct hf_san
     }
     majority = hf_sandbox_engine_majority(repl->engine);
     HF_LOCKED(&repl->state);
-    bool primary = repl->mine == HF_SANDBOX_PRIMARY;
-    /* Somebody else who is merely behind is no judge of what the asking member has. */
-    bool diverged = !there && (primary || after.ts <= hf_sandbox_engine_applied(repl->engine).ts);
-    BCON_APPEND(ask->reply, "diverged", BCON_BOOL(diverged), "lastCommitted",
-                HF_SANDBOX_BCON_OPTIME(majority), "term", BCON_INT64(repl->term), "primary",
-                BCON_BOOL(primary));
+    if (repl->mine != HF_SANDBOX_PRIMARY) {
+        return hf_sandbox_refuse(ask->no, HF_SANDBOX_NOT_WRITABLE_PRIMARY, "not primary");
+    }
+    BCON_APPEND(ask->reply, "diverged", BCON_BOOL(!there), "lastCommitted",
+                HF_SANDBOX_BCON_OPTIME(majority), "term", BCON_INT64(repl->term));
     return 0;
 }
