@@ -23,6 +23,7 @@
 
 #define SNAPSHOTS 2
 #define TAKE_TRIES 5
+#define WRITES_BEFORE 500 /* of the writer, before the first snapshot */
 #define HF_DEMO_PATH_BYTES 4400
 
 #define DEMO_OPTIONS(OPT)                                                                          \
@@ -299,7 +300,8 @@ static enum hf_err run_phases(struct hf_demo *demo, const struct demo_values *va
         }
         hf_format_bytes(loaded[i].bytes, bytes, sizeof bytes);
         step(show, "%llu documents, %s", (unsigned long long)loaded[i].documents, bytes);
-        if (*writer == NULL && hf_demo_writer_start(demo, writer, err) != HF_ERR_OK) {
+        if ((*writer == NULL && hf_demo_writer_start(demo, writer, err) != HF_ERR_OK) ||
+            hf_demo_writer_wait(*writer, WRITES_BEFORE, hf_cli_cancel(), err) != HF_ERR_OK) {
             return err->code;
         }
         step(show, "taking snapshot %u while a writer goes on (%llu writes so far)", i + 1,

@@ -20,6 +20,7 @@
 #define JOURNAL_MAX ((size_t)2000000)
 #define PAUSE_MS 2
 #define CHECKPOINT_LIMIT_MS 120000
+#define WRITES_LIMIT_MS 60000
 
 /* ---- The writer ---- */
 
@@ -180,6 +181,26 @@ uint64_t hf_demo_writer_count(struct hf_demo_writer *writer)
 {
     HF_LOCKED(&writer->mutex);
     return writer->count;
+}
+
+enum hf_err hf_demo_writer_wait(struct hf_demo_writer *writer, uint64_t writes,
+                                const struct hf_cancel *cancel, struct hf_error *err)
+{
+    uint64_t until_ms = hf_clock_mono_ms() + WRITES_LIMIT_MS;
+
+    while (hf_demo_writer_count(writer) < writes) {
+        if (hf_cancel_check(cancel, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (hf_clock_mono_ms() > until_ms) {
+            return hf_fail(err, HF_ERR_TIMEOUT,
+                           "the demo's writer made %llu of %llu writes in %d s",
+                           (unsigned long long)hf_demo_writer_count(writer),
+                           (unsigned long long)writes, WRITES_LIMIT_MS / 1000);
+        }
+        hf_cancel_sleep(cancel, 10);
+    }
+    return HF_ERR_OK;
 }
 
 /* ---- Definitions out of the oplog ---- */

@@ -56,6 +56,9 @@ struct hf_demo_write {
 struct hf_demo_writer;
 HF_MUST_CHECK enum hf_err hf_demo_writer_start(struct hf_demo *demo, struct hf_demo_writer **out,
                                                struct hf_error *err);
+/* Until it has made so many writes in all: so a snapshot has some of them. */
+HF_MUST_CHECK enum hf_err hf_demo_writer_wait(struct hf_demo_writer *writer, uint64_t writes,
+                                              const struct hf_cancel *cancel, struct hf_error *err);
 /* Ends the writing; the journal stays. The error is the writer's own, if it had one. */
 HF_MUST_CHECK enum hf_err hf_demo_writer_stop(struct hf_demo_writer *writer, struct hf_error *err);
 void hf_demo_writer_destroy(struct hf_demo_writer *writer);
