@@ -125,11 +125,11 @@ class SetOfThree(harness.TestCase):
 
     def test_the_captured_member_killed_ends_clearly_and_the_next_take_adopts(self):
         self.d.take()
-        self.writer.load(1500, name="log", pad=20000)
+        self.writer.load(1000, name="log", pad=20000)
         self.set.wait_checkpoint()
         before = set(self.d.server.packs())
-        snapshot_id = self.begin(let=3)
-        wait_for(lambda: len(set(self.d.server.packs()) - before) == 3, "the first packs of the capture")
+        snapshot_id = self.begin(let=2)
+        wait_for(lambda: len(set(self.d.server.packs()) - before) == 2, "the first packs of the capture")
         self.source.kill()
         self.source.start()
         self.capture_line.allow()
@@ -146,7 +146,7 @@ class SetOfThree(harness.TestCase):
         packs = self.d.server.packs()
         self.assertLessEqual(sent, set(packs))
         # The new documents, random bytes, stand in the collection and in the oplog; what was sent of them is not sent again.
-        self.assertLess(sum(size for name, size in packs.items() if name not in before | sent), 2 * 1500 * 20000, (sent, packs))
+        self.assertLess(sum(size for name, size in packs.items() if name not in before | sent), 2 * 1000 * 20000, (sent, packs))
         self.check_restores(again, "adopted")
         self.assertTrue(self.cli("snapshot", "verify", again["id"])["ok"])
 
