@@ -152,6 +152,7 @@ static enum hf_err mark(void *context, const struct hf_visit_place *place, const
 {
     struct hf_groom *groom = context;
     (void)place;
+    groom->living_count += hf_marks_has(groom->marks, &ref->address) ? 0 : 1;
     return hf_marks_set(groom->marks, &ref->address, err);
 }
 
@@ -230,6 +231,15 @@ static enum hf_err mark_all(struct hf_groom *groom, struct hf_error *err)
 
 /* ---- count ---- */
 
+static enum hf_err note_seen(struct hf_groom *groom, const struct hf_address *address,
+                             struct hf_error *err)
+{
+    bool again = hf_marks_has(groom->seen, address);
+    groom->seen_count += again ? 0 : 1;
+    groom->doubled_count += again ? 1 : 0;
+    return hf_marks_set(again ? groom->doubled : groom->seen, address, err);
+}
+
 /* A footer that cannot be read leaves the object alone: something living may lie there. */
 static enum hf_err count_living(struct hf_groom *groom, struct hf_groom_object *object,
                                 struct hf_error *err)
@@ -238,20 +248,68 @@ static enum hf_err count_living(struct hf_groom *groom, struct hf_groom_object *
     enum hf_err code = hf_groom_read_footer(groom, object, &footer, err);
     if (code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_NOT_FOUND) {
         object->unreadable = true;
+        object->corrupt = code == HF_ERR_CORRUPT;
         return HF_ERR_OK;
     }
     if (code != HF_ERR_OK) {
         return code;
     }
     for (uint32_t i = 0; i < footer.block_count; i++) {
-        if (hf_marks_has(groom->marks, &footer.blocks[i].address)) {
+        const struct hf_address *address = &footer.blocks[i].address;
+        if (hf_marks_has(groom->marks, address)) {
             object->living_bytes += footer.blocks[i].stored_bytes;
             object->living_blocks++;
+            if (note_seen(groom, address, err) != HF_ERR_OK) {
+                return err->code;
+            }
         } else {
             object->dead_blocks++;
         }
     }
     groom->result.living_bytes += object->living_bytes;
+    return HF_ERR_OK;
+}
+
+/* Of an object with blocks that stand in two footers (one was healed, or two grooms were at work): are they whole here? */
+static enum hf_err look_at_doubled(struct hf_groom *groom, struct hf_groom_object *object,
+                                   struct hf_error *err)
+{
+    HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
+    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
+    struct hf_object_text name = hf_object_name_text(&object->name);
+    enum hf_err code = hf_groom_read_footer(groom, object, &footer, err);
+    for (uint32_t i = 0; code == HF_ERR_OK && i < footer.block_count; i++) {
+        const struct hf_footer_block *block = &footer.blocks[i];
+        if (!hf_marks_has(groom->doubled, &block->address)) {
+            continue;
+        }
+        if (bytes.len == 0) {
+            code = hf_store_get(groom->options->store, hf_str_of(name.text),
+                                HF_STORE_OBJECT_MAX_BYTES, &bytes, err);
+        }
+        if (code == HF_ERR_OK && bytes.len == footer.object_bytes &&
+            hf_xxh3(hf_bytes_of(bytes.data + block->place, block->stored_bytes)) !=
+                block->checksum) {
+            object->replaced = true;
+        }
+    }
+    /* Another groom was here, or it can be read no more: then nothing is done with it. */
+    return code == HF_ERR_NOT_FOUND || code == HF_ERR_CORRUPT || code == HF_ERR_IO ? HF_ERR_OK
+                                                                                   : code;
+}
+
+static enum hf_err look_at_all_doubled(struct hf_groom *groom, struct hf_error *err)
+{
+    for (size_t i = 0; groom->doubled_count > 0 && i < groom->count; i++) {
+        struct hf_groom_object *object = &groom->objects[i];
+        if (hf_cancel_check(groom->options->cancel, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (!object->claimed && !object->unreadable && object->living_blocks > 0 &&
+            look_at_doubled(groom, object, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
     return HF_ERR_OK;
 }
 
@@ -266,16 +324,25 @@ static enum hf_err count_all(struct hf_groom *groom, struct hf_error *err)
             return err->code;
         }
     }
-    return HF_ERR_OK;
+    return look_at_all_doubled(groom, err);
 }
 
 /* ---- the run ---- */
+
+/* One whose footer is damaged may go when all that lives stands in the footers of others. */
+static bool is_dead(const struct hf_groom *groom, const struct hf_groom_object *object)
+{
+    if (object->unreadable) {
+        return object->corrupt && groom->seen_count == groom->living_count;
+    }
+    return object->living_blocks == 0;
+}
 
 static enum hf_err delete_dead(struct hf_groom *groom, struct hf_error *err)
 {
     for (size_t i = 0; i < groom->count; i++) {
         struct hf_groom_object *object = &groom->objects[i];
-        if (object->claimed || object->unreadable || object->living_blocks > 0) {
+        if (object->claimed || !is_dead(groom, object)) {
             continue;
         }
         if (hf_groom_delete(groom, object, err) != HF_ERR_OK) {
@@ -290,6 +357,8 @@ static void groom_fini(struct hf_groom *groom)
     hf_block_coder_destroy(groom->coder);
     hf_tree_reader_destroy(groom->reader);
     hf_marks_destroy(groom->marks);
+    hf_marks_destroy(groom->seen);
+    hf_marks_destroy(groom->doubled);
     hf_free(groom->objects);
 }
 HF_CLEANUP_DEFINE_VALUE(groom_fini, struct hf_groom)
@@ -308,6 +377,8 @@ static enum hf_err open_parts(struct hf_groom *groom, struct hf_error *err)
     groom->living_percent =
         options->living_percent == 0 ? DEFAULT_LIVING_PERCENT : options->living_percent;
     if (hf_marks_create(&groom->marks, err) != HF_ERR_OK ||
+        hf_marks_create(&groom->seen, err) != HF_ERR_OK ||
+        hf_marks_create(&groom->doubled, err) != HF_ERR_OK ||
         hf_tree_reader_create(&reader, &groom->reader, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -17,15 +17,20 @@ struct hf_groom_object {
     uint32_t living_blocks, dead_blocks;
     bool claimed;    /* its writer is at work */
     bool unreadable; /* nothing is known of it: it stays */
+    bool corrupt;    /* unreadable because its footer is damaged */
+    bool replaced;   /* has a damaged living block of which another object has a copy */
     bool deleted;
 };
 
 struct hf_groom {
     const struct hf_groom_options *options; /* borrowed */
     unsigned living_percent;
-    struct hf_tree_reader *reader;   /* owned */
-    struct hf_block_coder *coder;    /* owned */
-    struct hf_marks *marks;          /* owned: what lives */
+    struct hf_tree_reader *reader; /* owned */
+    struct hf_block_coder *coder;  /* owned */
+    struct hf_marks *marks;        /* owned: what lives */
+    struct hf_marks *seen;         /* owned: of that, what stands in a footer */
+    struct hf_marks *doubled;      /* owned: of that, what stands in two */
+    uint64_t living_count, seen_count, doubled_count;
     struct hf_groom_object *objects; /* owned; data, then trees, each ascending by name */
     size_t count, capacity;
     struct hf_groom_result result;

@@ -106,8 +106,9 @@ static bool is_candidate(const struct hf_groom_object *object)
 
 static bool is_needy(const struct hf_groom *groom, const struct hf_groom_object *object)
 {
-    return object->dead_blocks > 0 &&
-           object->living_bytes * 100 < object->size_bytes * groom->living_percent;
+    return object->replaced ||
+           (object->dead_blocks > 0 &&
+            object->living_bytes * 100 < object->size_bytes * groom->living_percent);
 }
 
 static struct hf_bytes stored_bytes(const struct output *output,
@@ -116,14 +117,48 @@ static struct hf_bytes stored_bytes(const struct output *output,
     return hf_bytes_of(output->input.data + block->place, block->stored_bytes);
 }
 
-/* True when all living blocks of the input are as they were written. keeps I8 */
-static bool living_are_whole(const struct hf_groom *groom, const struct output *output,
-                             const struct hf_footer *footer)
+static bool is_whole(const struct output *output, const struct hf_footer_block *block)
+{
+    return hf_xxh3(stored_bytes(output, block)) == block->checksum;
+}
+
+static bool same_name(const struct hf_object_name *a, const struct hf_object_name *b)
+{
+    return a->kind == b->kind && a->first == b->first && a->last == b->last &&
+           a->round == b->round && hf_id_equal(&a->writer, &b->writer);
+}
+
+/* True when another object holds the block as it was written: a groom that works on that one copies it, being whole. */
+static bool is_whole_elsewhere(struct hf_groom *groom, const struct hf_object_name *name,
+                               const struct hf_address *address)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf stored = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
+    struct hf_found_block found;
+    struct hf_error ignored;
+    for (unsigned candidate = 0;
+         hf_tree_find(groom->reader, address, candidate, &found, &ignored) == HF_ERR_OK;
+         candidate++) {
+        uint32_t len = found.block.stored_bytes;
+        hf_buf_clear(&stored);
+        if (!same_name(&found.object, name) &&
+            hf_buf_reserve(&stored, len, &ignored) == HF_ERR_OK &&
+            hf_tree_read_range(groom->reader, &found.object, found.block.place, stored.data, len,
+                               &ignored) == HF_ERR_OK &&
+            hf_xxh3(hf_bytes_of(stored.data, len)) == found.block.checksum) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when each living block of the input is as it was written, or is so elsewhere. keeps I8 */
+static bool living_are_whole(struct hf_groom *groom, const struct output *output,
+                             const struct hf_object_name *name, const struct hf_footer *footer)
 {
     for (uint32_t i = 0; i < footer->block_count; i++) {
         const struct hf_footer_block *block = &footer->blocks[i];
-        if (hf_marks_has(groom->marks, &block->address) &&
-            hf_xxh3(stored_bytes(output, block)) != block->checksum) {
+        if (hf_marks_has(groom->marks, &block->address) && !is_whole(output, block) &&
+            !is_whole_elsewhere(groom, name, &block->address)) {
             return false;
         }
     }
@@ -149,14 +184,14 @@ static enum hf_err add_input(struct hf_groom *groom, struct output *output,
     }
     if (hf_footer_decode(hf_buf_bytes(&output->input), output->input.len, &need, &footer, err) !=
             HF_ERR_OK ||
-        !living_are_whole(groom, output, &footer)) {
+        !living_are_whole(groom, output, &object->name, &footer)) {
         return HF_ERR_OK;
     }
     for (uint32_t i = 0; i < footer.block_count; i++) {
         const struct hf_footer_block *block = &footer.blocks[i];
         /* A second copy in the same output is left out: two grooms at once had made it. */
         if (!hf_marks_has(groom->marks, &block->address) ||
-            hf_marks_has(output->added, &block->address)) {
+            hf_marks_has(output->added, &block->address) || !is_whole(output, block)) {
             continue;
         }
         if (hf_object_writer_add(output->writer, &footer.runs[block->run], block,
@@ -233,10 +268,9 @@ static enum hf_err merge_group(struct hf_groom *groom, const struct group *group
             return err->code;
         }
     }
-    if (hf_object_writer_count(output.writer) == 0) {
-        return HF_ERR_OK;
-    }
-    if (put_output(groom, &output, kind, err) != HF_ERR_OK) {
+    /* Nothing to put: every living block of the group is damaged there, and whole elsewhere. */
+    if (hf_object_writer_count(output.writer) > 0 &&
+        put_output(groom, &output, kind, err) != HF_ERR_OK) {
         return err->code;
     }
     /* keeps I8: only now, and only those whose living blocks are all in it */

@@ -75,7 +75,7 @@ struct object {
 };
 
 struct counts {
-    uint64_t flips, truncations, found, restored, refused, captures, healed, unhealable;
+    uint64_t flips, truncations, found, restored, refused, captures, healed, unhealable, groomed;
 };
 
 struct world {
@@ -608,17 +608,23 @@ static void undo_damage(struct world *world, const struct damage *damage)
 {
     struct hf_error err;
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list list = {.entries = NULL};
-    write_object(world, damage->object->text, damage->object->bytes, damage->object->len);
+    uint64_t size = 0;
+    if (hf_store_size(world->kit.store, hf_str_of(damage->object->text), &size, &err) ==
+        HF_ERR_OK) {
+        write_object(world, damage->object->text, damage->object->bytes, damage->object->len);
+    }
     list_all(world, &list);
-    size_t left = 0;
     for (size_t i = 0; i < list.count; i++) {
-        if (was_there(world, list.entries[i].name)) {
-            left++;
-        } else {
+        if (!was_there(world, list.entries[i].name)) {
             KIT_OK(hf_store_delete(world->kit.store, hf_str_of(list.entries[i].name), &err), &err);
         }
     }
-    assert_int_equal(left, world->object_count);
+    for (size_t i = 0; i < world->object_count; i++) {
+        const struct object *object = &world->objects[i];
+        KIT_OK(hf_store_put(world->kit.store, hf_str_of(object->text),
+                            hf_bytes_of(object->bytes, object->len), NULL, &err),
+               &err);
+    }
 }
 
 /* ---- what is to be expected ---- */
@@ -976,6 +982,45 @@ static void next_capture_heals(struct world *world, struct damage *damage)
     hf_manifest_fini(&made);
 }
 
+static bool is_claimed(const struct world *world, const struct object *object)
+{
+    for (size_t i = 0; i < world->object_count; i++) {
+        const struct object *other = &world->objects[i];
+        if (other->name.kind == HF_OBJECT_CLAIM &&
+            hf_id_equal(&other->name.writer, &object->name.writer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Once all is healed a groom takes the bad copies away, and nothing else. */
+static void groom_drops_what_is_healed(struct world *world, const struct damage *damage)
+{
+    struct hf_error err;
+    const struct job *job = damage->object->job;
+    struct hf_groom_result result;
+    uint64_t size = 0;
+    if (damage->healed_count == 0 || is_claimed(world, damage->object)) {
+        return;
+    }
+    for (size_t s = 0; s < job->snapshot_count; s++) {
+        if (is_touched(world, damage, job, &job->snapshots[s])) {
+            return;
+        }
+    }
+    struct hf_groom_options options = {.store = world->kit.store, .keyring = &job->kit.keyring};
+    KIT_OK(hf_groom_job(&options, &result, &err), &err);
+    assert_int_equal(hf_store_size(world->kit.store, hf_str_of(damage->object->text), &size, &err),
+                     HF_ERR_NOT_FOUND);
+    kit_expect_no_damage(&world->kit, HF_VERIFY_CONTENT);
+    for (size_t s = 0; s < job->snapshot_count; s++) {
+        const struct snapshot *snapshot = &job->snapshots[s];
+        restore_gives(world, damage, job, snapshot->manifest.capture, &snapshot->state);
+    }
+    world->counts.groomed++;
+}
+
 /* ---- the run ---- */
 
 static uint64_t setting(const char *name, uint64_t fallback)
@@ -1005,6 +1050,7 @@ static void one_damage(struct world *world, size_t number)
     world->counts.found++; /* else it has failed */
     restore_each(world, &damage);
     next_capture_heals(world, &damage);
+    groom_drops_what_is_healed(world, &damage);
     undo_damage(world, &damage);
     hf_free(damage.healed);
 }
@@ -1021,12 +1067,14 @@ static void run(uint64_t seed, size_t damages, bool plain)
     }
     kit_expect_no_damage(&world.kit, HF_VERIFY_CONTENT);
     const struct counts *counts = &world.counts;
-    print_message("flips %llu, truncations %llu, found %llu; restores %llu whole, %llu refused; "
-                  "captures %llu healed %llu blocks, %llu impossible\n",
-                  (unsigned long long)counts->flips, (unsigned long long)counts->truncations,
-                  (unsigned long long)counts->found, (unsigned long long)counts->restored,
-                  (unsigned long long)counts->refused, (unsigned long long)counts->captures,
-                  (unsigned long long)counts->healed, (unsigned long long)counts->unhealable);
+    print_message(
+        "flips %llu, truncations %llu, found %llu; restores %llu whole, %llu refused; "
+        "captures %llu healed %llu blocks, %llu impossible; bad copies groomed away %llu\n",
+        (unsigned long long)counts->flips, (unsigned long long)counts->truncations,
+        (unsigned long long)counts->found, (unsigned long long)counts->restored,
+        (unsigned long long)counts->refused, (unsigned long long)counts->captures,
+        (unsigned long long)counts->healed, (unsigned long long)counts->unhealable,
+        (unsigned long long)counts->groomed);
     assert_int_equal(counts->found, damages);
     close_world(&world);
 }
