@@ -17,7 +17,7 @@ enum node { NODE_ANY, NODE_READ, NODE_WRITE };
 struct command {
     const char *name;
     int32_t (*call)(struct hf_sandbox_call *call); /* one of the two */
-    int32_t (*body)(struct hf_sandbox_work *work, const char *ns);
+    int32_t (*body)(struct hf_sandbox_work *work);
     enum node node;
     enum scope scope;
     const char *action;
@@ -56,26 +56,20 @@ int32_t hf_sandbox_call_check(const struct hf_sandbox_call *call)
                : 0;
 }
 
-int32_t hf_sandbox_make_ns(const char *db, const char *coll, char out[HF_SANDBOX_NS_BYTES],
-                           struct hf_sandbox_refusal *no)
+int32_t hf_sandbox_call_make_ns(const struct hf_sandbox_call *call, const char *db,
+                                const char *coll, char out[HF_SANDBOX_NS_BYTES])
 {
-    int len = snprintf(out, HF_SANDBOX_NS_BYTES, "%s.%s", db, coll);
+    int len = snprintf(out, HF_SANDBOX_NS_BYTES, "%s.%s", db, coll == NULL ? "" : coll);
     size_t db_len = strlen(db);
 
+    if (coll == NULL) {
+        return REFUSE(call, INVALID_NAMESPACE, "collection name has invalid type for command %s",
+                      call->name);
+    }
     return db_len > 0 && db_len < 64 && strpbrk(db, "/\\. \"$") == NULL && coll[0] != '\0' &&
                    coll[0] != '.' && strchr(coll, '$') == NULL && len < HF_SANDBOX_NS_BYTES
                ? 0
-               : hf_sandbox_refuse(no, HF_SANDBOX_INVALID_NAMESPACE,
-                                   "Invalid namespace specified '%.300s'", out);
-}
-
-int32_t hf_sandbox_call_ns(const struct hf_sandbox_call *call, char out[HF_SANDBOX_NS_BYTES])
-{
-    const char *coll = hf_sandbox_get_utf8(call->command, call->name, NULL);
-
-    return coll != NULL ? hf_sandbox_make_ns(call->db, coll, out, call->no)
-                        : REFUSE(call, INVALID_NAMESPACE,
-                                 "collection name has invalid type for command %s", call->name);
+               : REFUSE(call, INVALID_NAMESPACE, "Invalid namespace specified '%.300s'", out);
 }
 
 int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call)
@@ -210,9 +204,9 @@ static int32_t read_session(struct hf_sandbox_call *call)
         id.value.v_binary.data_len == sizeof call->session.id) {
         call->session.given = true;
         memcpy(call->session.id, id.value.v_binary.data, sizeof call->session.id);
-        hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
-        memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
     }
+    hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
+    memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
     return call->txn_number < 0 || call->session.given
                ? 0
                : REFUSE(call, INVALID_OPTIONS, "a transaction number needs a session's id");
@@ -223,27 +217,26 @@ static int32_t run_body(struct hf_sandbox_work *work, void *context)
     const struct command *command = context;
 
     bson_reinit(work->call->reply);
-    return command->body(work, work->call->ns);
+    return command->body(work);
 }
 
 static int32_t run(struct hf_sandbox_call *call, const struct command *command)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
     bool writes = command->node == NODE_WRITE;
+    const char *coll = hf_sandbox_get_utf8(call->command, call->name, NULL);
     int32_t code = 0;
 
-    if (command->call != NULL) {
-        return command->call(call);
+    (void)snprintf(call->ns, sizeof call->ns, "%s.$cmd", call->db);
+    if (command->scope == SCOPE_COLL ||
+        (command->call == hf_sandbox_cmd_aggregate && coll != NULL)) {
+        code = hf_sandbox_call_make_ns(call, call->db, coll, call->ns);
     }
-    if (command->scope == SCOPE_COLL) {
-        code = hf_sandbox_call_ns(call, call->ns);
-    } else {
-        (void)snprintf(call->ns, sizeof call->ns, "%s.$cmd", call->db);
+    if (code != 0 || command->call != NULL) {
+        return code != 0 ? code : command->call(call);
     }
-    if (code == 0) {
-        code = hf_sandbox_work_run(&work, writes ? hf_sandbox_work_kind_of(call->ns) : WORK_READ,
-                                   run_body, (void *)(uintptr_t)command);
-    }
+    code = hf_sandbox_work_run(&work, writes ? hf_sandbox_work_kind_of(call->ns) : WORK_READ,
+                               run_body, (void *)(uintptr_t)command);
     if (code == 0 && writes) {
         hf_sandbox_call_await(call);
     }

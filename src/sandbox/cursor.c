@@ -17,7 +17,6 @@ struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call,
 
     HF_ASSERT(cursor != NULL);
     (void)snprintf(cursor->ns, sizeof cursor->ns, "%s", ns);
-    (void)snprintf(cursor->user, sizeof cursor->user, "%s", call->conn->user);
     cursor->session = call->session;
     cursor->command = bson_copy(call->command);
     cursor->created_wall_ms = hf_clock_wall_ms();
@@ -51,11 +50,10 @@ static int32_t fill_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
     while (code == 0 && count < size) {
         if (cursor->docs_at < cursor->docs.count) {
             const bson_t *doc = cursor->docs.items[cursor->docs_at];
-            bson_value_t value = hf_sandbox_value_of_doc(doc);
             if (count > 0 && batch->len + doc->len > HF_SANDBOX_BATCH_MAX_BYTES) {
                 break;
             }
-            hf_sandbox_append_element(batch, &count, &value);
+            hf_sandbox_append_doc(batch, &count, doc);
             cursor->docs_at++;
             continue;
         }
@@ -74,91 +72,75 @@ static int32_t fill_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor
     return code;
 }
 
-/* Fills the batch, an empty one until the deadline where the cursor awaits data. */
-static int32_t await_batch(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
-                           int64_t size, uint64_t deadline, bson_t *batch, bool *more)
+/*
+ * Takes the cursor. Appends `cursor` to the reply, with a batch under that name, an empty one only at the deadline where
+ * the cursor awaits data. Then lays it by for the next command, or ends it.
+ */
+static int32_t answer_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
+                           int64_t size, uint64_t deadline, const char *name)
 {
+    OWNED_DOC *batch = bson_new();
+    bool more = false;
+    int32_t code;
+
     for (;;) {
         uint64_t top = hf_sandbox_engine_applied(call->engine).ts;
-        int32_t code = fill_batch(call, cursor, size, batch, more);
+        code = fill_batch(call, cursor, size, batch, &more);
         uint64_t now = hf_clock_mono_ms();
-
         if (code != 0 || !bson_empty(batch) || !cursor->await_data || now >= deadline) {
-            return code;
+            break;
         }
         (void)hf_sandbox_engine_wait_oplog(call->engine, top, UINT64_MAX, deadline - now,
                                            call->cancel);
         code = hf_sandbox_call_check(call);
         if (code != 0) {
-            return code;
+            break;
         }
     }
-}
-
-/* Appends `cursor` to the reply, with the batch under that name; *keep: the cursor lives on. */
-static int32_t answer(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor, int64_t size,
-                      uint64_t deadline, const char *name, bool *keep)
-{
-    bson_t batch = BSON_INITIALIZER;
-    bson_t doc;
-    bool more = false;
-    int32_t code = await_batch(call, cursor, size, deadline, &batch, &more);
-
-    *keep = code == 0 && (more || cursor->tailable) && !cursor->single;
-    while (*keep && cursor->id <= 0) {
+    bool keep = code == 0 && (more || cursor->tailable) &&
+                !hf_sandbox_get_true(call->command, "singleBatch");
+    while (keep && cursor->id <= 0) {
         hf_random_bytes(&cursor->id, sizeof cursor->id);
         cursor->id &= INT64_MAX;
     }
     if (code == 0) {
-        cursor->batches_returned++;
-        bson_append_document_begin(call->reply, "cursor", -1, &doc);
-        if (!cursor->id_first) {
-            bson_append_array(&doc, name, -1, &batch);
-        }
-        bson_append_int64(&doc, "id", -1, *keep ? cursor->id : 0);
-        bson_append_utf8(&doc, "ns", -1, cursor->ns, -1);
-        if (cursor->id_first) {
-            bson_append_array(&doc, name, -1, &batch);
-        }
-        bson_append_document_end(call->reply, &doc);
+        BCON_APPEND(call->reply, "cursor", "{", name, BCON_ARRAY(batch), "id",
+                    BCON_INT64(keep ? cursor->id : 0), "ns", BCON_UTF8(cursor->ns), "}");
     }
-    bson_destroy(&batch);
-    return code;
-}
-
-/* Lays the cursor by for the next command, or ends it. */
-static void settle_take(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor,
-                        bool keep)
-{
     if (!keep) {
-        hf_sandbox_cursor_destroy(server, cursor);
-        return;
+        hf_sandbox_cursor_destroy(call->server, cursor);
+        return code;
     }
+    cursor->batches_returned++;
     cursor->used_wall_ms = hf_clock_wall_ms();
     cursor->used_mono_ms = hf_clock_mono_ms();
-    HF_LOCKED(&server->cursors_mutex);
-    cursor->next = server->cursors;
-    server->cursors = cursor;
+    HF_LOCKED(&call->server->cursors_mutex);
+    cursor->next = call->server->cursors;
+    call->server->cursors = cursor;
+    return code;
 }
 
 int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
-                                     int64_t batch_size, bool single)
+                                     int32_t code)
 {
-    bool keep = false;
-    int32_t code;
+    bson_t options;
 
-    cursor->single = single;
-    code = answer(call, cursor, batch_size < 0 ? DEFAULT_FIRST_BATCH : batch_size, 0, "firstBatch",
-                  &keep);
-    cursor->id_first = false;
-    settle_take(call->server, cursor, keep);
-    return code;
+    if (code != 0) {
+        hf_sandbox_cursor_destroy(call->server, cursor);
+        return code;
+    }
+    if (!hf_sandbox_get_doc(call->command, "cursor", &options)) {
+        options = *call->command;
+    }
+    return answer_take(call, cursor,
+                       hf_sandbox_get_int64(&options, "batchSize", DEFAULT_FIRST_BATCH), 0,
+                       "firstBatch");
 }
 
 /* ---- Going on ---- */
 
-/* "UUID - uid" */
-static void session_text(const struct hf_sandbox_session *session, char *out, size_t out_len)
+/* "UUID - uid", or "none" */
+static void session_text(const struct hf_sandbox_session *session, char out[128])
 {
     OWNED_DOC *doc = BCON_NEW("", BCON_BIN(BSON_SUBTYPE_UUID, session->id, sizeof session->id));
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(128);
@@ -169,34 +151,32 @@ static void session_text(const struct hf_sandbox_session *session, char *out, si
     id = hf_buf_text(&text);
     HF_ASSERT(id != NULL);
     hf_base64_encode(hf_bytes_of(session->uid, sizeof session->uid), uid);
-    (void)snprintf(out, out_len, "%.36s - %s", id + 10, uid);
+    (void)snprintf(out, 128, session->given ? "%.36s - %s" : "none", id + 10, uid);
 }
 
 static int32_t check_session(const struct hf_sandbox_call *call,
                              const struct hf_sandbox_cursor *cursor)
 {
-    const struct hf_sandbox_session *opened = &cursor->session;
-    const struct hf_sandbox_session *now = &call->session;
+    const struct hf_sandbox_session *opened = &cursor->session, *now = &call->session;
     char texts[2][128];
 
-    if (opened->given == now->given && memcmp(opened->id, now->id, sizeof now->id) == 0 &&
-        memcmp(opened->uid, now->uid, sizeof now->uid) == 0) {
+    if (opened->given == now->given && memcmp(opened->id, now->id, sizeof now->id) == 0) {
         return 0;
     }
-    session_text(opened, texts[0], sizeof texts[0]);
-    session_text(now, texts[1], sizeof texts[1]);
+    session_text(opened, texts[0]);
+    session_text(now, texts[1]);
     return hf_sandbox_refuse(
         call->no,
         !opened->given ? 50736
         : now->given   ? 50738
                        : 50737,
         "Cannot run getMore on cursor %lld, which was created in session %s, in session %s",
-        (long long)cursor->id, opened->given ? texts[0] : "none", now->given ? texts[1] : "none");
+        (long long)cursor->id, texts[0], texts[1]);
 }
 
 static bool owns(const struct hf_sandbox_call *call, const struct hf_sandbox_cursor *cursor)
 {
-    return strcmp(call->conn->user, cursor->user) == 0;
+    return memcmp(call->session.uid, cursor->session.uid, sizeof call->session.uid) == 0;
 }
 
 /* Under the lock: the link to the cursor, to NULL where there is none. */
@@ -210,10 +190,12 @@ static struct hf_sandbox_cursor **find_cursor(const struct hf_sandbox_call *call
     return at;
 }
 
-/* Takes the cursor out: nobody else finds one that is in use. */
-static int32_t take(const struct hf_sandbox_call *call, int64_t id, const char *ns,
-                    struct hf_sandbox_cursor **out)
+/* Takes the cursor of the command out: nobody else finds one that is in use. */
+static int32_t take(const struct hf_sandbox_call *call, struct hf_sandbox_cursor **out)
 {
+    int64_t id = hf_sandbox_get_int64(call->command, "getMore", 0);
+    const char *coll = hf_sandbox_get_utf8(call->command, "collection", "");
+    size_t db_len = strlen(call->db);
     struct hf_sandbox_cursor **at;
     int32_t code;
 
@@ -222,13 +204,20 @@ static int32_t take(const struct hf_sandbox_call *call, int64_t id, const char *
     if (*at == NULL) {
         return REFUSE(call, CURSOR_NOT_FOUND, "cursor id %lld not found", (long long)id);
     }
-    if (strcmp((*at)->ns, ns) != 0) {
+    if (strncmp((*at)->ns, call->db, db_len) != 0 || (*at)->ns[db_len] != '.' ||
+        strcmp((*at)->ns + db_len + 1, coll) != 0) {
         return REFUSE(
             call, UNAUTHORIZED,
-            "Requested getMore on namespace '%s', but cursor belongs to a different namespace %s",
-            ns, (*at)->ns);
+            "Requested getMore on namespace '%s.%s', but cursor belongs to a different namespace "
+            "%s",
+            call->db, coll, (*at)->ns);
     }
     code = owns(call, *at) ? check_session(call, *at) : hf_sandbox_call_denied(call);
+    if (code == 0 && !(*at)->await_data &&
+        hf_sandbox_get_int64(call->command, "maxTimeMS", 0) > 0) {
+        code = REFUSE(call, BAD_VALUE,
+                      "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
+    }
     if (code == 0) {
         *out = *at;
         *at = (*out)->next;
@@ -241,39 +230,23 @@ int32_t hf_sandbox_cmd_get_more(struct hf_sandbox_call *call)
     struct hf_sandbox_cursor *cursor = NULL;
     int64_t size = hf_sandbox_get_int64(call->command, "batchSize", 0);
     int64_t wait_ms = hf_sandbox_get_int64(call->command, "maxTimeMS", 0);
-    char ns[HF_SANDBOX_NS_BYTES];
-    bool keep = true;
-    int32_t code;
+    uint64_t deadline = hf_clock_mono_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : AWAIT_DEFAULT_MS);
+    int32_t code = take(call, &cursor);
 
-    (void)snprintf(ns, sizeof ns, "%s.%s", call->db,
-                   hf_sandbox_get_utf8(call->command, "collection", ""));
-    code = take(call, hf_sandbox_get_int64(call->command, "getMore", 0), ns, &cursor);
-    if (code != 0) {
-        return code;
-    }
-    if (wait_ms > 0 && !cursor->await_data) {
-        code = REFUSE(call, BAD_VALUE,
-                      "cannot set maxTimeMS on getMore command for a non-awaitData cursor");
-    } else {
-        code = answer(call, cursor, size <= 0 ? INT32_MAX : size,
-                      hf_clock_mono_ms() + (uint64_t)(wait_ms > 0 ? wait_ms : AWAIT_DEFAULT_MS),
-                      "nextBatch", &keep);
-    }
-    settle_take(call->server, cursor, keep);
-    return code;
+    return code != 0
+               ? code
+               : answer_take(call, cursor, size <= 0 ? INT32_MAX : size, deadline, "nextBatch");
 }
 
 /* ---- Ends ---- */
 
-/* Takes cursors out and destroys them: that with the id (0: any) that have been idle for so long. */
-static bool end_cursors(struct hf_sandbox_server *server, int64_t id, uint64_t idle_ms)
+bool hf_sandbox_cursors_end(struct hf_sandbox_server *server, int64_t id, uint64_t idle_ms)
 {
     struct hf_sandbox_cursor *ended = NULL;
-    uint64_t now;
-    bool any;
+    bool any = false;
 
     hf_mutex_lock(&server->cursors_mutex);
-    now = hf_clock_mono_ms();
+    uint64_t now = hf_clock_mono_ms();
     for (struct hf_sandbox_cursor **at = &server->cursors; *at != NULL;) {
         struct hf_sandbox_cursor *cursor = *at;
 
@@ -287,23 +260,12 @@ static bool end_cursors(struct hf_sandbox_server *server, int64_t id, uint64_t i
         }
     }
     hf_mutex_unlock(&server->cursors_mutex);
-    any = ended != NULL;
-    while (ended != NULL) {
-        struct hf_sandbox_cursor *next = ended->next;
+    for (struct hf_sandbox_cursor *next; ended != NULL; ended = next) {
+        next = ended->next;
+        any = true;
         hf_sandbox_cursor_destroy(server, ended);
-        ended = next;
     }
     return any;
-}
-
-void hf_sandbox_cursors_reap(struct hf_sandbox_server *server)
-{
-    (void)end_cursors(server, 0, atomic_load(&server->cursor_timeout_ms));
-}
-
-void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server)
-{
-    (void)end_cursors(server, 0, 0);
 }
 
 static bool is_foreign(struct hf_sandbox_call *call, int64_t id)
@@ -319,7 +281,6 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
 {
     bson_t lists[2] = {BSON_INITIALIZER, BSON_INITIALIZER}; /* not found, killed */
     uint32_t counts[2] = {0, 0};
-    bson_t none = BSON_INITIALIZER;
     bson_iter_t iter;
     bson_t list;
     int32_t code = 0;
@@ -332,51 +293,41 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
         if (is_foreign(call, id) && !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
             code = hf_sandbox_call_denied(call);
         } else {
-            bool killed = id != 0 && end_cursors(call->server, id, 0);
+            bool killed = id != 0 && hf_sandbox_cursors_end(call->server, id, 0);
             hf_sandbox_append_element(&lists[killed], &counts[killed], bson_iter_value(&iter));
         }
     }
-    bson_append_array(call->reply, "cursorsKilled", -1, &lists[true]);
-    bson_append_array(call->reply, "cursorsNotFound", -1, &lists[false]);
-    bson_append_array(call->reply, "cursorsAlive", -1, &none);
-    bson_append_array(call->reply, "cursorsUnknown", -1, &none);
+    BCON_APPEND(call->reply, "cursorsKilled", BCON_ARRAY(&lists[true]), "cursorsNotFound",
+                BCON_ARRAY(&lists[false]), "cursorsAlive", "[", "]", "cursorsUnknown", "[", "]");
     bson_destroy(&lists[true]);
     bson_destroy(&lists[false]);
-    bson_destroy(&none);
     return code;
-}
-
-static bson_t *describe(const struct hf_sandbox_server *server,
-                        const struct hf_sandbox_cursor *cursor)
-{
-    bson_t *doc = BCON_NEW("type", "idleCursor", "host", BCON_UTF8(server->host), "ns",
-                           BCON_UTF8(cursor->ns));
-
-    if (cursor->session.given) {
-        BCON_APPEND(doc, "lsid", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, cursor->session.id, 16),
-                    "uid", BCON_BIN(BSON_SUBTYPE_BINARY, cursor->session.uid, 32), "}");
-    }
-    BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->stages == NULL ? "" : "COLLSCAN"), "cursor",
-                "{", "cursorId", BCON_INT64(cursor->id), "createdDate",
-                BCON_DATE_TIME((int64_t)cursor->created_wall_ms), "lastAccessDate",
-                BCON_DATE_TIME((int64_t)cursor->used_wall_ms), "nDocsReturned",
-                /* The real server counts no document for a backup cursor. */
-                BCON_INT64(cursor->backup ? 0 : cursor->docs_returned), "nBatchesReturned",
-                BCON_INT64(cursor->batches_returned), "noCursorTimeout",
-                BCON_BOOL(cursor->no_timeout), "tailable", BCON_BOOL(cursor->tailable), "awaitData",
-                BCON_BOOL(cursor->await_data), "originatingCommand", BCON_DOCUMENT(cursor->command),
-                "}");
-    return doc;
 }
 
 int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out)
 {
+    const struct hf_sandbox_cursor *cursor;
     int32_t code = 0;
 
     HF_LOCKED(&call->server->cursors_mutex);
-    for (struct hf_sandbox_cursor *cursor = call->server->cursors; code == 0 && cursor != NULL;
-         cursor = cursor->next) {
-        code = hf_sandbox_docs_add_take(out, describe(call->server, cursor), call->no);
+    for (cursor = call->server->cursors; code == 0 && cursor != NULL; cursor = cursor->next) {
+        bson_t *doc = BCON_NEW("type", "idleCursor", "host", BCON_UTF8(call->server->host), "ns",
+                               BCON_UTF8(cursor->ns));
+        if (cursor->session.given) {
+            BCON_APPEND(doc, "lsid", "{", "id", BCON_BIN(BSON_SUBTYPE_UUID, cursor->session.id, 16),
+                        "uid", BCON_BIN(BSON_SUBTYPE_BINARY, cursor->session.uid, 32), "}");
+        }
+        BCON_APPEND(doc, "planSummary", BCON_UTF8(cursor->stages == NULL ? "" : "COLLSCAN"),
+                    "cursor", "{", "cursorId", BCON_INT64(cursor->id), "createdDate",
+                    BCON_DATE_TIME((int64_t)cursor->created_wall_ms), "lastAccessDate",
+                    BCON_DATE_TIME((int64_t)cursor->used_wall_ms), "nDocsReturned",
+                    /* The real server counts no document for a backup cursor. */
+                    BCON_INT64(cursor->backup ? 0 : cursor->docs_returned), "nBatchesReturned",
+                    BCON_INT64(cursor->batches_returned), "noCursorTimeout",
+                    BCON_BOOL(cursor->no_timeout), "tailable", BCON_BOOL(cursor->tailable),
+                    "awaitData", BCON_BOOL(cursor->await_data), "originatingCommand",
+                    BCON_DOCUMENT(cursor->command), "}");
+        code = hf_sandbox_docs_add_take(out, doc, call->no);
     }
     return code;
 }

@@ -15,10 +15,9 @@ static const char *name_of(const char *ns)
     return ns + strcspn(ns, ".") + 1;
 }
 
-int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, const char *ns,
-                             struct hf_sandbox_coll **out)
+int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, struct hf_sandbox_coll **out)
 {
-    *out = hf_sandbox_txn_find(work->txn, ns);
+    *out = hf_sandbox_txn_find(work->txn, work->call->ns);
     return *out != NULL ? 0 : REFUSE(work->call, NAMESPACE_NOT_FOUND, "ns not found");
 }
 
@@ -81,9 +80,10 @@ int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
     return code;
 }
 
-int32_t hf_sandbox_body_create(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_create(struct hf_sandbox_work *work)
 {
     const struct hf_sandbox_call *call = work->call;
+    const char *ns = call->ns;
     OWNED_DOC *options = bson_new();
     int64_t size = hf_sandbox_get_int64(call->command, "size", 0);
     int64_t max = hf_sandbox_get_int64(call->command, "max", 0);
@@ -123,10 +123,11 @@ static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_c
     return perform_on(work, coll, o, o2);
 }
 
-int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work)
 {
+    const char *ns = work->call->ns;
     struct hf_sandbox_coll *coll;
-    int32_t code = hf_sandbox_work_find(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, &coll);
 
     if (code != 0) {
         return code;
@@ -140,11 +141,11 @@ int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work, const char *ns)
     return drop_coll(work, coll);
 }
 
-int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work)
 {
     const char *db = work->call->db;
     OWNED_DOC *o = BCON_NEW("dropDatabase", BCON_INT32(1));
-    const struct hf_sandbox_entry entry = {.op = "c", .ns = ns, .o = o};
+    const struct hf_sandbox_entry entry = {.op = "c", .ns = work->call->ns, .o = o};
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     size_t count = 0;
     int32_t code;
@@ -172,7 +173,7 @@ int32_t hf_sandbox_body_drop_database(struct hf_sandbox_work *work, const char *
 
 /* ---- renameCollection ---- */
 
-int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work)
 {
     struct hf_sandbox_call *call = work->call;
     const char *from = hf_sandbox_get_utf8(call->command, call->name, "");
@@ -185,7 +186,6 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
     char db[64], checked[HF_SANDBOX_NS_BYTES];
     int32_t code;
 
-    (void)ns;
     (void)snprintf(db, sizeof db, "%.*s", (int)strcspn(from, "."), from);
     if (!hf_sandbox_call_may(call, "renameCollectionSameDB", db, name_of(from))) {
         return hf_sandbox_call_denied(call);
@@ -202,7 +202,7 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work, const char *ns)
     if (target != NULL) {
         BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, target->uuid, 16));
     }
-    code = hf_sandbox_make_ns(db, name_of(to), checked, call->no);
+    code = hf_sandbox_call_make_ns(call, db, name_of(to), checked);
     return code != 0 ? code : perform_on(work, coll, o, o2);
 }
 
@@ -328,20 +328,20 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
         OWNED_DOC *spec = bson_new();
         code = store_form(call, bson_iter_value(&iter), spec);
         if (code == 0 && !has_index(coll, spec)) {
-            bson_value_t value = hf_sandbox_value_of_doc(spec);
             bson_value_t name = hf_sandbox_value_of_utf8(hf_sandbox_get_utf8(spec, "name", ""));
-            hf_sandbox_append_element(specs, &spec_count, &value);
+            hf_sandbox_append_doc(specs, &spec_count, spec);
             hf_sandbox_append_element(names, &name_count, &name);
         }
     }
     return code;
 }
 
-int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work)
 {
     OWNED_DOC *specs = bson_new();
     OWNED_DOC *names = bson_new();
     struct hf_sandbox_call *call = work->call;
+    const char *ns = call->ns;
     bool created = hf_sandbox_txn_find(work->txn, ns) == NULL;
     struct hf_sandbox_coll *coll;
     int32_t before, after;
@@ -382,14 +382,14 @@ static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_
 }
 
 /* index: a name, or "*" for all but _id. */
-int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work)
 {
     struct hf_sandbox_call *call = work->call;
     const char *name = hf_sandbox_get_utf8(call->command, "index", "");
     bool all = strcmp(name, "*") == 0;
     bool dropped = all;
     struct hf_sandbox_coll *coll;
-    int32_t code = hf_sandbox_work_find(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, &coll);
     size_t count = code == 0 ? coll->index_count : 0;
 
     BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)count));
@@ -397,7 +397,7 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
         const bson_t *spec = coll->indexes[i]->spec;
         if (all || strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
             code = drop_index(work, coll, spec);
-            coll = hf_sandbox_txn_find(work->txn, ns); /* a new version of it */
+            coll = hf_sandbox_txn_find(work->txn, call->ns); /* a new version of it */
             dropped = true;
         } else {
             i++;
@@ -413,12 +413,11 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work, const char *n
 
 /* ---- appendOplogNote ---- */
 
-int32_t hf_sandbox_body_append_note(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_append_note(struct hf_sandbox_work *work)
 {
     struct hf_sandbox_entry entry = {.op = "n", .ns = ""};
     bson_t data;
 
-    (void)ns;
     if (!hf_sandbox_repl_enabled(work->call->repl)) {
         return REFUSE(work->call, NO_REPLICATION_ENABLED,
                       "Must have replication set up to run \"appendOplogNote\"");

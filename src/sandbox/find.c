@@ -82,17 +82,15 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     return code != 0 ? code : hf_sandbox_pipeline_run(cursor->stages, at, &cursor->docs, call->no);
 }
 
-/* *out reads the collection of the command's first field through the stages; the caller's to destroy. */
+/* *out reads the collection of the call through the stages; the caller's to destroy. */
 static int32_t open_cursor(struct hf_sandbox_call *call, const bson_t *stages,
                            struct hf_sandbox_cursor **out)
 {
     struct hf_sandbox_docs none = {0};
-    char ns[HF_SANDBOX_NS_BYTES];
-    int32_t code = hf_sandbox_call_ns(call, ns);
+    int32_t code = hf_sandbox_pipeline_run(stages, 0, &none, call->no);
 
-    code = code != 0 ? code : hf_sandbox_pipeline_run(stages, 0, &none, call->no);
     if (code == 0) {
-        *out = hf_sandbox_cursor_create(call, ns);
+        *out = hf_sandbox_cursor_create(call, call->ns);
         (*out)->stages = bson_copy(stages);
         (*out)->skip = hf_sandbox_get_int64(call->command, "skip", 0);
         (*out)->limit = hf_sandbox_get_int64(call->command, "limit", 0);
@@ -120,16 +118,14 @@ static void add_stage(const struct hf_sandbox_call *call, bson_t *stages, const 
                       const char *field)
 {
     bson_value_t value = hf_sandbox_value_missing;
-    char at[16];
-    bson_t stage;
+    uint32_t at = bson_count_keys(stages);
+    OWNED_DOC *stage = bson_new();
     bson_t doc;
 
     (void)hf_sandbox_get(call->command, field, &value);
     if (hf_sandbox_is_true(&value) || (hf_sandbox_value_doc(&value, &doc) && !bson_empty(&doc))) {
-        (void)snprintf(at, sizeof at, "%u", bson_count_keys(stages));
-        bson_append_document_begin(stages, at, -1, &stage);
-        hf_sandbox_append(&stage, name, &value);
-        bson_append_document_end(stages, &stage);
+        hf_sandbox_append(stage, name, &value);
+        hf_sandbox_append_doc(stages, &at, stage);
     }
 }
 
@@ -165,9 +161,7 @@ int32_t hf_sandbox_cmd_find(struct hf_sandbox_call *call)
     cursor->tailable = hf_sandbox_get_true(call->command, "tailable");
     cursor->await_data = cursor->tailable && hf_sandbox_get_true(call->command, "awaitData");
     cursor->no_timeout = hf_sandbox_get_true(call->command, "noCursorTimeout");
-    return hf_sandbox_cursor_begin_take(call, cursor,
-                                        hf_sandbox_get_int64(call->command, "batchSize", -1),
-                                        hf_sandbox_get_true(call->command, "singleBatch"));
+    return hf_sandbox_cursor_begin_take(call, cursor, 0);
 }
 
 int32_t hf_sandbox_cmd_count(struct hf_sandbox_call *call)
@@ -313,10 +307,5 @@ int32_t hf_sandbox_cmd_aggregate(struct hf_sandbox_call *call)
     } else if (code == 0) {
         code = run_cursor(call, &stages, &cursor);
     }
-    if (code != 0) {
-        hf_sandbox_cursor_destroy(call->server, cursor);
-        return code;
-    }
-    return hf_sandbox_cursor_begin_take(call, cursor,
-                                        hf_sandbox_get_int64(&options, "batchSize", -1), false);
+    return hf_sandbox_cursor_begin_take(call, cursor, code);
 }

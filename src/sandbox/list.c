@@ -16,7 +16,7 @@ static int32_t list(struct hf_sandbox_work *work, const char *db, struct hf_sand
 
 /* ---- listDatabases, listCollections, listIndexes ---- */
 
-int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     bool name_only = hf_sandbox_get_true(work->call->command, "nameOnly");
@@ -26,7 +26,6 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
     bson_t array;
     int32_t code = list(work, NULL, &colls, &count);
 
-    (void)ns;
     bson_append_array_begin(work->call->reply, "databases", -1, &array);
     for (size_t i = 0; i < count;) {
         const char *name = colls[i]->ns;
@@ -42,8 +41,7 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
             BCON_APPEND(doc, "sizeOnDisk", BCON_DOUBLE(bytes), "empty", BCON_BOOL(false));
         }
         total += bytes;
-        bson_value_t value = hf_sandbox_value_of_doc(doc);
-        hf_sandbox_append_element(&array, &index, &value);
+        hf_sandbox_append_doc(&array, &index, doc);
     }
     bson_append_array_end(work->call->reply, &array);
     if (!name_only) {
@@ -52,33 +50,17 @@ int32_t hf_sandbox_body_list_databases(struct hf_sandbox_work *work, const char 
     return code;
 }
 
-/* Takes what is in docs. */
-static int32_t answer_docs(struct hf_sandbox_call *call, const char *ns,
-                           struct hf_sandbox_docs *docs)
+int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work)
 {
-    struct hf_sandbox_cursor *cursor = hf_sandbox_cursor_create(call, ns);
-    int64_t batch_size = -1;
-    bson_t options;
-
-    cursor->docs = *docs;
-    cursor->id_first = true;
-    *docs = (struct hf_sandbox_docs){0};
-    if (hf_sandbox_get_doc(call->command, "cursor", &options)) {
-        batch_size = hf_sandbox_get_int64(&options, "batchSize", -1);
-    }
-    return hf_sandbox_cursor_begin_take(call, cursor, batch_size, false);
-}
-
-int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work, const char *ns)
-{
-    HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     struct hf_sandbox_call *call = work->call;
-    char cursor_ns[HF_SANDBOX_NS_BYTES + 16];
+    char ns[HF_SANDBOX_NS_BYTES + 16];
     size_t count = 0;
     bson_t filter = BSON_INITIALIZER;
     int32_t code = list(work, call->db, &colls, &count);
 
+    (void)snprintf(ns, sizeof ns, "%s.listCollections", call->ns);
+    struct hf_sandbox_cursor *cursor = hf_sandbox_cursor_create(call, ns);
     if (code == 0 && hf_sandbox_get_doc(call->command, "filter", &filter)) {
         code = hf_sandbox_filter_check(&filter, call->no);
     }
@@ -95,23 +77,23 @@ int32_t hf_sandbox_body_list_collections(struct hf_sandbox_work *work, const cha
         if (!hf_sandbox_filter_test(&filter, doc)) {
             bson_destroy(doc);
         } else {
-            code = hf_sandbox_docs_add_take(&docs, doc, call->no);
+            code = hf_sandbox_docs_add_take(&cursor->docs, doc, call->no);
         }
     }
-    (void)snprintf(cursor_ns, sizeof cursor_ns, "%s.listCollections", ns);
-    return code != 0 ? code : answer_docs(call, cursor_ns, &docs);
+    return hf_sandbox_cursor_begin_take(call, cursor, code);
 }
 
-int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work)
 {
-    HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs docs = {0};
+    struct hf_sandbox_cursor *cursor = hf_sandbox_cursor_create(work->call, work->call->ns);
     struct hf_sandbox_coll *coll;
-    int32_t code = hf_sandbox_work_find(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, &coll);
 
     for (size_t i = 0; code == 0 && i < coll->index_count; i++) {
-        code = hf_sandbox_docs_add_take(&docs, bson_copy(coll->indexes[i]->spec), work->call->no);
+        code = hf_sandbox_docs_add_take(&cursor->docs, bson_copy(coll->indexes[i]->spec),
+                                        work->call->no);
     }
-    return code != 0 ? code : answer_docs(work->call, ns, &docs);
+    return hf_sandbox_cursor_begin_take(work->call, cursor, code);
 }
 
 /* ---- dbHash, validate ---- */
@@ -170,7 +152,7 @@ static bool is_hashed(const struct hf_sandbox_coll *coll)
            (strncmp(coll->name, "system.", 7) != 0 || strncmp(ns, "admin.", 6) == 0);
 }
 
-int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(64);
@@ -183,7 +165,6 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
     char all[33] = "00000000000000000000000000000000", hex[33];
     int32_t code = list(work, work->call->db, &colls, &count);
 
-    (void)ns;
     for (size_t i = 0; code == 0 && i < count; i++) {
         bson_value_t name = hf_sandbox_value_of_utf8(colls[i]->name);
         bool ordered = colls[i]->index_count > 0;
@@ -205,7 +186,7 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work, const char *ns)
 }
 
 /* It writes nothing: a read-only node can do it. */
-int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work)
 {
     OWNED_DOC *keys = bson_new();
     OWNED_DOC *details = bson_new();
@@ -213,7 +194,7 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
     int64_t records = 0, broken = 0;
     bool valid = true;
     char hex[33];
-    int32_t code = hf_sandbox_work_find(work, ns, &coll);
+    int32_t code = hf_sandbox_work_find(work, &coll);
 
     code = code != 0 ? code : read_all(work, coll, NULL, &records, &broken, hex);
     for (size_t i = 0; code == 0 && i < coll->index_count; i++) {
@@ -230,7 +211,7 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work, const char *ns)
     if (code != 0) {
         return code;
     }
-    BCON_APPEND(work->call->reply, "ns", BCON_UTF8(ns), "nInvalidDocuments",
+    BCON_APPEND(work->call->reply, "ns", BCON_UTF8(work->call->ns), "nInvalidDocuments",
                 BCON_INT32((int32_t)broken), "nrecords", BCON_INT32((int32_t)records), "nIndexes",
                 BCON_INT32((int32_t)coll->index_count), "keysPerIndex", BCON_DOCUMENT(keys),
                 "indexDetails", BCON_DOCUMENT(details), "valid", BCON_BOOL(valid && broken == 0),

@@ -132,7 +132,7 @@ static void accept_run(void *argument)
             admit(server, fd, &peer);
         }
         collect(server, false);
-        hf_sandbox_cursors_reap(server);
+        (void)hf_sandbox_cursors_end(server, 0, atomic_load(&server->cursor_timeout_ms));
     }
 }
 
@@ -196,5 +196,5 @@ void hf_sandbox_server_stop(struct hf_sandbox_server *server)
         (void)shutdown(conn->fd, SHUT_RD);
     }
     collect(server, true);
-    hf_sandbox_cursors_close_all(server);
+    (void)hf_sandbox_cursors_end(server, 0, 0);
 }

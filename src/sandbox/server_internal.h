@@ -71,12 +71,9 @@ struct hf_sandbox_session {
 struct hf_sandbox_cursor {
     int64_t id;
     char ns[HF_SANDBOX_NS_BYTES];
-    char user[HF_SANDBOX_NS_BYTES]; /* who opened it; "" without access control */
-    struct hf_sandbox_session session;
+    struct hf_sandbox_session session; /* of who opened it */
     bool tailable, await_data, no_timeout;
-    bool single;   /* ends with its first batch */
-    bool id_first; /* listCollections and its like name the id before the batch */
-    bool backup;   /* its end closes the backup */
+    bool backup; /* its end closes the backup */
     uint8_t backup_id[HF_SANDBOX_UUID_BYTES];
     bson_t *command; /* owned: that opened it */
     uint64_t created_wall_ms, used_wall_ms, used_mono_ms;
@@ -142,7 +139,8 @@ struct hf_sandbox_call {
     const bson_t *command;
     const char *name; /* as sent */
     const char *db;
-    char ns[HF_SANDBOX_NS_BYTES]; /* for a body */
+    char ns
+        [HF_SANDBOX_NS_BYTES]; /* of the first field where that names a collection, else "db.$cmd" */
     bson_t *reply;
     struct hf_sandbox_refusal *no;
     const struct hf_cancel *cancel;
@@ -158,10 +156,9 @@ struct hf_sandbox_call {
 void hf_sandbox_command_run(struct hf_sandbox_conn *conn, const bson_t *command, bson_t *reply);
 /* Interrupted, past maxTimeMS, shutting down: the code. For loops and before waits. */
 int32_t hf_sandbox_call_check(const struct hf_sandbox_call *call);
-/* "db.coll" from the command's first field. INVALID_NAMESPACE when it is no name. */
-int32_t hf_sandbox_call_ns(const struct hf_sandbox_call *call, char out[HF_SANDBOX_NS_BYTES]);
-int32_t hf_sandbox_make_ns(const char *db, const char *coll, char out[HF_SANDBOX_NS_BYTES],
-                           struct hf_sandbox_refusal *no);
+/* "db.coll"; INVALID_NAMESPACE when it is no name. coll NULL: the command's first field is no text. */
+int32_t hf_sandbox_call_make_ns(const struct hf_sandbox_call *call, const char *db,
+                                const char *coll, char out[HF_SANDBOX_NS_BYTES]);
 /* UNAUTHORIZED as recorded. */
 int32_t hf_sandbox_call_denied(const struct hf_sandbox_call *call);
 /* Whether who is logged in may do it (users.c); always without access control. db NULL: on the cluster; coll NULL: on
@@ -215,15 +212,14 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
 
 /* ---- cursor.c ---- */
 
-/* Takes cursor, which gets an id when it must live on (more to come, or tailable), and appends `cursor` to the reply.
- * batch_size: -1 when not given. single: closes it after the batch. */
+/* Takes cursor, which gets an id when it must live on (more to come, or tailable), and appends `cursor` to the reply. A
+ * code of what came before ends it (NULL: nothing to end) and is returned. */
 int32_t hf_sandbox_cursor_begin_take(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
-                                     int64_t batch_size, bool single);
+                                     int32_t code);
 struct hf_sandbox_cursor *hf_sandbox_cursor_create(struct hf_sandbox_call *call, const char *ns);
 void hf_sandbox_cursor_destroy(struct hf_sandbox_server *server, struct hf_sandbox_cursor *cursor);
-/* Ends cursors that were idle for too long; all when the server stops. */
-void hf_sandbox_cursors_reap(struct hf_sandbox_server *server);
-void hf_sandbox_cursors_close_all(struct hf_sandbox_server *server);
+/* Ends the cursors that were idle for so long (0: all), of that id (0: any). True when there was one. */
+bool hf_sandbox_cursors_end(struct hf_sandbox_server *server, int64_t id, uint64_t idle_ms);
 /* idleCursor documents of $currentOp. */
 int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out);
 
@@ -232,26 +228,6 @@ int32_t hf_sandbox_cursors_list(struct hf_sandbox_call *call, struct hf_sandbox_
 /* Adds documents to cursor->docs until count or the size of a batch is reached or the end; *ended at the end. */
 int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cursor *cursor,
                              int64_t count, bool *ended);
-
-/* ---- retry.c: writes that a client may send twice ---- */
-
-struct hf_sandbox_retry {
-    bson_t *lead;                      /* owned: {lsid, txnNumber}; NULL: not a retryable write */
-    struct hf_sandbox_optime previous; /* last entry of this txnNumber */
-    struct hf_sandbox_docs done;       /* the entries of what was done under it */
-};
-
-/* Reads what the session did under this txnNumber; TRANSACTION_TOO_OLD when it is past it. */
-int32_t hf_sandbox_retry_begin(struct hf_sandbox_call *call, struct hf_sandbox_retry *out);
-void hf_sandbox_retry_fini(struct hf_sandbox_retry *retry);
-HF_CLEANUP_DEFINE_VALUE(hf_sandbox_retry_fini, struct hf_sandbox_retry)
-/* The oplog entry of the statement, NULL when it was not done yet. */
-const bson_t *hf_sandbox_retry_find(const struct hf_sandbox_retry *retry, int32_t statement);
-/* Stores, in the transaction of the write, that `last` was the session's last entry. */
-int32_t hf_sandbox_retry_record(struct hf_sandbox_work *work, const struct hf_sandbox_retry *retry,
-                                struct hf_sandbox_optime last);
-/* The `o` of the oplog entry at that time (an image of findAndModify); NULL when it is gone. The caller's. */
-bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
 
 /* ---- The commands: name, function, on which node, whom it asks for the right, to do what ---- */
 
@@ -289,7 +265,7 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
     X("replSetStepDown", repl, ANY, ADMIN, "replSetStateChange")
 
 /* These run in a transaction, again and again while somebody else is first, with an empty reply each time. A write then
- * waits for its writeConcern. ns is the namespace of the first field, else "db.$cmd". */
+ * waits for its writeConcern. */
 #define HF_SANDBOX_BODY_TABLE(X)                                                                   \
     X("create", create, WRITE, COLL, "createCollection")                                           \
     X("drop", drop, WRITE, COLL, "dropCollection")                                                 \
@@ -309,15 +285,14 @@ bson_t *hf_sandbox_retry_image(struct hf_sandbox_call *call, uint64_t ts);
 #define HF_SANDBOX_DECLARE_CALL(name, fn, node, scope, action)                                     \
     int32_t hf_sandbox_cmd_##fn(struct hf_sandbox_call *call);
 #define HF_SANDBOX_DECLARE_BODY(name, fn, node, scope, action)                                     \
-    int32_t hf_sandbox_body_##fn(struct hf_sandbox_work *work, const char *ns);
+    int32_t hf_sandbox_body_##fn(struct hf_sandbox_work *work);
 HF_SANDBOX_CALL_TABLE(HF_SANDBOX_DECLARE_CALL)
 HF_SANDBOX_BODY_TABLE(HF_SANDBOX_DECLARE_BODY)
 
 /* ---- What they share ---- */
 
-/* The collection; refused when there is none (ddl.c). */
-int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, const char *ns,
-                             struct hf_sandbox_coll **out);
+/* The collection of the call; refused when there is none (ddl.c). */
+int32_t hf_sandbox_work_find(struct hf_sandbox_work *work, struct hf_sandbox_coll **out);
 /* The collection, created when it is missing (ddl.c). */
 int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
                                   struct hf_sandbox_coll **out);

@@ -182,8 +182,7 @@ int32_t hf_sandbox_cmd_current_op(struct hf_sandbox_call *call)
 
     bson_append_array_begin(call->reply, "inprog", -1, &array);
     for (size_t i = 0; i < docs.count; i++) {
-        bson_value_t value = hf_sandbox_value_of_doc(docs.items[i]);
-        hf_sandbox_append_element(&array, &index, &value);
+        hf_sandbox_append_doc(&array, &index, docs.items[i]);
     }
     bson_append_array_end(call->reply, &array);
     return code;

@@ -170,13 +170,12 @@ static void append_roles(const struct hf_sandbox_call *call, bson_t *out)
                                            BCON_UTF8(call->db))
                             : hf_sandbox_value_doc(bson_iter_value(&iter), &role) ? bson_copy(&role)
                                                                                   : bson_new();
-        bson_value_t value = hf_sandbox_value_of_doc(stored);
-        hf_sandbox_append_element(&array, &index, &value);
+        hf_sandbox_append_doc(&array, &index, stored);
     }
     bson_append_array_end(out, &array);
 }
 
-int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns)
+int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work)
 {
     struct hf_sandbox_call *call = work->call;
     bool is_user = strcmp(call->name, "createUser") == 0;
@@ -191,7 +190,6 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work, const char *ns
     bson_t privileges;
     int32_t code;
 
-    (void)ns;
     if (name[0] == '\0' ||
         (is_user ? password[0] == '\0'
                  : !hf_sandbox_get_doc(call->command, "privileges", &privileges))) {

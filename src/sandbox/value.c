@@ -396,6 +396,13 @@ void hf_sandbox_append_element(bson_t *array, uint32_t *index, const bson_value_
     hf_sandbox_append(array, key, value);
 }
 
+void hf_sandbox_append_doc(bson_t *array, uint32_t *index, const bson_t *doc)
+{
+    const bson_value_t value = hf_sandbox_value_of_doc(doc);
+
+    hf_sandbox_append_element(array, index, &value);
+}
+
 /* ---- Text of a document, for messages ---- */
 
 /* A full buffer cuts the message, which is all that can be done about it. */

@@ -79,8 +79,9 @@ bool hf_sandbox_path_is_index(const char *component, size_t len);
 
 /* Appends `key: value`, whatever the value is; nothing when it is missing. Libbson refuses only what is too large. */
 void hf_sandbox_append(bson_t *doc, const char *key, const bson_value_t *value);
-/* Appends under the next number; *index grows. */
+/* Append under the next number; *index grows. */
 void hf_sandbox_append_element(bson_t *array, uint32_t *index, const bson_value_t *value);
+void hf_sandbox_append_doc(bson_t *array, uint32_t *index, const bson_t *doc);
 
 /* As the server's messages write a document: { a: 1, b: [ "x" ], id: UUID("..") }. Cut at the buffer's maximum. */
 void hf_sandbox_doc_text(const bson_t *doc, struct hf_buf *out);

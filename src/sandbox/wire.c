@@ -82,8 +82,7 @@ static bool read_sequence(struct hf_reader *reader, bson_t *command)
     while (good && hf_reader_left(&inner) > 0) {
         good = read_doc(&inner, &doc);
         if (good) {
-            bson_value_t value = hf_sandbox_value_of_doc(&doc);
-            hf_sandbox_append_element(&array, &index, &value);
+            hf_sandbox_append_doc(&array, &index, &doc);
         }
     }
     bson_append_array_end(command, &array);

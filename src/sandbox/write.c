@@ -2,116 +2,209 @@
 /*
  * insert, update, delete, findAndModify: each statement runs in small transactions that find documents and change them,
  * each change logged before it as the real server logs it.
+ *
+ * Retryable writes: what a session did is one document in config.transactions that names its last oplog entry; the
+ * entries name the ones before, and say which statement each of them was. So a retry finds the old answer.
  */
 #include <string.h>
 
 #include "sandbox/server_internal.h"
 #include "sandbox/update.h"
 
+#define TRANSACTIONS_NS "config.transactions"
+#define OPLOG_NS "local.oplog.rs"
 #define CHUNK_RECORDS 256
 #define CHUNK_BYTES (4U << 20)
 #define ATTEMPTS 16
 
-struct writer {
+struct write {
     struct hf_sandbox_call *call;
-    char ns[HF_SANDBOX_NS_BYTES];
     enum hf_sandbox_work_kind kind;
-    struct hf_sandbox_retry retry;
-    struct hf_sandbox_optime last; /* of the attempt under way */
+    bson_t *lead;                            /* owned: {lsid, txnNumber}; NULL: not retryable */
+    struct hf_sandbox_optime previous, last; /* entry under it; that of the attempt under way */
+    struct hf_sandbox_docs done;             /* the entries of what was done before */
     /* The answer. */
     bson_t *errors, *upserted; /* owned */
     uint32_t error_count, upserted_count;
     int64_t n, modified;
-};
-
-struct statement {
-    struct writer *writer;
+    /* The statement under way. */
     int32_t id;
-    struct hf_sandbox_docs docs; /* to insert, or found */
-    size_t from, to;             /* of those to insert */
     bson_t filter, update, sort; /* views of the command; sort may be empty */
     bool removal, multi, upsert, images, want_new;
+    struct hf_sandbox_docs docs;    /* to insert, or found */
+    size_t from, to;                /* of those to insert */
     int64_t records[CHUNK_RECORDS]; /* of the documents found */
     int64_t position;               /* the last record that is done */
-    /* Done; reset by every attempt. */
-    int64_t n, modified;
+    int64_t found, changed;         /* in the last transaction */
     bool upserting;
     bson_t *before, *after; /* owned: images for findAndModify; after is also what an upsert made */
 };
 
-static void statement_fini(struct statement *statement)
+/* ---- Retries ---- */
+
+/* The session's key in config.transactions, which oplog entries carry too. */
+static bson_t *session_doc(const struct hf_sandbox_session *session)
 {
-    hf_sandbox_docs_fini(&statement->docs);
-    bson_destroy(statement->before);
-    bson_destroy(statement->after);
+    return BCON_NEW("id", BCON_BIN(BSON_SUBTYPE_UUID, session->id, 16), "uid",
+                    BCON_BIN(BSON_SUBTYPE_BINARY, session->uid, 32));
 }
 
-static int32_t begin_writer(struct hf_sandbox_call *call, struct writer *out)
+static bson_t *entry_at(const struct hf_sandbox_call *call, uint64_t ts)
 {
+    const bson_value_t id = {.value_type = BSON_TYPE_TIMESTAMP,
+                             .value.v_timestamp = {.timestamp = hf_sandbox_ts_seconds(ts),
+                                                   .increment = hf_sandbox_ts_increment(ts)}};
+
+    return ts == 0 ? NULL : hf_sandbox_call_lookup(call, OPLOG_NS, &id, NULL);
+}
+
+/* Reads what the session did under this txnNumber. */
+static int32_t read_done(struct write *write)
+{
+    struct hf_sandbox_call *call = write->call;
+    OWNED_DOC *session = session_doc(&call->session);
+    bson_value_t id = hf_sandbox_value_of_doc(session);
+    OWNED_DOC *doc = NULL;
+    int64_t number;
+    int32_t code = 0;
+
+    if (!hf_sandbox_engine_replicated(call->engine)) {
+        return REFUSE(call, ILLEGAL_OPERATION,
+                      "Transaction numbers are only allowed on a replica set member or mongos");
+    }
+    write->lead =
+        BCON_NEW("lsid", BCON_DOCUMENT(session), "txnNumber", BCON_INT64(call->txn_number));
+    doc = hf_sandbox_call_lookup(call, TRANSACTIONS_NS, &id, NULL);
+    number = doc == NULL ? -1 : hf_sandbox_get_int64(doc, "txnNum", -1);
+    if (number > call->txn_number) {
+        return REFUSE(
+            call, TRANSACTION_TOO_OLD,
+            "Retryable write with txnNumber %lld is prohibited on session because a newer "
+            "retryable write with txnNumber %lld has already started on this session.",
+            (long long)call->txn_number, (long long)number);
+    }
+    if (number == call->txn_number) {
+        write->previous = hf_sandbox_get_optime(doc, "lastWriteOpTime");
+    }
+    for (uint64_t ts = write->previous.ts; code == 0 && ts != 0;) {
+        bson_t *entry = entry_at(call, ts);
+        if (entry == NULL) {
+            code = hf_sandbox_call_check(call);
+            return code != 0
+                       ? code
+                       : hf_sandbox_refuse(call->no, 217, "the oplog lost what this session did");
+        }
+        ts = hf_sandbox_get_optime(entry, "prevOpTime").ts;
+        code = hf_sandbox_docs_add_take(&write->done, entry, call->no);
+    }
+    return code;
+}
+
+/* The oplog entry of the statement; NULL when it was not done yet. */
+static const bson_t *find_done(const struct write *write, int32_t statement)
+{
+    for (size_t i = 0; i < write->done.count; i++) {
+        if (hf_sandbox_get_int64(write->done.items[i], "stmtId", 0) == statement) {
+            return write->done.items[i];
+        }
+    }
+    return NULL;
+}
+
+/* Stores, in the transaction of the write, which entry is the session's last one. */
+static int32_t record_done(struct hf_sandbox_work *work, const struct write *write)
+{
+    OWNED_DOC *id = session_doc(&work->call->session);
+    OWNED_DOC *entry = BCON_NEW("op", "i", "ns", TRANSACTIONS_NS, "o", "{", "_id",
+                                BCON_DOCUMENT(id), "txnNum", BCON_INT64(work->call->txn_number),
+                                "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(write->last),
+                                "lastWriteDate", BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "}");
+    struct hf_sandbox_coll *coll;
     int32_t code;
 
-    *out = (struct writer){.call = call, .errors = bson_new(), .upserted = bson_new()};
-    code = hf_sandbox_call_ns(call, out->ns);
-    out->kind = hf_sandbox_work_kind_of(out->ns);
-    if (code == 0 && strcmp(out->ns, "local.oplog.rs") == 0) {
-        code = REFUSE(call, ILLEGAL_OPERATION, "cannot write to 'local.oplog.rs'");
+    if (write->lead == NULL || write->last.ts == write->previous.ts) {
+        return 0;
     }
-    return code != 0 || out->kind != WORK_WRITE ? code : hf_sandbox_retry_begin(call, &out->retry);
+    code = hf_sandbox_work_need_coll(work, TRANSACTIONS_NS, &coll);
+    return code != 0 ? code
+                     : hf_sandbox_work_code(work, hf_sandbox_apply(work->txn, entry, &work->err));
 }
 
-static void writer_fini(struct writer *writer)
+static int32_t begin(struct hf_sandbox_call *call, struct write *out)
 {
-    bson_destroy(writer->errors);
-    bson_destroy(writer->upserted);
-    hf_sandbox_retry_fini(&writer->retry);
+    *out = (struct write){.call = call,
+                          .kind = hf_sandbox_work_kind_of(call->ns),
+                          .previous = HF_SANDBOX_OPTIME_NONE,
+                          .errors = bson_new(),
+                          .upserted = bson_new(),
+                          .filter = BSON_INITIALIZER,
+                          .sort = BSON_INITIALIZER};
+    if (strcmp(call->ns, OPLOG_NS) == 0) {
+        return REFUSE(call, ILLEGAL_OPERATION, "cannot write to '" OPLOG_NS "'");
+    }
+    return out->kind != WORK_WRITE || call->txn_number < 0 ? 0 : read_done(out);
+}
+
+static void end_statement(struct write *write)
+{
+    hf_sandbox_docs_fini(&write->docs);
+    bson_destroy(HF_TAKE(write->before));
+    bson_destroy(HF_TAKE(write->after));
+    write->position = 0;
+}
+
+static void end(struct write *write)
+{
+    end_statement(write);
+    hf_sandbox_docs_fini(&write->done);
+    bson_destroy(write->lead);
+    bson_destroy(write->errors);
+    bson_destroy(write->upserted);
 }
 
 /* ---- One change ---- */
 
 /* Logs the entry, with what retries need; *at is its time, NONE in `local`. */
-static int32_t log_entry(struct hf_sandbox_work *work, const struct statement *statement,
+static int32_t log_entry(struct hf_sandbox_work *work, struct write *write,
                          struct hf_sandbox_entry entry, struct hf_sandbox_optime post_image,
                          struct hf_sandbox_optime *at)
 {
-    struct writer *writer = statement->writer;
     OWNED_DOC *tail = bson_new();
     int32_t code;
 
     *at = HF_SANDBOX_OPTIME_NONE;
-    if (writer->kind != WORK_WRITE) {
+    if (write->kind != WORK_WRITE) {
         return 0;
     }
-    entry.ns = writer->ns;
-    entry.lead = writer->retry.lead;
+    entry.ns = work->call->ns;
+    entry.lead = write->lead;
     if (entry.lead != NULL) {
         bool imaged = entry.op[0] == 'n' || entry.pre_image.ts != 0 || post_image.ts != 0;
-        bson_append_int32(tail, "stmtId", -1, statement->id);
-        hf_sandbox_append_optime(tail, "prevOpTime",
-                                 imaged ? HF_SANDBOX_OPTIME_NONE : writer->last);
+        bson_append_int32(tail, "stmtId", -1, write->id);
+        hf_sandbox_append_optime(tail, "prevOpTime", imaged ? HF_SANDBOX_OPTIME_NONE : write->last);
         if (post_image.ts != 0) {
             hf_sandbox_append_optime(tail, "postImageOpTime", post_image);
         }
         entry.tail = tail;
     }
     code = hf_sandbox_work_code(work, hf_sandbox_txn_log(work->txn, &entry, at, &work->err));
-    writer->last = *at;
+    write->last = *at;
     return code;
 }
 
-static int32_t insert_one(struct hf_sandbox_work *work, const struct statement *statement,
+static int32_t insert_one(struct hf_sandbox_work *work, struct write *write,
                           struct hf_sandbox_coll *coll, const bson_t *doc)
 {
     struct hf_sandbox_entry entry = {.op = "i", .uuid = coll->uuid, .o = doc};
     struct hf_sandbox_optime at;
-    int64_t record;
-    int32_t code = log_entry(work, statement, entry, HF_SANDBOX_OPTIME_NONE, &at);
+    int32_t code = log_entry(work, write, entry, HF_SANDBOX_OPTIME_NONE, &at);
 
     return code != 0 ? code
                      : hf_sandbox_work_code(
-                           work, hf_sandbox_coll_insert(work->txn, coll, doc, &record, &work->err));
+                           work, hf_sandbox_coll_insert(work->txn, coll, doc, NULL, &work->err));
 }
 
-static int32_t change_one(struct hf_sandbox_work *work, struct statement *statement,
+static int32_t change_one(struct hf_sandbox_work *work, struct write *write,
                           struct hf_sandbox_coll *coll, int64_t record, const bson_t *doc)
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {.changed = true};
@@ -125,35 +218,35 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
 
     (void)hf_sandbox_get(doc, "_id", &id);
     hf_sandbox_append(key, "_id", &id);
-    if (!statement->removal) {
-        code = hf_sandbox_update_apply(&statement->update, doc, &updated, work->call->no);
+    if (!write->removal) {
+        code = hf_sandbox_update_apply(&write->update, doc, &updated, work->call->no);
         entry.op = "u";
         entry.o = updated.o;
         entry.o2 = key;
     }
-    statement->n++;
+    write->found++;
     if (code == 0 && updated.changed) {
-        statement->modified++;
-        if (statement->images && statement->writer->retry.lead != NULL) {
+        write->changed++;
+        if (write->images && write->lead != NULL) {
             /* The document as findAndModify shows it, for a retry. */
-            image.o = statement->want_new ? updated.doc : doc;
-            code = log_entry(work, statement, image, HF_SANDBOX_OPTIME_NONE,
-                             statement->want_new ? &post_image : &entry.pre_image);
+            image.o = write->want_new ? updated.doc : doc;
+            code = log_entry(work, write, image, HF_SANDBOX_OPTIME_NONE,
+                             write->want_new ? &post_image : &entry.pre_image);
         }
-        code = code != 0 ? code : log_entry(work, statement, entry, post_image, &at);
+        code = code != 0 ? code : log_entry(work, write, entry, post_image, &at);
         if (code == 0) {
             code = hf_sandbox_work_code(
-                work, statement->removal
+                work, write->removal
                           ? hf_sandbox_coll_remove(work->txn, coll, record, doc, &work->err)
                           : hf_sandbox_coll_update(work->txn, coll, record, doc, updated.doc,
                                                    &work->err));
         }
     }
-    if (code == 0 && statement->images) {
-        bson_destroy(statement->before);
-        bson_destroy(statement->after);
-        statement->before = bson_copy(doc);
-        statement->after = HF_TAKE(updated.doc);
+    if (code == 0 && write->images) {
+        bson_destroy(write->before);
+        bson_destroy(write->after);
+        write->before = bson_copy(doc);
+        write->after = HF_TAKE(updated.doc);
     }
     return code;
 }
@@ -162,19 +255,18 @@ static int32_t change_one(struct hf_sandbox_work *work, struct statement *statem
 
 static int32_t insert_chunk(struct hf_sandbox_work *work, void *context)
 {
-    struct statement *statement = context;
-    struct writer *writer = statement->writer;
+    struct write *write = context;
     struct hf_sandbox_coll *coll = NULL;
-    int32_t code = hf_sandbox_work_need_coll(work, writer->ns, &coll);
+    int32_t code = hf_sandbox_work_need_coll(work, work->call->ns, &coll);
 
-    writer->last = writer->retry.previous;
-    for (size_t i = statement->from; code == 0 && i < statement->to; i++) {
-        statement->id = (int32_t)i;
-        if (hf_sandbox_retry_find(&writer->retry, statement->id) == NULL) {
-            code = insert_one(work, statement, coll, statement->docs.items[i]);
+    write->last = write->previous;
+    for (size_t i = write->from; code == 0 && i < write->to; i++) {
+        write->id = (int32_t)i;
+        if (find_done(write, write->id) == NULL) {
+            code = insert_one(work, write, coll, write->docs.items[i]);
         }
     }
-    return code != 0 ? code : hf_sandbox_retry_record(work, &writer->retry, writer->last);
+    return code != 0 ? code : record_done(work, write);
 }
 
 static bool is_full(const struct hf_sandbox_docs *docs)
@@ -184,96 +276,88 @@ static bool is_full(const struct hf_sandbox_docs *docs)
 
 static bool collect(int64_t record, const bson_t *doc, void *context)
 {
-    struct statement *statement = context;
-    struct hf_sandbox_docs *docs = &statement->docs;
-    bool sorted = !bson_empty(&statement->sort);
+    struct write *write = context;
+    struct hf_sandbox_docs *docs = &write->docs;
+    bool sorted = !bson_empty(&write->sort);
 
     if (sorted && docs->count == 1) {
-        if (hf_sandbox_sort_compare(&statement->sort, doc, docs->items[0]) >= 0) {
+        if (hf_sandbox_sort_compare(&write->sort, doc, docs->items[0]) >= 0) {
             return true;
         }
         hf_sandbox_docs_fini(docs);
     }
-    statement->records[docs->count] = record;
+    write->records[docs->count] = record;
     /* One document more than the chunk's bytes cannot be too much. */
-    (void)!hf_sandbox_docs_add_take(docs, bson_copy(doc), statement->writer->call->no);
-    return sorted || (statement->multi && docs->count < CHUNK_RECORDS && docs->bytes < CHUNK_BYTES);
+    (void)!hf_sandbox_docs_add_take(docs, bson_copy(doc), write->call->no);
+    return sorted || (write->multi && !is_full(docs));
 }
 
 /* Finds documents behind the position and changes them; where an upsert finds none at all, it inserts. */
 static int32_t change_chunk(struct hf_sandbox_work *work, void *context)
 {
-    struct statement *statement = context;
-    struct writer *writer = statement->writer;
-    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, writer->ns);
-    struct hf_sandbox_query query = {.filter = &statement->filter,
-                                     .after_record = statement->position};
+    struct write *write = context;
+    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, work->call->ns);
+    struct hf_sandbox_query query = {.filter = &write->filter, .after_record = write->position};
     int32_t code = 0;
 
-    hf_sandbox_docs_fini(&statement->docs);
-    statement->n = 0;
-    statement->modified = 0;
-    writer->last = writer->retry.previous;
+    hf_sandbox_docs_fini(&write->docs);
+    write->found = 0;
+    write->changed = 0;
+    write->last = write->previous;
     if (coll != NULL) {
-        code = hf_sandbox_query_run(work, coll, &query, collect, statement);
+        code = hf_sandbox_query_run(work, coll, &query, collect, write);
     }
-    statement->upserting =
-        statement->upsert && statement->docs.count == 0 && statement->position == 0;
-    for (size_t i = 0; code == 0 && i < statement->docs.count; i++) {
-        code = change_one(work, statement, coll, statement->records[i], statement->docs.items[i]);
+    write->upserting = write->upsert && write->docs.count == 0 && write->position == 0;
+    for (size_t i = 0; code == 0 && i < write->docs.count; i++) {
+        code = change_one(work, write, coll, write->records[i], write->docs.items[i]);
     }
-    if (code == 0 && statement->upserting) {
-        statement->n = 1;
-        bson_destroy(HF_TAKE(statement->after));
-        code = hf_sandbox_update_insert(&statement->update, &statement->filter, &statement->after,
-                                        work->call->no);
-        code = code != 0 ? code : hf_sandbox_work_need_coll(work, writer->ns, &coll);
-        code = code != 0 ? code : insert_one(work, statement, coll, statement->after);
+    if (code == 0 && write->upserting) {
+        write->found = 1;
+        bson_destroy(HF_TAKE(write->after));
+        code =
+            hf_sandbox_update_insert(&write->update, &write->filter, &write->after, work->call->no);
+        code = code != 0 ? code : hf_sandbox_work_need_coll(work, work->call->ns, &coll);
+        code = code != 0 ? code : insert_one(work, write, coll, write->after);
     }
-    return code != 0 ? code : hf_sandbox_retry_record(work, &writer->retry, writer->last);
+    return code != 0 ? code : record_done(work, write);
 }
 
-static int32_t run(struct hf_sandbox_work *work, struct statement *statement,
-                   hf_sandbox_work_body body)
+static int32_t run(struct hf_sandbox_work *work, struct write *write, hf_sandbox_work_body body)
 {
-    struct writer *writer = statement->writer;
-    int32_t code = hf_sandbox_work_run(work, writer->kind, body, statement);
+    int32_t code = hf_sandbox_work_run(work, write->kind, body, write);
 
-    if (code == 0) {
-        writer->retry.previous = writer->last;
-    }
+    write->previous = code == 0 ? write->last : write->previous;
     return code;
 }
 
-/* Adds to the writer's numbers; what was found, changed or inserted last is left in the statement. */
-static int32_t run_statement(struct hf_sandbox_work *work, struct statement *statement)
+/* Adds to the numbers of the answer; what was found, changed or inserted last is left. */
+static int32_t run_statement(struct hf_sandbox_work *work, struct write *write)
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated ignored = {0};
-    struct writer *writer = statement->writer;
     bson_t nothing = BSON_INITIALIZER;
     unsigned attempts = 0;
-    int32_t code = hf_sandbox_filter_check(&statement->filter, work->call->no);
+    int32_t code = hf_sandbox_filter_check(&write->filter, work->call->no);
 
-    if (code == 0 && !statement->removal) { /* what is malformed is refused in any case */
-        code = hf_sandbox_update_apply(&statement->update, &nothing, &ignored, work->call->no);
+    if (code == 0 && !write->removal) { /* what is malformed is refused in any case */
+        code = hf_sandbox_update_apply(&write->update, &nothing, &ignored, work->call->no);
     }
     while (code == 0) {
-        code = run(work, statement, change_chunk);
-        if (code == HF_SANDBOX_DUPLICATE_KEY && statement->upserting && ++attempts < ATTEMPTS) {
+        code = run(work, write, change_chunk);
+        if (code == HF_SANDBOX_DUPLICATE_KEY && write->upserting && ++attempts < ATTEMPTS) {
             code = 0; /* somebody else may have inserted it a moment ago */
             continue;
         }
-        writer->n += code == 0 ? statement->n : 0;
-        writer->modified += code == 0 ? statement->modified : 0;
-        if (!statement->multi || !is_full(&statement->docs)) {
+        write->n += code == 0 ? write->found : 0;
+        write->modified += code == 0 ? write->changed : 0;
+        if (!write->multi || !is_full(&write->docs)) {
             break;
         }
-        statement->position = statement->records[statement->docs.count - 1];
+        write->position = write->records[write->docs.count - 1];
     }
     return code;
 }
 
-/* ---- Answers ---- */
+/* ---- insert, update, delete ---- */
 
 /* What ends the whole command rather than one statement. */
 static bool is_fatal(int32_t code)
@@ -283,44 +367,120 @@ static bool is_fatal(int32_t code)
            code == HF_SANDBOX_INTERNAL_ERROR;
 }
 
-static void add_error(struct writer *writer, const struct hf_sandbox_work *work, int32_t index,
+static void add_error(struct write *write, const struct hf_sandbox_work *work, int32_t index,
                       int32_t code)
 {
     OWNED_DOC *one = BCON_NEW("index", BCON_INT32(index), "code", BCON_INT32(code));
-    bson_value_t value;
 
     if (code == HF_SANDBOX_DUPLICATE_KEY && work->duplicate != NULL) {
         bson_concat(one, work->duplicate);
     }
     bson_append_utf8(one, "errmsg", -1, work->call->no->message, -1);
-    value = hf_sandbox_value_of_doc(one);
-    hf_sandbox_append_element(writer->errors, &writer->error_count, &value);
+    hf_sandbox_append_doc(write->errors, &write->error_count, one);
 }
 
-static void add_upserted(struct writer *writer, int32_t index, const bson_t *doc)
+static void add_upserted(struct write *write, const bson_t *doc)
 {
-    OWNED_DOC *one = BCON_NEW("index", BCON_INT32(index));
-    bson_value_t value = hf_sandbox_value_missing;
+    OWNED_DOC *one = BCON_NEW("index", BCON_INT32(write->id));
+    bson_value_t id = hf_sandbox_value_missing;
 
-    (void)hf_sandbox_get(doc, "_id", &value);
-    hf_sandbox_append(one, "_id", &value);
-    value = hf_sandbox_value_of_doc(one);
-    hf_sandbox_append_element(writer->upserted, &writer->upserted_count, &value);
+    (void)hf_sandbox_get(doc, "_id", &id);
+    hf_sandbox_append(one, "_id", &id);
+    hf_sandbox_append_doc(write->upserted, &write->upserted_count, one);
 }
 
-static void append_answer(const struct writer *writer, bool update)
+static int32_t insert_all(struct write *write, bool ordered)
 {
-    struct hf_sandbox_call *call = writer->call;
+    const struct hf_sandbox_docs *docs = &write->docs;
+    size_t chunk = CHUNK_RECORDS;
 
-    bson_append_int32(call->reply, "n", -1, (int32_t)writer->n);
-    if (writer->upserted_count > 0) {
-        bson_append_array(call->reply, "upserted", -1, writer->upserted);
+    while (write->from < docs->count) {
+        HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = write->call};
+        size_t bytes = 0;
+
+        for (write->to = write->from;
+             write->to < docs->count && write->to - write->from < chunk && bytes < CHUNK_BYTES;
+             write->to++) {
+            bytes += docs->items[write->to]->len;
+        }
+        int32_t code = run(&work, write, insert_chunk);
+        if (is_fatal(code)) {
+            return code;
+        }
+        if (code != 0 && write->to - write->from > 1) {
+            chunk = 1; /* one of them is bad: find it */
+            continue;
+        }
+        if (code == 0) {
+            write->n += (int64_t)(write->to - write->from);
+        } else {
+            add_error(write, &work, (int32_t)write->from, code);
+            if (ordered) {
+                return 0;
+            }
+        }
+        write->from = write->to;
+    }
+    return 0;
+}
+
+static int32_t read_statement(struct write *write, const bson_t *doc)
+{
+    write->multi = write->removal ? hf_sandbox_get_int64(doc, "limit", 1) == 0
+                                  : hf_sandbox_get_true(doc, "multi");
+    write->upsert = hf_sandbox_get_true(doc, "upsert");
+    if (!hf_sandbox_get_doc(doc, "q", &write->filter) ||
+        (!write->removal && !hf_sandbox_get_doc(doc, "u", &write->update))) {
+        return REFUSE(write->call, NO_SUCH_KEY, "a statement needs the documents q and u");
+    }
+    return write->multi && !write->removal && hf_sandbox_update_is_replacement(&write->update)
+               ? REFUSE(write->call, FAILED_TO_PARSE,
+                        "multi update is not supported for replacement-style update")
+               : 0;
+}
+
+/* One that was done before answers the same. */
+static int32_t run_one(struct write *write, const bson_t *doc, int32_t index)
+{
+    HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = write->call};
+    const bson_t *entry = find_done(write, index);
+    bson_t o;
+    int32_t code;
+
+    write->id = index;
+    if (entry != NULL) {
+        const char *op = hf_sandbox_get_utf8(entry, "op", "");
+        write->n++;
+        write->modified += op[0] == 'u';
+        if (op[0] == 'i' && hf_sandbox_get_doc(entry, "o", &o)) {
+            add_upserted(write, &o);
+        }
+        return 0;
+    }
+    code = read_statement(write, doc);
+    code = code != 0 ? code : run_statement(&work, write);
+    if (code == 0 && write->upserting) {
+        add_upserted(write, write->after);
+    } else if (code != 0 && !is_fatal(code)) {
+        add_error(write, &work, index, code);
+    }
+    end_statement(write);
+    return code;
+}
+
+static void append_answer(const struct write *write, bool update)
+{
+    struct hf_sandbox_call *call = write->call;
+
+    bson_append_int32(call->reply, "n", -1, (int32_t)write->n);
+    if (write->upserted_count > 0) {
+        bson_append_array(call->reply, "upserted", -1, write->upserted);
     }
     if (update) {
-        bson_append_int32(call->reply, "nModified", -1, (int32_t)writer->modified);
+        bson_append_int32(call->reply, "nModified", -1, (int32_t)write->modified);
     }
-    if (writer->error_count > 0) {
-        bson_append_array(call->reply, "writeErrors", -1, writer->errors);
+    if (write->error_count > 0) {
+        bson_append_array(call->reply, "writeErrors", -1, write->errors);
     }
     if (call->optime.ts != 0 && hf_sandbox_repl_enabled(call->repl)) {
         hf_sandbox_append_optime(call->reply, "opTime", call->optime);
@@ -328,103 +488,18 @@ static void append_answer(const struct writer *writer, bool update)
     hf_sandbox_call_await(call);
 }
 
-/* ---- insert, update, delete ---- */
-
-static int32_t insert_all(struct statement *statement, bool ordered)
-{
-    struct writer *writer = statement->writer;
-    const struct hf_sandbox_docs *docs = &statement->docs;
-    size_t chunk = CHUNK_RECORDS;
-
-    while (statement->from < docs->count) {
-        HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = writer->call};
-        size_t count = 0;
-
-        for (size_t bytes = 0;
-             count < chunk && count < docs->count - statement->from && bytes < CHUNK_BYTES;
-             count++) {
-            bytes += docs->items[statement->from + count]->len;
-        }
-        statement->to = statement->from + count;
-        int32_t code = run(&work, statement, insert_chunk);
-        if (is_fatal(code)) {
-            return code;
-        }
-        if (code != 0 && count > 1) {
-            chunk = 1; /* one of them is bad: find it */
-            continue;
-        }
-        if (code == 0) {
-            writer->n += (int64_t)count;
-        } else {
-            add_error(writer, &work, (int32_t)statement->from, code);
-            if (ordered) {
-                return 0;
-            }
-        }
-        statement->from = statement->to;
-    }
-    return 0;
-}
-
-static int32_t read_statement(struct hf_sandbox_call *call, const bson_t *doc,
-                              struct statement *out)
-{
-    out->multi = out->removal ? hf_sandbox_get_int64(doc, "limit", 1) == 0
-                              : hf_sandbox_get_true(doc, "multi");
-    out->upsert = hf_sandbox_get_true(doc, "upsert");
-    if (!hf_sandbox_get_doc(doc, "q", &out->filter) ||
-        (!out->removal && !hf_sandbox_get_doc(doc, "u", &out->update))) {
-        return REFUSE(call, NO_SUCH_KEY, "a statement needs the documents q and u");
-    }
-    return out->multi && !out->removal && hf_sandbox_update_is_replacement(&out->update)
-               ? REFUSE(call, FAILED_TO_PARSE,
-                        "multi update is not supported for replacement-style update")
-               : 0;
-}
-
-/* One that was done before answers the same. */
-static int32_t run_one(struct writer *writer, const bson_t *doc, bool removal, int32_t index)
-{
-    HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = writer->call};
-    struct statement statement = {
-        .writer = writer, .id = index, .removal = removal, .sort = BSON_INITIALIZER};
-    const bson_t *entry = hf_sandbox_retry_find(&writer->retry, index);
-    bson_t o;
-    int32_t code = 0;
-
-    if (entry != NULL) {
-        const char *op = hf_sandbox_get_utf8(entry, "op", "");
-        writer->n++;
-        writer->modified += op[0] == 'u';
-        if (op[0] == 'i' && hf_sandbox_get_doc(entry, "o", &o)) {
-            add_upserted(writer, index, &o);
-        }
-        return 0;
-    }
-    code = read_statement(writer->call, doc, &statement);
-    code = code != 0 ? code : run_statement(&work, &statement);
-    if (code == 0 && statement.upserting) {
-        add_upserted(writer, index, statement.after);
-    } else if (code != 0 && !is_fatal(code)) {
-        add_error(writer, &work, index, code);
-    }
-    statement_fini(&statement);
-    return code;
-}
-
 /* insert, update, delete: the command's name begins with another letter each. */
 int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
 {
     const char kind = (char)(call->name[0] | 0x20);
     const char *field = kind == 'i' ? "documents" : kind == 'u' ? "updates" : "deletes";
-    struct writer writer;
-    struct statement insertion = {.writer = &writer};
+    struct write write;
     bson_value_t value = hf_sandbox_value_of_bool(true);
     bson_iter_t iter;
     bson_t doc;
-    int32_t code = begin_writer(call, &writer);
+    int32_t code = begin(call, &write);
 
+    write.removal = kind == 'd';
     (void)hf_sandbox_get(call->command, "ordered", &value);
     bool ordered = hf_sandbox_is_true(&value);
     if (code == 0 && (!hf_sandbox_get(call->command, field, &value) ||
@@ -435,10 +510,9 @@ int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
         if (!hf_sandbox_value_doc(bson_iter_value(&iter), &doc)) {
             code = REFUSE(call, TYPE_MISMATCH, "'%s' must hold objects", field);
         } else if (kind == 'i') {
-            code =
-                hf_sandbox_docs_add_take(&insertion.docs, hf_sandbox_doc_with_id(&doc), call->no);
+            code = hf_sandbox_docs_add_take(&write.docs, hf_sandbox_doc_with_id(&doc), call->no);
         } else {
-            code = run_one(&writer, &doc, kind == 'd', index);
+            code = run_one(&write, &doc, index);
             if (code != 0 && !is_fatal(code)) {
                 code = 0;
                 if (ordered) {
@@ -447,18 +521,17 @@ int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
             }
         }
     }
-    code = code != 0 ? code : insert_all(&insertion, ordered);
+    code = code != 0 ? code : insert_all(&write, ordered);
     if (code == 0) {
-        append_answer(&writer, kind == 'u');
+        append_answer(&write, kind == 'u');
     }
-    statement_fini(&insertion);
-    writer_fini(&writer);
+    end(&write);
     return code;
 }
 
 /* ---- findAndModify ---- */
 
-static int32_t read_find_and_modify(struct hf_sandbox_call *call, struct statement *out)
+static int32_t read_find_and_modify(struct hf_sandbox_call *call, struct write *out)
 {
     out->removal = hf_sandbox_get_true(call->command, "remove");
     out->want_new = hf_sandbox_get_true(call->command, "new");
@@ -473,21 +546,19 @@ static int32_t read_find_and_modify(struct hf_sandbox_call *call, struct stateme
                : 0;
 }
 
-/* The old answer of a retry, from the entry and its image. */
-static void recall(struct hf_sandbox_call *call, const bson_t *entry, struct statement *statement)
+/* The old answer of a retry, from the entry and its image, which another entry holds. */
+static void recall(struct write *write, const bson_t *entry)
 {
     uint64_t post = hf_sandbox_get_optime(entry, "postImageOpTime").ts;
+    uint64_t pre = hf_sandbox_get_optime(entry, "preImageOpTime").ts;
+    OWNED_DOC *image = entry_at(write->call, post != 0 ? post : pre);
     bson_t o;
 
-    statement->n = 1;
-    statement->upserting = hf_sandbox_get_utf8(entry, "op", "")[0] == 'i';
-    if (statement->upserting && hf_sandbox_get_doc(entry, "o", &o)) {
-        statement->after = bson_copy(&o);
-    } else if (post != 0) {
-        statement->after = hf_sandbox_retry_image(call, post);
-    } else {
-        statement->before =
-            hf_sandbox_retry_image(call, hf_sandbox_get_optime(entry, "preImageOpTime").ts);
+    write->found = 1;
+    write->upserting = hf_sandbox_get_utf8(entry, "op", "")[0] == 'i';
+    entry = write->upserting ? entry : image;
+    if (entry != NULL && hf_sandbox_get_doc(entry, "o", &o)) {
+        *(write->upserting || post != 0 ? &write->after : &write->before) = bson_copy(&o);
     }
 }
 
@@ -513,50 +584,40 @@ static int32_t append_value(struct hf_sandbox_call *call, const bson_t *value)
     return code;
 }
 
-static int32_t answer_find_and_modify(struct hf_sandbox_call *call,
-                                      const struct statement *statement)
+static int32_t answer_find_and_modify(struct hf_sandbox_call *call, const struct write *write)
 {
-    bool found = statement->n > 0 && !statement->upserting;
+    bool existing = write->found > 0 && !write->upserting;
+    OWNED_DOC *last = BCON_NEW("n", BCON_INT32((int32_t)write->found));
     bson_value_t id = hf_sandbox_value_missing;
-    bson_t last;
-    int32_t code;
 
-    bson_append_document_begin(call->reply, "lastErrorObject", -1, &last);
-    bson_append_int32(&last, "n", -1, (int32_t)statement->n);
-    if (!statement->removal) {
-        bson_append_bool(&last, "updatedExisting", -1, found);
+    if (!write->removal) {
+        bson_append_bool(last, "updatedExisting", -1, existing);
     }
-    if (statement->upserting && hf_sandbox_get(statement->after, "_id", &id)) {
-        hf_sandbox_append(&last, "upserted", &id);
+    if (write->upserting && hf_sandbox_get(write->after, "_id", &id)) {
+        hf_sandbox_append(last, "upserted", &id);
     }
-    bson_append_document_end(call->reply, &last);
-    code = append_value(call, statement->want_new ? statement->after
-                              : found             ? statement->before
-                                                  : NULL);
-    if (code == 0) {
-        hf_sandbox_call_await(call);
-    }
-    return code;
+    bson_append_document(call->reply, "lastErrorObject", -1, last);
+    return append_value(call, write->want_new ? write->after : existing ? write->before : NULL);
 }
 
 int32_t hf_sandbox_cmd_find_and_modify(struct hf_sandbox_call *call)
 {
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
-    struct writer writer;
-    struct statement statement = {
-        .writer = &writer, .filter = BSON_INITIALIZER, .sort = BSON_INITIALIZER, .images = true};
-    const bson_t *entry;
-    int32_t code = begin_writer(call, &writer);
+    struct write write;
+    int32_t code = begin(call, &write);
+    const bson_t *entry = find_done(&write, 0);
 
-    code = code != 0 ? code : read_find_and_modify(call, &statement);
-    entry = hf_sandbox_retry_find(&writer.retry, 0);
+    write.images = true;
+    code = code != 0 ? code : read_find_and_modify(call, &write);
     if (code == 0 && entry != NULL) {
-        recall(call, entry, &statement);
+        recall(&write, entry);
     } else if (code == 0) {
-        code = run_statement(&work, &statement);
+        code = run_statement(&work, &write);
     }
-    code = code != 0 ? code : answer_find_and_modify(call, &statement);
-    statement_fini(&statement);
-    writer_fini(&writer);
+    code = code != 0 ? code : answer_find_and_modify(call, &write);
+    if (code == 0) {
+        hf_sandbox_call_await(call);
+    }
+    end(&write);
     return code;
 }

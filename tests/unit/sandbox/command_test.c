@@ -71,7 +71,7 @@ static int teardown(void **state)
     struct fixture *f = *state;
     struct hf_error err;
 
-    hf_sandbox_cursors_close_all(f->server);
+    (void)hf_sandbox_cursors_end(f->server, 0, 0);
     hf_sandbox_repl_stop(f->server->repl);
     assert_int_equal(hf_sandbox_engine_close(f->server->engine, &err), HF_ERR_OK);
     hf_mutex_fini(&f->server->cursors_mutex);
@@ -209,10 +209,10 @@ static void test_idle_cursors_are_ended_and_the_backup_with_them(void **state)
         (long long)id);
     assert_true(
         hf_sandbox_get_path(f->reply, "cursor.nextBatch.0.metadata.backupId", &(bson_value_t){0}));
-    hf_sandbox_cursors_reap(f->server);
+    (void)hf_sandbox_cursors_end(f->server, 0, atomic_load(&f->server->cursor_timeout_ms));
     assert_true(hf_sandbox_backup_is_open(f->server->engine));
     atomic_store(&f->server->cursor_timeout_ms, 0);
-    hf_sandbox_cursors_reap(f->server);
+    (void)hf_sandbox_cursors_end(f->server, 0, atomic_load(&f->server->cursor_timeout_ms));
     assert_false(hf_sandbox_backup_is_open(f->server->engine));
     run(f, "@{\"getMore\": {\"$numberLong\": \"%lld\"}, \"collection\": \"$cmd.aggregate\"}",
         (long long)id);
