@@ -84,6 +84,16 @@ static uint64_t data_bytes(const char *path)
     return sum;
 }
 
+/* A mongod whose dbPath was given as a relative one does not tell from where; its open lock file does. */
+static void find_db_path(const char *host, struct hf_mongo_facts *facts)
+{
+    struct hf_error ignored;
+
+    if (facts->dbpath == NULL && facts->pid != 0 && host_may_be_here(host)) {
+        (void)!hf_process_find_open(facts->pid, "mongod.lock", &facts->dbpath, &ignored);
+    }
+}
+
 /* The facts that only the member itself can give. */
 static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf_msg_member *out)
 {
@@ -98,6 +108,7 @@ static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf
         put_text(out->problem, sizeof out->problem, err.message);
         return;
     }
+    find_db_path(host, &facts);
     put_text(out->fcv, sizeof out->fcv, facts.fcv);
     put_text(out->server_version, sizeof out->server_version, facts.version);
     put_text(out->engine, sizeof out->engine, facts.engine);
@@ -111,9 +122,8 @@ static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf
     }
     if (!out->readable && out->problem[0] == '\0') {
         if (facts.dbpath == NULL) {
-            put_text(out->problem, sizeof out->problem,
-                     "its dbPath is not known: the right getCmdLineOpts is missing; hint: role "
-                     "clusterMonitor");
+            (void)snprintf(out->problem, sizeof out->problem, "its dbPath is not known: %.400s",
+                           facts.missing);
         } else {
             (void)snprintf(out->problem, sizeof out->problem,
                            "the agent cannot read its dbPath %s; hint: run the agent on the "

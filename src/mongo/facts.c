@@ -236,7 +236,10 @@ enum hf_err hf_mongo_parse_cmd_line(const bson_t *reply, struct hf_mongo_facts *
             return hf_fail(err, HF_ERR_NO_MEMORY, "getCmdLineOpts");
         }
     } else if (dbpath != NULL) {
-        add_missing(out, "dbPath is relative (%s): only the backup cursor tells where it is",
+        add_missing(out,
+                    "dbPath is relative (%s); hint: start the mongod with an absolute --dbpath, or "
+                    "the agent as "
+                    "the mongod's user",
                     dbpath);
     }
     if (role != NULL && strcmp(role, "shardsvr") == 0) {
@@ -328,7 +331,9 @@ static enum hf_err read_comfort(struct hf_mongo_client *client, struct hf_mongo_
         return hf_mongo_parse_cmd_line(&options, out, err);
     }
     if (result == HF_ERR_DENIED || result == HF_ERR_UNSUPPORTED) {
-        add_missing(out, "start options and dbPath not known: getCmdLineOpts needs clusterMonitor");
+        add_missing(
+            out,
+            "start options and dbPath not known: getCmdLineOpts needs the role clusterMonitor");
         return HF_ERR_OK;
     }
     return result;

@@ -9,6 +9,7 @@
 #include "os/process.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -305,6 +306,34 @@ void hf_process_stop(struct hf_process *process, uint64_t grace_ms)
         reap(process->pid, &status);
     }
     hf_free(process);
+}
+
+enum hf_err hf_process_find_open(uint64_t pid, const char *name, char **out, struct hf_error *err)
+{
+    char directory[64], path[4096];
+    size_t name_len = strlen(name);
+    const struct dirent *entry;
+    char *found = NULL;
+
+    (void)snprintf(directory, sizeof directory, "/proc/%llu/fd", (unsigned long long)pid);
+    DIR *dir = opendir(directory);
+    while (dir != NULL && found == NULL && (entry = readdir(dir)) != NULL) {
+        ssize_t len = readlinkat(dirfd(dir), entry->d_name, path, sizeof path);
+        if (len > 0 && (size_t)len < sizeof path && (size_t)len > name_len + 1 && path[0] == '/' &&
+            path[(size_t)len - name_len - 1] == '/' &&
+            memcmp(path + len - name_len, name, name_len) == 0) {
+            found = hf_strndup(path, (size_t)len - name_len - 1);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    if (found == NULL) {
+        return hf_fail(err, HF_ERR_NOT_FOUND, "process %llu is not seen to hold a file %s open",
+                       (unsigned long long)pid, name);
+    }
+    *out = found;
+    return HF_ERR_OK;
 }
 
 enum hf_err hf_self_path(char **out, struct hf_error *err)

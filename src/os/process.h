@@ -30,6 +30,11 @@ void hf_process_signal(struct hf_process *process, int signal_number);
 /* SIGTERM, waits up to grace_ms, SIGKILL; frees. NULL does nothing. */
 void hf_process_stop(struct hf_process *process, uint64_t grace_ms);
 
+/* The directory of a file of that name that the process holds open. NOT_FOUND when it holds none or may not be looked at
+ * (which takes its user, or root). Free with hf_free. */
+HF_MUST_CHECK enum hf_err hf_process_find_open(uint64_t pid, const char *name, char **out,
+                                               struct hf_error *err);
+
 /* Absolute path of this executable. Free with hf_free. */
 HF_MUST_CHECK enum hf_err hf_self_path(char **out, struct hf_error *err);
 /* Host name as the system says; out at least 256 bytes. */

@@ -259,6 +259,31 @@ static void test_facts_about_this_process_and_host(void **state)
     assert_true(columns > 0);
 }
 
+static void test_the_directory_of_a_file_that_a_process_holds_open_is_found(void **state)
+{
+    HF_CLEANUP(hf_free) char *found = NULL;
+    struct hf_error err;
+    char path[4096];
+
+    const struct room *room = *state;
+
+    (void)snprintf(path, sizeof path, "%s/held.lock", room->dir);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(hf_process_find_open((uint64_t)getpid(), "held.lock", &found, &err),
+                     HF_ERR_OK);
+    assert_string_equal(found, room->dir);
+    (void)close(fd);
+    char *gone = NULL;
+    assert_int_equal(hf_process_find_open((uint64_t)getpid(), "held.lock", &gone, &err),
+                     HF_ERR_NOT_FOUND);
+    /* Of a longer name only the whole last part counts. */
+    assert_int_equal(hf_process_find_open((uint64_t)getpid(), "eld.lock", &gone, &err),
+                     HF_ERR_NOT_FOUND);
+    assert_int_equal(hf_process_find_open(UINT64_MAX, "held.lock", &gone, &err), HF_ERR_NOT_FOUND);
+    assert_null(gone);
+}
+
 static void test_stdout_that_is_a_file_is_no_terminal(void **state)
 {
     unsigned columns = 0;
@@ -371,6 +396,7 @@ int main(void)
         IN_ROOM(test_a_child_has_no_descriptors_or_signals_of_ours),
         IN_ROOM(test_a_child_dies_with_its_parent_when_told),
         IN_ROOM(test_facts_about_this_process_and_host),
+        IN_ROOM(test_the_directory_of_a_file_that_a_process_holds_open_is_found),
         cmocka_unit_test(test_stdout_that_is_a_file_is_no_terminal),
         cmocka_unit_test(test_a_terminal_tells_its_width),
         cmocka_unit_test(test_waiting_for_a_child_that_was_taken_away_fails),
