@@ -130,7 +130,7 @@ def integration(tally, soak):
            "HOLDFAST_SOAK": "1" if soak else "", "ASAN_OPTIONS": "detect_leaks=0", "PYTHONDONTWRITEBYTECODE": "1"}
     files = sorted(pathlib.Path("tests/integration").glob("test_*.py")) + sorted(pathlib.Path("tests/interop").glob("test_*.py"))
     for file in files:
-        code, output, seconds = run(["/usr/bin/python3", str(file)], 3600 if soak else 600, env)
+        code, output, seconds = run(["/usr/bin/python3", str(file)], 3600 if soak else 1200, env)
         ran = sum(int(n) for n in re.findall(r"^Ran (\d+) tests? in", output, re.M))
         counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", output))
         skipped = int(counts.get("skipped", 0))
