@@ -68,8 +68,8 @@ struct hf_sandbox_repl {
     struct hf_sandbox_config *config; /* owned; NULL: not initiated */
     struct hf_sandbox_view views[HF_SANDBOX_MEMBERS_MAX];
     enum hf_sandbox_state mine;
-    int64_t term, voted_term;
-    int primary; /* place in the configuration; -1: none known */
+    int64_t term, voted_term, won_term; /* highest seen; of the last vote; of its own election */
+    int primary;                        /* place in the configuration; -1: none known */
     uint64_t beat_due_ms, election_due_ms, frozen_until_ms, primary_since_ms;
     uint64_t election_ts; /* while primary */
     int64_t topology;

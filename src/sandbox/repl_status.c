@@ -113,7 +113,7 @@ static void append_repl(struct hf_sandbox_repl *repl, bool legacy, bson_t *reply
         append_self(config, reply);
     }
     if (primary) {
-        hf_sandbox_put_record(election.bytes + 4, repl->term);
+        hf_sandbox_put_record(election.bytes + 4, repl->won_term);
         (void)BSON_APPEND_OID(reply, "electionId", &election);
     }
     append_last_write(repl, reply);

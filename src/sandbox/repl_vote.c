@@ -349,6 +349,7 @@ static void take_over(struct hf_sandbox_repl *repl, int64_t term, const char *re
         return;
     }
     repl->term = term;
+    repl->won_term = term;
     repl->election_ts = HF_SANDBOX_TS(hf_clock_wall_ms() / 1000, 1);
     repl->primary = repl->config->self;
     repl->primary_since_ms = hf_clock_mono_ms();

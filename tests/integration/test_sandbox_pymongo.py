@@ -209,6 +209,21 @@ class Tour(TestCase):
         self.assertEqual(10107, Raw(members[1].port).command(SON([("insert", "c"), ("documents", [{}])]), "app")["code"])
         failover(client)
 
+    def test_a_primary_that_hears_of_a_newer_term_keeps_the_id_of_its_own_election(self):
+        raw = Raw(ReplicaSet(self.scratch, 1, "elected").members[0].port)
+
+        def hears():
+            before = raw.ok({"isMaster": 1})
+            if not before["ismaster"]:
+                return False
+            term = int.from_bytes(before["electionId"].binary[4:], "big")
+            raw.command({"_sandboxFetchOplog": 1, "term": bson.Int64(term + 1)})
+            after = raw.ok({"isMaster": 1}).get("electionId")
+            self.assertNotEqual(f"7fffffff{term + 1:016x}", str(after), "nobody was elected in that term")
+            return after == before["electionId"]  # else it has stepped down already
+
+        wait_for(hears, "a primary that has heard of a newer term")
+
     def test_hostile_bytes_close_only_their_own_connection(self):
         member = ReplicaSet(self.scratch, 1, "hostile").members[0]
         good = Raw(member.port)
