@@ -319,10 +319,11 @@ static bool is_logged(const struct hf_sandbox_engine *engine, const char *ns)
            (strncmp(ns, "local.", 6) == 0 && strcmp(ns, "local.replset.minvalid") != 0);
 }
 
+/* known: it is there already, and its logging is switched. */
 static enum hf_err make_table(struct hf_sandbox_engine *engine, const char *ident, bool logged,
-                              struct hf_error *err)
+                              bool known, struct hf_error *err)
 {
-    bool compressed = strncmp(ident, "collection-", 11) == 0;
+    bool compressed = !known && strncmp(ident, "collection-", 11) == 0;
     WT_SESSION *session;
     char uri[HF_SANDBOX_IDENT_BYTES + 8];
     char config[128];
@@ -332,9 +333,10 @@ static enum hf_err make_table(struct hf_sandbox_engine *engine, const char *iden
         return err->code;
     }
     (void)snprintf(uri, sizeof uri, "table:%s", ident);
-    (void)snprintf(config, sizeof config, "key_format=u,value_format=u,log=(enabled=%s)%s",
-                   logged ? "true" : "false", compressed ? ",block_compressor=snappy" : "");
-    code = session->create(session, uri, config);
+    (void)snprintf(config, sizeof config, "%slog=(enabled=%s)%s",
+                   known ? "" : "key_format=u,value_format=u,", logged ? "true" : "false",
+                   compressed ? ",block_compressor=snappy" : "");
+    code = known ? session->alter(session, uri, config) : session->create(session, uri, config);
     hf_sandbox_session_give(engine, session);
     return hf_sandbox_wt(err, code, ident);
 }
@@ -354,7 +356,7 @@ static enum hf_err make_file(struct hf_sandbox_txn *txn, const char *kind, const
 
     (void)snprintf(ident, HF_SANDBOX_IDENT_BYTES, "%s-%" PRId64 "-%s", kind,
                    (int64_t)atomic_fetch_add(&engine->next_ident, 1), engine->ident_suffix);
-    return make_table(engine, ident, is_logged(engine, ns), err);
+    return make_table(engine, ident, is_logged(engine, ns), false, err);
 }
 
 void hf_sandbox_drop_later(struct hf_sandbox_engine *engine, const char *ident, uint64_t ts)
@@ -502,11 +504,40 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
     return write_row(txn, coll, err);
 }
 
+/* What a standalone made is logged: a member's data would outrun its checkpoint. */
+static enum hf_err switch_logging(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    const struct hf_sandbox_txn_options read = {.write = false};
+    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
+    HF_CLEANUP(hf_free) struct hf_sandbox_coll **list = NULL;
+    size_t count;
+
+    if (make_table(engine, HF_SANDBOX_CATALOG, false, true, err) != HF_ERR_OK ||
+        hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK ||
+        hf_sandbox_txn_list(txn, NULL, &list, &count, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < count; i++) {
+        bool logged = is_logged(engine, list[i]->ns);
+
+        for (size_t j = 0; j <= list[i]->index_count; j++) {
+            const char *ident = j == 0 ? list[i]->table->ident : list[i]->indexes[j - 1]->ident;
+
+            if (make_table(engine, ident, logged, true, err) != HF_ERR_OK) {
+                return err->code;
+            }
+        }
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_sandbox_catalog_load(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    return make_table(engine, HF_SANDBOX_CATALOG, false, err) != HF_ERR_OK
-               ? err->code
-               : make_table(engine, HF_SANDBOX_SIZES, false, err);
+    if (make_table(engine, HF_SANDBOX_CATALOG, is_logged(engine, ""), false, err) != HF_ERR_OK ||
+        make_table(engine, HF_SANDBOX_SIZES, false, false, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return engine->options.replicated ? switch_logging(engine, err) : HF_ERR_OK;
 }
 
 void hf_sandbox_catalog_fini(struct hf_sandbox_engine *engine)

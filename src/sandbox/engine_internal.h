@@ -121,7 +121,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_engine_set_stable(struct hf_sandbox_engine 
 void hf_sandbox_engine_pin(struct hf_sandbox_engine *engine, uint64_t ts);
 
 /* ---- catalog.c ---- */
-/* Makes it where it is missing. */
+/* Makes it where it is missing; tables that a standalone made become a member's. */
 HF_MUST_CHECK enum hf_err hf_sandbox_catalog_load(struct hf_sandbox_engine *engine,
                                                   struct hf_error *err);
 void hf_sandbox_catalog_fini(struct hf_sandbox_engine *engine);
