@@ -249,13 +249,19 @@ enum hf_err hf_job_keys_create(struct hf_store *store, const struct hf_storemark
     }
     make_ring(mark, job, &ring);
     struct hf_wrap_options wrap = {.store_key = mark->encrypted ? key : NULL, .store = mark->store};
-    hf_random_bytes(wrap.salt, sizeof wrap.salt);
-    struct hf_object_text name = hf_object_name_text(
-        &(struct hf_object_name){.kind = HF_OBJECT_KEYS, .job = *job, .key = 1, .wrap = 1});
-    /* Two servers at once put different keys under one name: the second is told EXISTS and loads. */
-    if (hf_keyring_wrap(&ring, &wrap, &bytes, err) != HF_ERR_OK ||
-        hf_store_put(store, hf_str_of(name.text), hf_buf_bytes(&bytes), NULL, err) != HF_ERR_OK) {
-        return hf_wrap(err, "make keys");
+    /*
+     * Twice: without them nothing of the job can be read, so that one flipped bit must not take them. The first decides:
+     * two servers at once put different keys under one name, and the second is told EXISTS and loads.
+     */
+    for (uint32_t number = 1; number <= 2; number++) {
+        struct hf_object_text name = hf_object_name_text(&(struct hf_object_name){
+            .kind = HF_OBJECT_KEYS, .job = *job, .key = 1, .wrap = number});
+        hf_random_bytes(wrap.salt, sizeof wrap.salt);
+        if (hf_keyring_wrap(&ring, &wrap, &bytes, err) != HF_ERR_OK ||
+            hf_store_put(store, hf_str_of(name.text), hf_buf_bytes(&bytes), NULL, err) !=
+                HF_ERR_OK) {
+            return hf_wrap(err, "make keys");
+        }
     }
     *out = ring;
     return HF_ERR_OK;

@@ -657,11 +657,6 @@ static bool is_lost(const struct world *world, const struct damage *damage, cons
     return true;
 }
 
-static bool hits_keys(const struct damage *damage, const struct job *job)
-{
-    return damage->object->name.kind == HF_OBJECT_KEYS && damage->object->job == job;
-}
-
 static bool hits_manifest(const struct damage *damage, const struct job *job,
                           const struct snapshot *snapshot)
 {
@@ -689,7 +684,7 @@ static bool is_touched(const struct world *world, const struct damage *damage,
                        const struct job *job, const struct snapshot *snapshot)
 {
     size_t at = 0;
-    return hits_keys(damage, job) || hits_manifest(damage, job, snapshot) ||
+    return hits_manifest(damage, job, snapshot) ||
            next_lost(world, damage, job, snapshot, &at) != NULL;
 }
 
@@ -766,10 +761,6 @@ static void expect_snapshot(const struct world *world, struct checked *checked,
         .object = none,
         .path = none,
     };
-    if (hits_keys(checked->damage, job)) {
-        expect_damage(checked, &wanted);
-        return;
-    }
     if (hits_manifest(checked->damage, job, snapshot)) {
         return; /* expected with the object */
     }
@@ -887,7 +878,7 @@ static void restore_refuses(struct world *world, const struct damage *damage, co
     if (strstr(err.message, damage->object->text) == NULL) {
         FAIL(&checked, "the object is not named: %s", err.message);
     }
-    if (!hits_keys(damage, job) && !hits_manifest(damage, job, snapshot) &&
+    if (!hits_manifest(damage, job, snapshot) &&
         !names_a_file(world, damage, job, snapshot, err.message)) {
         FAIL(&checked, "the file is not named: %s", err.message);
     }
@@ -947,10 +938,9 @@ static void next_capture_heals(struct world *world, struct damage *damage)
     if (hf_job_keys_load(world->kit.store, &world->kit.key, &job->kit.job, &keyring, &err) !=
             HF_ERR_OK ||
         hf_commit_next_capture(world->kit.store, &job->kit.job, 0, &number, &err) != HF_ERR_OK) {
-        /* Keys cannot be had from the source, nor the number of an attempt that may be at work. */
+        /* The number of an attempt that may be at work cannot be had from anywhere else. */
         struct checked checked = {.damage = damage};
-        if (damage->object->name.kind != HF_OBJECT_KEYS &&
-            damage->object->name.kind != HF_OBJECT_CLAIM) {
+        if (damage->object->name.kind != HF_OBJECT_CLAIM) {
             FAIL(&checked, "the next capture: %s", err.message);
         }
         assert_non_null(strstr(err.message, damage->object->text));
@@ -1091,11 +1081,57 @@ static void test_damage_is_named_and_healed_without_encryption(void **state)
     run(setting("HF_TEST_SEED", 1) + 1, setting("HF_TEST_DAMAGES", is_soak() ? 300 : 12), true);
 }
 
+/* One damaged object with keys is named and does no harm (above); with both gone, the job's snapshots are, and no others. */
+static void test_a_job_without_whole_keys_is_named_with_all_its_snapshots(void **state)
+{
+    struct world world = {.random = 0};
+    struct hf_error err;
+    HF_CLEANUP(hf_verify_report_fini) struct hf_verify_report report = {.damages = NULL};
+    HF_CLEANUP(hf_free) char *dir = NULL;
+    size_t keys = 0;
+    size_t snapshots = 0;
+    (void)state;
+    open_world(&world, 5, false);
+    dir = kit_path(&world.kit, "restored");
+    const struct job *job = &world.jobs[0];
+    struct damage damage = {.bit = 1, .at = 100};
+    for (size_t i = 0; i < world.object_count; i++) {
+        damage.object = &world.objects[i];
+        if (damage.object->name.kind == HF_OBJECT_KEYS && damage.object->job == job) {
+            do_damage(&world, &damage);
+            keys++;
+        }
+    }
+    assert_int_equal(keys, 2);
+    struct hf_verify_options options = {.store = world.kit.store, .level = HF_VERIFY_REFERENCES};
+    KIT_OK(hf_verify_store(&options, &world.kit.key, &report, &err), &err);
+    assert_int_equal(report.damage_count, keys + job->snapshot_count);
+    for (size_t i = 0; i < report.kept_count; i++) {
+        const struct hf_damage *found = &report.damages[i];
+        assert_true(hf_id_equal(&found->job, &job->kit.job));
+        assert_int_equal(found->code, HF_ERR_CORRUPT);
+        assert_true(found->object[0] != '\0' || strstr(found->message, "/k/") != NULL);
+        for (size_t s = 0; s < job->snapshot_count; s++) {
+            snapshots +=
+                hf_id_equal(&found->snapshot, &job->snapshots[s].manifest.snapshot) ? 1 : 0;
+        }
+    }
+    assert_int_equal(snapshots, job->snapshot_count);
+    assert_int_equal(restore(&world, job, job->snapshots[0].manifest.capture, dir, &err),
+                     HF_ERR_CORRUPT);
+    assert_non_null(strstr(err.message, "/k/"));
+    const struct job *other = &world.jobs[1];
+    restore_gives(&world, &damage, other, other->snapshots[0].manifest.capture,
+                  &other->snapshots[0].state);
+    close_world(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_damage_is_named_and_healed),
         cmocka_unit_test(test_damage_is_named_and_healed_without_encryption),
+        cmocka_unit_test(test_a_job_without_whole_keys_is_named_with_all_its_snapshots),
     };
     uint64_t free_bytes = 0;
     uint64_t total_bytes = 0;
