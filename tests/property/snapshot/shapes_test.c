@@ -8,7 +8,9 @@
 #include "support/snapshot_kit.h"
 
 #include <malloc.h>
+#include <spawn.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/progress.h"
@@ -141,6 +143,43 @@ static void expect_refused(struct shape *shape, enum hf_err code, const char *na
     KIT_OK(hf_commit_drop_claim(shape->kit.store, &shape->kit.job, &attempt.writer, &err), &err);
 }
 
+static enum hf_err append_bytes(void *context, struct hf_bytes bytes, struct hf_error *err)
+{
+    struct hf_file *file = context;
+    return hf_file_append(file, bytes, err);
+}
+
+/* As an archive, unpacked by the system's own tar. */
+static void expect_it_comes_back_in_a_tar(struct shape *shape, const struct hf_manifest *manifest)
+{
+    struct hf_error err;
+    struct hf_restore_result result;
+    struct hf_file *file = NULL;
+    int status = 0;
+    pid_t child = 0;
+    HF_CLEANUP(hf_free) char *archive = kit_path(&shape->kit, "snapshot.tar");
+    HF_CLEANUP(hf_free) char *into = kit_path(&shape->kit, "unpacked");
+    HF_CLEANUP(hf_free) char *top = hf_path_join(into, "rs0");
+    KIT_OK(hf_fs_make_dirs(into, 0700, &err), &err);
+    KIT_OK(hf_file_open(archive, HF_OPEN_APPEND, 0600, &file, &err), &err);
+    struct hf_restore_tar_options options = {
+        .store = shape->kit.store,
+        .keyring = &shape->kit.keyring,
+        .root = &manifest->root,
+        .top = "rs0",
+        .workers = 2,
+        .sink = append_bytes,
+        .context = file,
+    };
+    KIT_OK(hf_restore_tar(&options, &result, &err), &err);
+    KIT_OK(hf_file_close(file, &err), &err);
+    char *arguments[] = {(char[]){"tar"}, (char[]){"-xf"}, archive, (char[]){"-C"}, into, NULL};
+    assert_int_equal(posix_spawnp(&child, "tar", NULL, NULL, arguments, environ), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    kit_expect_same_tree(shape->source, top);
+}
+
 /* The whole way of all that lies in the source. */
 static void expect_it_comes_back(struct shape *shape)
 {
@@ -150,6 +189,7 @@ static void expect_it_comes_back(struct shape *shape)
     kit_restore(&shape->kit, &manifest, shape->target);
     kit_expect_same_tree(shape->source, shape->target);
     kit_expect_no_damage(&shape->kit, HF_VERIFY_CONTENT);
+    expect_it_comes_back_in_a_tar(shape, &manifest);
     hf_manifest_fini(&manifest);
 }
 
