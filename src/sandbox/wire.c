@@ -16,21 +16,18 @@
 static bool level_valid(bson_iter_t *iter, unsigned depth)
 {
     while (bson_iter_next(iter)) {
+        const bson_value_t *value = bson_iter_value(iter);
+        bool scoped = BSON_ITER_HOLDS_CODEWSCOPE(iter);
         bson_iter_t child;
-        bson_t scope;
+        bson_t inner;
 
-        if (BSON_ITER_HOLDS_DOCUMENT(iter) || BSON_ITER_HOLDS_ARRAY(iter)) {
-            if (depth == 0 || !bson_iter_recurse(iter, &child) || !level_valid(&child, depth - 1)) {
-                return false;
-            }
-        } else if (BSON_ITER_HOLDS_CODEWSCOPE(iter)) {
-            const bson_value_t *value = bson_iter_value(iter);
-            if (depth == 0 ||
-                !bson_init_static(&scope, value->value.v_codewscope.scope_data,
-                                  value->value.v_codewscope.scope_len) ||
-                !bson_iter_init(&child, &scope) || !level_valid(&child, depth - 1)) {
-                return false;
-            }
+        if ((scoped || BSON_ITER_HOLDS_DOCUMENT(iter) || BSON_ITER_HOLDS_ARRAY(iter)) &&
+            (depth == 0 ||
+             !(scoped ? bson_init_static(&inner, value->value.v_codewscope.scope_data,
+                                         value->value.v_codewscope.scope_len)
+                      : hf_sandbox_value_doc(value, &inner)) ||
+             !bson_iter_init(&child, &inner) || !level_valid(&child, depth - 1))) {
+            return false;
         }
     }
     return iter->err_off == 0;

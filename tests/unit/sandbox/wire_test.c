@@ -163,6 +163,21 @@ static void test_documents_nested_too_deeply_are_refused(void **state)
     bson_destroy(doc);
 }
 
+static void test_a_document_inside_without_its_end_is_refused(void **state)
+{
+    bson_t *body = BCON_NEW("ping", BCON_INT32(1), "a", "{", "b", BCON_INT32(1), "}");
+    struct message message = begin(2013);
+    struct hf_sandbox_message parsed;
+
+    (void)state;
+    put_le32(&message, 0);
+    put_body(&message, body);
+    message.bytes[message.len - 2] = 1;
+    assert_false(parse(&message, &parsed));
+    hf_sandbox_message_fini(&parsed);
+    bson_destroy(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_the_legacy_handshake_is_understood),
         cmocka_unit_test(test_every_cut_of_a_good_message_is_refused),
         cmocka_unit_test(test_documents_nested_too_deeply_are_refused),
+        cmocka_unit_test(test_a_document_inside_without_its_end_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
