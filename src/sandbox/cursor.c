@@ -281,14 +281,13 @@ int32_t hf_sandbox_cmd_kill_cursors(struct hf_sandbox_call *call)
 {
     bson_t lists[2] = {BSON_INITIALIZER, BSON_INITIALIZER}; /* not found, killed */
     uint32_t counts[2] = {0, 0};
-    bson_iter_t iter;
     bson_t list;
     int32_t code = 0;
 
-    if (!hf_sandbox_get_doc(call->command, "cursors", &list) || !bson_iter_init(&iter, &list)) {
+    if (!hf_sandbox_get_doc(call->command, "cursors", &list)) {
         return REFUSE(call, FAILED_TO_PARSE, "Field 'cursors' must be an array");
     }
-    while (code == 0 && bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &list, code == 0) {
         int64_t id = bson_iter_as_int64(&iter);
         if (is_foreign(call, id) && !hf_sandbox_call_may(call, "killAnyCursor", NULL, NULL)) {
             code = hf_sandbox_call_denied(call);

@@ -50,12 +50,6 @@ static int32_t perform(struct hf_sandbox_work *work, const char *ns, const uint8
     return hf_sandbox_work_perform(work, &entry);
 }
 
-static int32_t perform_on(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                          const bson_t *o, const bson_t *o2)
-{
-    return perform(work, coll->ns, coll->uuid, o, o2);
-}
-
 /* ---- create, drop, dropDatabase ---- */
 
 static int32_t create(struct hf_sandbox_work *work, const char *ns, const bson_t *options)
@@ -109,18 +103,12 @@ int32_t hf_sandbox_body_create(struct hf_sandbox_work *work)
     return create(work, ns, options);
 }
 
-/* What an entry that ends a collection says of it. */
-static bson_t *last_words(const struct hf_sandbox_coll *coll)
-{
-    return BCON_NEW("numRecords", BCON_INT32((int32_t)coll->table->records));
-}
-
 static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll)
 {
     OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(coll->name));
-    OWNED_DOC *o2 = last_words(coll);
+    OWNED_DOC *o2 = BCON_NEW("numRecords", BCON_INT32((int32_t)coll->table->records));
 
-    return perform_on(work, coll, o, o2);
+    return perform(work, coll->ns, coll->uuid, o, o2);
 }
 
 int32_t hf_sandbox_body_drop(struct hf_sandbox_work *work)
@@ -182,7 +170,7 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work)
     struct hf_sandbox_coll *target = hf_sandbox_txn_find(work->txn, to);
     OWNED_DOC *o = BCON_NEW("renameCollection", BCON_UTF8(from), "to", BCON_UTF8(to), "stayTemp",
                             BCON_BOOL(false));
-    OWNED_DOC *o2 = target == NULL ? NULL : last_words(target);
+    OWNED_DOC *o2 = NULL;
     char db[64], checked[HF_SANDBOX_NS_BYTES];
     int32_t code;
 
@@ -201,9 +189,10 @@ int32_t hf_sandbox_body_rename(struct hf_sandbox_work *work)
     }
     if (target != NULL) {
         BCON_APPEND(o, "dropTarget", BCON_BIN(BSON_SUBTYPE_UUID, target->uuid, 16));
+        o2 = BCON_NEW("numRecords", BCON_INT32((int32_t)target->table->records));
     }
     code = hf_sandbox_call_make_ns(call, db, name_of(to), checked);
-    return code != 0 ? code : perform_on(work, coll, o, o2);
+    return code != 0 ? code : perform(work, coll->ns, coll->uuid, o, o2);
 }
 
 /* ---- createIndexes ---- */
@@ -232,36 +221,15 @@ static int32_t store_form(struct hf_sandbox_call *call, const bson_value_t *valu
 static int32_t build_at_once(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                              const bson_t *specs)
 {
-    bson_iter_t iter;
-    bson_t spec;
     int32_t code = 0;
+    bson_t spec;
 
-    (void)bson_iter_init(&iter, specs);
-    while (code == 0 && bson_iter_next(&iter) &&
-           hf_sandbox_value_doc(bson_iter_value(&iter), &spec)) {
+    HF_SANDBOX_EACH (iter, specs, code == 0) {
         OWNED_DOC *o = BCON_NEW("createIndexes", BCON_UTF8(coll->name));
-        bson_concat(o, &spec);
-        code = perform_on(work, coll, o, NULL);
+        (void)(hf_sandbox_value_doc(bson_iter_value(&iter), &spec) && bson_concat(o, &spec));
+        code = perform(work, coll->ns, coll->uuid, o, NULL);
     }
     return code;
-}
-
-static int32_t note_build(struct hf_sandbox_work *work, const struct hf_sandbox_coll *builds,
-                          const char *op, const bson_t *o, const bson_t *o2)
-{
-    const struct hf_sandbox_entry entry = {
-        .op = op, .ns = BUILDS_NS, .uuid = builds->uuid, .o = o, .o2 = o2};
-
-    return hf_sandbox_work_perform(work, &entry);
-}
-
-static int32_t perform_step(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                            const char *step, const uint8_t *id, const bson_t *specs)
-{
-    OWNED_DOC *o = BCON_NEW(step, BCON_UTF8(coll->name), "indexBuildUUID",
-                            BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
-
-    return perform_on(work, coll, o, NULL);
 }
 
 /*
@@ -271,12 +239,13 @@ static int32_t perform_step(struct hf_sandbox_work *work, const struct hf_sandbo
 static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
                                const bson_t *specs, const bson_t *names)
 {
+    static const char *const steps[] = {"startIndexBuild", "commitIndexBuild"};
     uint8_t id[HF_SANDBOX_UUID_BYTES];
+    struct hf_sandbox_coll *builds;
     OWNED_DOC *hello = bson_new();
     OWNED_DOC *key = bson_new();
     OWNED_DOC *build = NULL;
     OWNED_DOC *set = NULL;
-    struct hf_sandbox_coll *builds;
     int32_t code = hf_sandbox_work_need_coll(work, BUILDS_NS, &builds);
 
     hf_sandbox_uuid_make(id);
@@ -287,26 +256,37 @@ static int32_t build_in_phases(struct hf_sandbox_work *work, const struct hf_san
                 "commitQuorum", "votingMembers", "indexNames", BCON_ARRAY(names));
     set = BCON_NEW("$v", BCON_INT32(1), "$set", "{", "commitReadyMembers", "[",
                    BCON_UTF8(hf_sandbox_get_utf8(hello, "me", "")), "]", "}");
-    code = code != 0 ? code : note_build(work, builds, "i", build, NULL);
-    code = code != 0 ? code : perform_step(work, coll, "startIndexBuild", id, specs);
-    code = code != 0 ? code : note_build(work, builds, "u", set, key);
-    code = code != 0 ? code : perform_step(work, coll, "commitIndexBuild", id, specs);
-    return code != 0 ? code : note_build(work, builds, "d", key, NULL);
+    const struct {
+        const char *op;
+        const bson_t *o, *o2;
+    } notes[] = {{"i", build, NULL}, {"u", set, key}, {"d", key, NULL}};
+    for (size_t i = 0; code == 0 && i < HF_ARRAY_LEN(notes); i++) {
+        const struct hf_sandbox_entry note = {.op = notes[i].op,
+                                              .ns = BUILDS_NS,
+                                              .uuid = builds->uuid,
+                                              .o = notes[i].o,
+                                              .o2 = notes[i].o2};
+        code = hf_sandbox_work_perform(work, &note);
+        if (code == 0 && i < HF_ARRAY_LEN(steps)) {
+            OWNED_DOC *o =
+                BCON_NEW(steps[i], BCON_UTF8(coll->name), "indexBuildUUID",
+                         BCON_BIN(BSON_SUBTYPE_UUID, id, 16), "indexes", BCON_ARRAY(specs));
+            code = perform(work, coll->ns, coll->uuid, o, NULL);
+        }
+    }
+    return code;
 }
 
 /* One of the same name or key. */
 static bool has_index(const struct hf_sandbox_coll *coll, const bson_t *spec)
 {
-    bool found = false;
-    bson_t key, other_key;
+    bool found = hf_sandbox_coll_index_named(coll, hf_sandbox_get_utf8(spec, "name", "")) != NULL;
+    bson_t key, other;
 
     (void)hf_sandbox_get_doc(spec, "key", &key);
     for (size_t i = 0; !found && i < coll->index_count; i++) {
-        const bson_t *other = coll->indexes[i]->spec;
-        found = strcmp(hf_sandbox_get_utf8(spec, "name", ""),
-                       hf_sandbox_get_utf8(other, "name", "")) == 0 ||
-                (hf_sandbox_get_doc(other, "key", &other_key) &&
-                 hf_sandbox_doc_compare(&key, &other_key) == 0);
+        found = hf_sandbox_get_doc(coll->indexes[i]->spec, "key", &other) &&
+                hf_sandbox_doc_compare(&key, &other) == 0;
     }
     return found;
 }
@@ -317,14 +297,13 @@ static int32_t read_indexes(struct hf_sandbox_work *work, const struct hf_sandbo
 {
     struct hf_sandbox_call *call = work->call;
     uint32_t spec_count = 0, name_count = 0;
-    bson_iter_t iter;
     bson_t list;
     int32_t code = 0;
 
-    if (!hf_sandbox_get_doc(call->command, "indexes", &list) || !bson_iter_init(&iter, &list)) {
+    if (!hf_sandbox_get_doc(call->command, "indexes", &list)) {
         return REFUSE(call, BAD_VALUE, "Must specify at least one index to create");
     }
-    while (code == 0 && bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &list, code == 0) {
         OWNED_DOC *spec = bson_new();
         code = store_form(call, bson_iter_value(&iter), spec);
         if (code == 0 && !has_index(coll, spec)) {
@@ -371,16 +350,6 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work)
 
 /* ---- dropIndexes ---- */
 
-static int32_t drop_index(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
-                          const bson_t *spec)
-{
-    OWNED_DOC *o = BCON_NEW("dropIndexes", BCON_UTF8(coll->name), "index",
-                            BCON_UTF8(hf_sandbox_get_utf8(spec, "name", "")));
-    OWNED_DOC *o2 = bson_copy(spec);
-
-    return perform_on(work, coll, o, o2);
-}
-
 /* index: a name, or "*" for all but _id. */
 int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work)
 {
@@ -394,9 +363,12 @@ int32_t hf_sandbox_body_drop_indexes(struct hf_sandbox_work *work)
 
     BCON_APPEND(call->reply, "nIndexesWas", BCON_INT32((int32_t)count));
     for (size_t i = 1; code == 0 && i < coll->index_count;) {
-        const bson_t *spec = coll->indexes[i]->spec;
-        if (all || strcmp(hf_sandbox_get_utf8(spec, "name", ""), name) == 0) {
-            code = drop_index(work, coll, spec);
+        const struct hf_sandbox_index *index = coll->indexes[i];
+        if (all || strcmp(index->name, name) == 0) {
+            OWNED_DOC *o =
+                BCON_NEW("dropIndexes", BCON_UTF8(coll->name), "index", BCON_UTF8(index->name));
+            OWNED_DOC *o2 = bson_copy(index->spec);
+            code = perform(work, coll->ns, coll->uuid, o, o2);
             coll = hf_sandbox_txn_find(work->txn, call->ns); /* a new version of it */
             dropped = true;
         } else {

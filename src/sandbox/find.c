@@ -82,31 +82,21 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     return code != 0 ? code : hf_sandbox_pipeline_run(cursor->stages, at, &cursor->docs, call->no);
 }
 
-/* *out reads the collection of the call through the stages; the caller's to destroy. */
-static int32_t open_cursor(struct hf_sandbox_call *call, const bson_t *stages,
+/* *out reads the collection of the call through the stages, at once when it needs the whole; the caller's to destroy. */
+static int32_t open_cursor(struct hf_sandbox_call *call, const bson_t *stages, bool whole,
                            struct hf_sandbox_cursor **out)
 {
     struct hf_sandbox_docs none = {0};
+    bool ended;
     int32_t code = hf_sandbox_pipeline_run(stages, 0, &none, call->no);
 
-    if (code == 0) {
-        *out = hf_sandbox_cursor_create(call, call->ns);
-        (*out)->stages = bson_copy(stages);
-        (*out)->skip = hf_sandbox_get_int64(call->command, "skip", 0);
-        (*out)->limit = hf_sandbox_get_int64(call->command, "limit", 0);
+    if (code != 0) {
+        return code;
     }
-    return code;
-}
-
-/* The same, run to the end. */
-static int32_t run_cursor(struct hf_sandbox_call *call, const bson_t *stages,
-                          struct hf_sandbox_cursor **out)
-{
-    bool ended;
-    int32_t code = open_cursor(call, stages, out);
-
-    if (code == 0) {
-        (*out)->whole = true;
+    *out = hf_sandbox_cursor_create(call, call->ns);
+    (*out)->stages = bson_copy(stages);
+    (*out)->whole = whole;
+    if (whole) {
         code = hf_sandbox_find_fill(call, *out, 0, &ended);
         bson_destroy(HF_TAKE((*out)->stages));
     }
@@ -150,14 +140,13 @@ int32_t hf_sandbox_cmd_find(struct hf_sandbox_call *call)
         add_stage(call, stages, "$limit", "limit");
     }
     add_stage(call, stages, "$project", "projection");
-    code = open_cursor(call, stages, &cursor);
+    code = open_cursor(call, stages, sorted, &cursor);
     if (code != 0) {
-        return code;
+        return hf_sandbox_cursor_begin_take(call, cursor, code);
     }
     cursor->backward = natural < 0;
-    cursor->whole = sorted;
-    cursor->skip = sorted ? 0 : cursor->skip;
-    cursor->limit = sorted ? 0 : cursor->limit;
+    cursor->skip = hf_sandbox_get_int64(call->command, "skip", 0);
+    cursor->limit = hf_sandbox_get_int64(call->command, "limit", 0);
     cursor->tailable = hf_sandbox_get_true(call->command, "tailable");
     cursor->await_data = cursor->tailable && hf_sandbox_get_true(call->command, "awaitData");
     cursor->no_timeout = hf_sandbox_get_true(call->command, "noCursorTimeout");
@@ -171,8 +160,10 @@ int32_t hf_sandbox_cmd_count(struct hf_sandbox_call *call)
     int32_t code;
 
     add_stage(call, stages, "$match", "query");
+    add_stage(call, stages, "$skip", "skip");
+    add_stage(call, stages, "$limit", "limit");
     BCON_APPEND(stages, bson_empty(stages) ? "0" : "1", "{", "$count", BCON_UTF8("n"), "}");
-    code = run_cursor(call, stages, &cursor);
+    code = open_cursor(call, stages, true, &cursor);
     if (code == 0 && cursor->docs.count == 0) {
         bson_append_int32(call->reply, "n", -1, 0);
     } else if (code == 0) {
@@ -195,7 +186,7 @@ int32_t hf_sandbox_cmd_distinct(struct hf_sandbox_call *call)
     HF_ASSERT(path != NULL);
     add_stage(call, stages, "$match", "query");
     BCON_APPEND(stages, "distinct", "{", "$group", "{", "_id", BCON_UTF8(path), "}", "}");
-    code = run_cursor(call, stages, &cursor);
+    code = open_cursor(call, stages, true, &cursor);
     bson_append_array_begin(call->reply, "values", -1, &values);
     for (size_t i = 0; code == 0 && i < cursor->docs.count; i++) {
         bson_value_t value;
@@ -232,9 +223,8 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
         "maxTimeMS allowDiskUse collation hint comment let bypassDocumentValidation txnNumber ";
     const char *coll = hf_sandbox_get_utf8(call->command, "aggregate", NULL);
     char field[64];
-    bson_iter_t iter;
 
-    for (bool more = bson_iter_init(&iter, call->command); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, call->command, true) {
         (void)snprintf(field, sizeof field, " %s ", bson_iter_key(&iter));
         if (strstr(known, field) == NULL) {
             return REFUSE(call, FAILED_TO_PARSE, "unrecognized field '%s'", bson_iter_key(&iter));
@@ -257,7 +247,6 @@ static int32_t run_source(struct hf_sandbox_call *call, const char *name, const 
     struct hf_sandbox_docs *docs = &cursor->docs;
     OWNED_DOC *listed = bson_new();
     bson_t view;
-    bson_iter_t iter;
     int32_t code = hf_sandbox_pipeline_run(stages, 1, docs, call->no);
 
     if (code != 0) {
@@ -277,7 +266,7 @@ static int32_t run_source(struct hf_sandbox_call *call, const char *name, const 
         code = hf_sandbox_backup_extend(call->engine, spec, call->deadline_ms, call->cancel, listed,
                                         call->no);
     }
-    for (bool more = bson_iter_init(&iter, listed); more && code == 0 && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, listed, code == 0) {
         HF_ASSERT(hf_sandbox_value_doc(bson_iter_value(&iter), &view));
         code = hf_sandbox_docs_add_take(docs, bson_copy(&view), call->no);
     }
@@ -305,7 +294,7 @@ int32_t hf_sandbox_cmd_aggregate(struct hf_sandbox_call *call)
         cursor = hf_sandbox_cursor_create(call, ns);
         code = run_source(call, source, &spec, &stages, cursor);
     } else if (code == 0) {
-        code = run_cursor(call, &stages, &cursor);
+        code = open_cursor(call, &stages, true, &cursor);
     }
     return hf_sandbox_cursor_begin_take(call, cursor, code);
 }

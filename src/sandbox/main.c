@@ -24,11 +24,14 @@ static enum hf_err start(struct hf_sandbox_server *server, struct hf_error *err)
     const struct hf_sandbox_engine_options engine_options = {
         .dbpath = options->dbpath,
         .replicated = options->repl_set != NULL,
-        .recover_from_oplog = options->recover_from_oplog_as_standalone,
-        .unstable_checkpoint = options->take_unstable_checkpoint_on_shutdown,
+        .recover_from_oplog = hf_sandbox_options_is_set(options, "recoverFromOplogAsStandalone"),
+        .unstable_checkpoint =
+            hf_sandbox_options_is_set(options, "takeUnstableCheckpointOnShutdown"),
         .oplog_bytes = options->oplog_size_mb << 20,
         .checkpoint_every_ms = options->sync_delay_s * 1000,
-        .cache_bytes = options->cache_bytes,
+        .cache_bytes = options->cache_gb == NULL
+                           ? 0
+                           : (uint64_t)(strtod(options->cache_gb, NULL) * 1073741824.0),
         .log = server->log,
     };
 

@@ -24,14 +24,13 @@ static bool test_filter(struct test *test, const bson_value_t *filter, const bso
 static bool test_predicate(struct test *test, const bson_value_t *root, const char *path,
                            const bson_value_t *predicate);
 
-/* True for { $gt: .. } and its like. */
+/* True for { $gt: .. } and its like, but not for { $ref: .., $id: .. }. */
 static bool is_operators(const bson_value_t *value)
 {
     bson_iter_t iter;
 
     return hf_sandbox_value_iter(value, BSON_TYPE_DOCUMENT, &iter) && bson_iter_next(&iter) &&
-           bson_iter_key(&iter)[0] == '$' && strcmp(bson_iter_key(&iter), "$ref") != 0 &&
-           strcmp(bson_iter_key(&iter), "$id") != 0;
+           bson_iter_key(&iter)[0] == '$' && strcmp(bson_iter_key(&iter), "$ref") != 0;
 }
 
 static bool is_logical(const char *key)
@@ -299,55 +298,24 @@ bool hf_sandbox_filter_test(const bson_t *filter, const bson_t *doc)
     return test_filter(&(struct test){.no = NULL}, &value, &root);
 }
 
-/* ---- What a filter says for certain ---- */
-
-void hf_sandbox_filter_each(const bson_t *filter, hf_sandbox_filter_show show, void *context)
+bool hf_sandbox_filter_bound(const bson_t *filter, const char *path, const char *name,
+                             bson_value_t *out)
 {
     bson_iter_t iter;
-    bson_iter_t inner;
+    bson_iter_t op;
 
-    for (bool more = bson_iter_init(&iter, filter); more && bson_iter_next(&iter);) {
-        const char *path = bson_iter_key(&iter);
-
-        if (is_operators(bson_iter_value(&iter)) && bson_iter_recurse(&iter, &inner)) {
-            while (bson_iter_next(&inner)) {
-                show(path, bson_iter_key(&inner), bson_iter_value(&inner), context);
-            }
-        } else if (path[0] != '$') {
-            show(path, "$eq", bson_iter_value(&iter), context);
+    if (!bson_iter_init_find(&iter, filter, path)) {
+        return false;
+    }
+    *out = *bson_iter_value(&iter);
+    if (!is_operators(out) || !bson_iter_recurse(&iter, &op)) {
+        return true;
+    }
+    while (bson_iter_next(&op)) {
+        *out = *bson_iter_value(&op);
+        if (strcmp(bson_iter_key(&op), "$eq") == 0 || strncmp(bson_iter_key(&op), name, 3) == 0) {
+            return true;
         }
     }
-}
-
-struct bound {
-    const char *path, *name; /* name: of an operator that will do beside $eq, or how it begins */
-    bson_value_t value;
-};
-
-static void find_bound(const char *path, const char *name, const bson_value_t *value, void *context)
-{
-    struct bound *bound = context;
-
-    if (strcmp(path, bound->path) == 0 && value->value_type != BSON_TYPE_ARRAY &&
-        (strcmp(name, "$eq") == 0 || strncmp(name, bound->name, 3) == 0)) {
-        bound->value = *value;
-    }
-}
-
-bool hf_sandbox_filter_equal_to(const bson_t *filter, const char *path, bson_value_t *out)
-{
-    struct bound bound = {.path = path, .name = "$eq"};
-
-    hf_sandbox_filter_each(filter, find_bound, &bound);
-    *out = bound.value;
-    return !hf_sandbox_is_nullish(out);
-}
-
-bool hf_sandbox_filter_at_least(const bson_t *filter, const char *path, bson_value_t *out)
-{
-    struct bound bound = {.path = path, .name = "$gt"};
-
-    hf_sandbox_filter_each(filter, find_bound, &bound);
-    *out = bound.value;
-    return !hf_sandbox_is_nullish(out);
+    return false;
 }

@@ -13,13 +13,8 @@ HF_MUST_CHECK int32_t hf_sandbox_filter_check(const bson_t *filter, struct hf_sa
 /* The filter has been checked. */
 bool hf_sandbox_filter_test(const bson_t *filter, const bson_t *doc);
 
-/* The value the path must be equal to (never an array or null), for a look-up by key. */
-bool hf_sandbox_filter_equal_to(const bson_t *filter, const char *path, bson_value_t *out);
-/* A value the path must not lie below, for the start of a scan in the order of path. */
-bool hf_sandbox_filter_at_least(const bson_t *filter, const char *path, bson_value_t *out);
-/* Shows each `path: {operator: value}` of the filter itself; "$eq" where no operator is written. */
-typedef void (*hf_sandbox_filter_show)(const char *path, const char *name,
-                                       const bson_value_t *value, void *context);
-void hf_sandbox_filter_each(const bson_t *filter, hf_sandbox_filter_show show, void *context);
+/* Whether the filter itself says `path: value` or `path: {operator: value}` with $eq or one that begins like name. */
+bool hf_sandbox_filter_bound(const bson_t *filter, const char *path, const char *name,
+                             bson_value_t *out);
 
 #endif

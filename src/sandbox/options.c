@@ -5,14 +5,7 @@
  */
 #include "sandbox/options.h"
 
-#include <stdlib.h>
-
 #include "base/bytes.h"
-
-/* As they were given; NULL: not. */
-struct given {
-    const char *port, *oplog_size, *sync_delay, *cache, *parameter;
-};
 
 /* Those that can be given at start; the rest is refused, as startupRecoveryForRestore is by the real 4.4.6. */
 static const char *const parameters[] = {
@@ -38,56 +31,49 @@ static enum hf_err set_parameter(struct hf_sandbox_options *out, const char *tex
 }
 
 /* One "--name value"; *at moves past it. */
-static enum hf_err take_option(struct hf_sandbox_options *out, struct given *given, int *at,
-                               struct hf_error *err)
+static enum hf_err take_option(struct hf_sandbox_options *out, int *at, struct hf_error *err)
 {
     const struct {
-        const char *name;
-        const char **value;
+        const char *name, **text;
+        uint64_t *number, max;
     } rows[] = {
-        {"--auth", &out->auth},
-        {"--bind_ip", &out->bind_ip},
-        {"--dbpath", &out->dbpath},
-        {"--keyFile", &out->key_file},
-        {"--logpath", &out->log_path},
-        {"--oplogSize", &given->oplog_size},
-        {"--port", &given->port},
-        {"--replSet", &out->repl_set},
-        {"--setParameter", &given->parameter},
-        {"--syncdelay", &given->sync_delay},
-        {"--wiredTigerCacheSizeGB", &given->cache},
+        {"--auth", &out->auth, NULL, 0},
+        {"--bind_ip", &out->bind_ip, NULL, 0},
+        {"--dbpath", &out->dbpath, NULL, 0},
+        {"--keyFile", &out->key_file, NULL, 0},
+        {"--logpath", &out->log_path, NULL, 0},
+        {"--oplogSize", NULL, &out->oplog_size_mb, 1 << 20},
+        {"--port", NULL, &out->port, 65535},
+        {"--replSet", &out->repl_set, NULL, 0},
+        {"--setParameter", NULL, NULL, 0},
+        {"--syncdelay", NULL, &out->sync_delay_s, 86400},
+        {"--wiredTigerCacheSizeGB", &out->cache_gb, NULL, 0},
     };
-    const char *argument = out->argv[(*at)++];
+    const char *name = out->argv[(*at)++];
     size_t row = 0;
 
-    while (row < HF_ARRAY_LEN(rows) && strcmp(rows[row].name, argument) != 0) {
+    while (row < HF_ARRAY_LEN(rows) && strcmp(rows[row].name, name) != 0) {
         row++;
     }
-    if (row == HF_ARRAY_LEN(rows)) {
-        return hf_fail(err, HF_ERR_INVALID, "Error parsing command line: unrecognised option '%s'",
-                       argument);
+    const char *value = row == 0 ? name : *at < out->argc ? out->argv[(*at)++] : NULL;
+    if (row == HF_ARRAY_LEN(rows) || value == NULL) {
+        return hf_fail(err, HF_ERR_INVALID, "Error parsing command line: %s '%s'",
+                       row == HF_ARRAY_LEN(rows) ? "unrecognised option"
+                                                 : "an argument is missing for option",
+                       name);
     }
-    *rows[row].value = row == 0 ? argument : *at < out->argc ? out->argv[*at] : NULL;
-    *at += row == 0 ? 0 : 1;
-    if (*rows[row].value == NULL) {
-        return hf_fail(err, HF_ERR_INVALID,
-                       "Error parsing command line: the required argument for option '%s' is "
-                       "missing",
-                       argument);
+    if (rows[row].text != NULL) {
+        *rows[row].text = value;
+    } else if (rows[row].number == NULL) {
+        return set_parameter(out, value, err);
+    } else if (!hf_parse_u64(hf_str_of(value), rows[row].number) ||
+               *rows[row].number > rows[row].max) {
+        return hf_fail(err, HF_ERR_INVALID, "Bad value for %s: %s", name, value);
     }
-    return rows[row].value == &given->parameter ? set_parameter(out, given->parameter, err)
-                                                : HF_ERR_OK;
+    return HF_ERR_OK;
 }
 
-static enum hf_err read_number(const char *name, const char *text, uint64_t max, uint64_t *out,
-                               struct hf_error *err)
-{
-    return text == NULL || (hf_parse_u64(hf_str_of(text), out) && *out <= max)
-               ? HF_ERR_OK
-               : hf_fail(err, HF_ERR_INVALID, "Bad value for --%s: %s", name, text);
-}
-
-static bool is_set(const struct hf_sandbox_options *options, const char *parameter)
+bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const char *parameter)
 {
     bson_iter_t iter;
 
@@ -98,8 +84,6 @@ static bool is_set(const struct hf_sandbox_options *options, const char *paramet
 enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                                      struct hf_sandbox_options *out, struct hf_error *err)
 {
-    struct given given = {.port = NULL};
-
     *out = (struct hf_sandbox_options){.argc = argc,
                                        .argv = argv,
                                        .dbpath = "/data/db",
@@ -108,22 +92,12 @@ enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                                        .sync_delay_s = 60};
     bson_init(&out->set_parameters);
     for (int at = 1; at < argc;) {
-        if (take_option(out, &given, &at, err) != HF_ERR_OK) {
+        if (take_option(out, &at, err) != HF_ERR_OK) {
             return err->code;
         }
     }
-    if (read_number("port", given.port, 65535, &out->port, err) != HF_ERR_OK ||
-        read_number("oplogSize", given.oplog_size, 1 << 20, &out->oplog_size_mb, err) !=
-            HF_ERR_OK ||
-        read_number("syncdelay", given.sync_delay, 86400, &out->sync_delay_s, err) != HF_ERR_OK) {
-        return err->code;
-    }
     out->auth = out->auth == NULL ? out->key_file : out->auth;
-    out->cache_bytes =
-        given.cache == NULL ? 0 : (uint64_t)(strtod(given.cache, NULL) * 1073741824.0);
-    out->recover_from_oplog_as_standalone = is_set(out, "recoverFromOplogAsStandalone");
-    out->take_unstable_checkpoint_on_shutdown = is_set(out, "takeUnstableCheckpointOnShutdown");
-    return out->recover_from_oplog_as_standalone && out->repl_set != NULL
+    return out->repl_set != NULL && hf_sandbox_options_is_set(out, "recoverFromOplogAsStandalone")
                ? hf_fail(err, HF_ERR_INVALID,
                          "Cannot set parameter 'recoverFromOplogAsStandalone' when 'replSet' is "
                          "specified")

@@ -19,10 +19,9 @@ struct hf_sandbox_options {
     const char *key_file;         /* NULL: members trust each other */
     const char *log_path;         /* NULL: standard output */
     const char *auth;             /* not NULL: --auth, or a key file */
-    bool recover_from_oplog_as_standalone, take_unstable_checkpoint_on_shutdown;
     uint64_t port, oplog_size_mb; /* 0: the default */
     uint64_t sync_delay_s;        /* between checkpoints; 0: none but the last */
-    uint64_t cache_bytes;         /* 0: the default */
+    const char *cache_gb;         /* NULL: the default */
     bson_t set_parameters;        /* owned: name: value as text, in the order given */
 };
 
@@ -31,6 +30,8 @@ HF_MUST_CHECK enum hf_err hf_sandbox_options_parse(int argc, const char *const *
                                                    struct hf_sandbox_options *out,
                                                    struct hf_error *err);
 void hf_sandbox_options_fini(struct hf_sandbox_options *options);
+/* Whether the parameter was set to true. */
+bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const char *parameter);
 /* The `parsed` document of getCmdLineOpts. */
 void hf_sandbox_options_append_parsed(const struct hf_sandbox_options *options, bson_t *parsed);
 

@@ -43,9 +43,8 @@ void hf_sandbox_docs_fini(struct hf_sandbox_docs *docs)
 
 int hf_sandbox_sort_compare(const bson_t *spec, const bson_t *a, const bson_t *b)
 {
-    bson_iter_t iter;
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, true) {
         bson_value_t x = {.value_type = BSON_TYPE_NULL};
         bson_value_t y = x;
 
@@ -64,11 +63,18 @@ static int compare_items(const void *a, const void *b, void *spec)
     return hf_sandbox_sort_compare(spec, *(bson_t *const *)a, *(bson_t *const *)b);
 }
 
-static int32_t run_sort(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
-{
-    bson_iter_t iter;
+struct stage {
+    const char *name;
+    bson_value_t value;
+    bson_t spec; /* a view of it, where it must be a document */
+    struct hf_sandbox_docs *docs;
+    struct hf_sandbox_refusal *no;
+};
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+static int32_t sort(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
+{
+
+    HF_SANDBOX_EACH (iter, spec, true) {
         if (bson_iter_as_int64(&iter) != 1 && bson_iter_as_int64(&iter) != -1) {
             return hf_sandbox_refuse(
                 no, HF_SANDBOX_BAD_VALUE,
@@ -79,6 +85,11 @@ static int32_t run_sort(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sa
         qsort_r(docs->items, docs->count, sizeof(bson_t *), compare_items, spec);
     }
     return 0;
+}
+
+static int32_t run_sort(struct stage *stage)
+{
+    return sort(&stage->spec, stage->docs, stage->no);
 }
 
 /* ---- $project ---- */
@@ -93,13 +104,12 @@ static int32_t project(const bson_t *spec, bool inclusion, bson_t **doc,
 {
     bson_t *out = inclusion ? bson_new() : bson_copy(*doc);
     bson_value_t value = hf_sandbox_value_missing;
-    bson_iter_t iter;
     int32_t code = 0;
 
     if (inclusion && hf_sandbox_get(*doc, "_id", &value)) {
         hf_sandbox_append(out, "_id", &value);
     }
-    for (bool more = bson_iter_init(&iter, spec); more && code == 0 && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, code == 0) {
         if (hf_sandbox_get_path(*doc, bson_iter_key(&iter), &value)) {
             value = bson_iter_as_bool(&iter) ? value : hf_sandbox_value_missing;
             code = hf_sandbox_edit(&out, bson_iter_key(&iter), &value, no);
@@ -110,17 +120,16 @@ static int32_t project(const bson_t *spec, bool inclusion, bson_t **doc,
     return code;
 }
 
-static int32_t run_project(bson_t *spec, struct hf_sandbox_docs *docs,
-                           struct hf_sandbox_refusal *no)
+static int32_t run_project(struct stage *stage)
 {
+    struct hf_sandbox_docs *docs = stage->docs;
     bool seen[2] = {false, false}; /* left out, kept */
     bool id = false;
-    bson_iter_t iter;
     int32_t code = 0;
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, &stage->spec, true) {
         if (!BSON_ITER_HOLDS_BOOL(&iter) && !hf_sandbox_is_number(bson_iter_value(&iter))) {
-            return hf_sandbox_refuse(no, HF_SANDBOX_NOT_IMPLEMENTED,
+            return hf_sandbox_refuse(stage->no, HF_SANDBOX_NOT_IMPLEMENTED,
                                      "projections only keep fields or leave them out here");
         }
         if (is_id(&iter)) {
@@ -130,10 +139,11 @@ static int32_t run_project(bson_t *spec, struct hf_sandbox_docs *docs,
         }
     }
     if (seen[true] && seen[false]) {
-        return hf_sandbox_refuse(no, 31254, "Cannot do exclusion in inclusion projection");
+        return hf_sandbox_refuse(stage->no, 31254, "Cannot do exclusion in inclusion projection");
     }
     for (size_t i = 0; code == 0 && i < docs->count; i++) {
-        code = project(spec, seen[true] || (id && !seen[false]), &docs->items[i], no);
+        code =
+            project(&stage->spec, seen[true] || (id && !seen[false]), &docs->items[i], stage->no);
     }
     return code;
 }
@@ -144,10 +154,9 @@ static int32_t run_project(bson_t *spec, struct hf_sandbox_docs *docs,
 static int32_t evaluate(const bson_t *spec, bson_t **doc, struct hf_sandbox_refusal *no)
 {
     bson_t *made = bson_new();
-    bson_iter_t iter;
     bson_iter_t inner;
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, true) {
         bson_value_t value = *bson_iter_value(&iter);
 
         if (!is_id(&iter) && bson_iter_recurse(&iter, &inner) && bson_iter_next(&inner)) {
@@ -199,11 +208,10 @@ static int32_t sum_up(const bson_iter_t *field, bson_t *const *items, size_t ite
 
 static int32_t check_group(const bson_t *spec, struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter;
     bson_iter_t inner;
     bool id = false;
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, true) {
         if (is_id(&iter)) {
             id = true;
         } else if (!bson_iter_recurse(&iter, &inner) || !bson_iter_next(&inner) ||
@@ -216,8 +224,11 @@ static int32_t check_group(const bson_t *spec, struct hf_sandbox_refusal *no)
     return id ? 0 : hf_sandbox_refuse(no, 15955, "a group specification must include an _id");
 }
 
-static int32_t run_group(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
+static int32_t run_group(struct stage *stage)
 {
+    const bson_t *spec = &stage->spec;
+    struct hf_sandbox_docs *docs = stage->docs;
+    struct hf_sandbox_refusal *no = stage->no;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs in = *docs;
     bson_t *by_id = BCON_NEW("_id", BCON_INT32(1));
     int32_t code = check_group(spec, no);
@@ -226,11 +237,10 @@ static int32_t run_group(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_s
     for (size_t i = 0; code == 0 && i < in.count; i++) {
         code = evaluate(spec, &in.items[i], no);
     }
-    code = code != 0 ? code : run_sort(by_id, &in, no);
+    code = code != 0 ? code : sort(by_id, &in, no);
     for (size_t from = 0, to; code == 0 && from < in.count; from = to) {
         bson_value_t id = hf_sandbox_value_missing;
         bson_t *doc = bson_new();
-        bson_iter_t field;
 
         (void)hf_sandbox_get(in.items[from], "_id", &id);
         hf_sandbox_append(doc, "_id", &id);
@@ -238,8 +248,7 @@ static int32_t run_group(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_s
              to < in.count && hf_sandbox_sort_compare(by_id, in.items[from], in.items[to]) == 0;
              to++) {
         }
-        for (bool more = bson_iter_init(&field, spec);
-             more && code == 0 && bson_iter_next(&field);) {
+        HF_SANDBOX_EACH (field, spec, code == 0) {
             code = is_id(&field) ? 0 : sum_up(&field, in.items + from, to - from, doc, no);
         }
         int32_t added = hf_sandbox_docs_add_take(docs, doc, no);
@@ -267,103 +276,105 @@ static void keep(struct hf_sandbox_docs *docs, size_t from, size_t to, const bso
     docs->count = kept;
 }
 
-static int32_t run_match(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
+static int32_t run_match(struct stage *stage)
 {
-    int32_t code = hf_sandbox_filter_check(spec, no);
+    int32_t code = hf_sandbox_filter_check(&stage->spec, stage->no);
 
     if (code == 0) {
-        keep(docs, 0, docs->count, spec);
+        keep(stage->docs, 0, stage->docs->count, &stage->spec);
     }
     return code;
 }
 
-static int32_t run_bound(const char *name, const bson_value_t *spec, struct hf_sandbox_docs *docs,
-                         struct hf_sandbox_refusal *no)
+static int32_t run_bound(struct stage *stage)
 {
-    bool limit = name[1] == 'l';
+    bool limit = stage->name[1] == 'l';
     int64_t number = 0;
 
-    if (!hf_sandbox_as_int64(spec, &number) || number < limit) {
-        return hf_sandbox_refuse(no, limit ? 15958 : 15956, "the %s must be a %s number", name + 1,
-                                 limit ? "positive" : "non-negative");
+    if (!hf_sandbox_as_int64(&stage->value, &number) || number < limit) {
+        return hf_sandbox_refuse(stage->no, limit ? 15958 : 15956, "the %s must be a %s number",
+                                 stage->name + 1, limit ? "positive" : "non-negative");
     }
-    keep(docs, limit ? 0 : (size_t)number, limit ? (size_t)number : docs->count, NULL);
+    keep(stage->docs, limit ? 0 : (size_t)number, limit ? (size_t)number : stage->docs->count,
+         NULL);
     return 0;
 }
 
-static int32_t run_count(const bson_value_t *spec, struct hf_sandbox_docs *docs,
-                         struct hf_sandbox_refusal *no)
+static int32_t run_count(struct stage *stage)
 {
-    size_t count = docs->count;
-    bson_t *doc;
+    int32_t count = (int32_t)stage->docs->count;
 
-    if (spec->value_type != BSON_TYPE_UTF8) {
-        return hf_sandbox_refuse(no, 40156, "the count field must be a non-empty string");
+    if (stage->value.value_type != BSON_TYPE_UTF8) {
+        return hf_sandbox_refuse(stage->no, 40156, "the count field must be a non-empty string");
     }
-    keep(docs, 0, 0, NULL);
-    if (count == 0) {
-        return 0;
-    }
-    doc = bson_new();
-    bson_append_int32(doc, spec->value.v_utf8.str, -1, (int32_t)count);
-    return hf_sandbox_docs_add_take(docs, doc, no);
+    keep(stage->docs, 0, 0, NULL);
+    return count == 0 ? 0
+                      : hf_sandbox_docs_add_take(
+                            stage->docs, BCON_NEW(stage->value.value.v_utf8.str, BCON_INT32(count)),
+                            stage->no);
+}
+
+static int32_t run_source(struct stage *stage)
+{
+    return hf_sandbox_refuse(stage->no, 40602, "%s is only valid as the first stage in a pipeline",
+                             stage->name);
 }
 
 /* ---- The whole ---- */
 
 static const struct {
     const char *name;
-    int32_t (*run)(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no);
+    int32_t (*run)(struct stage *stage);
+    bool of_document;
 } stage_rows[] = {
-    {"$match", run_match},
-    {"$project", run_project},
-    {"$sort", run_sort},
-    {"$group", run_group},
+    {"$match", run_match, true},
+    {"$project", run_project, true},
+    {"$sort", run_sort, true},
+    {"$group", run_group, true},
+    {"$skip", run_bound, false},
+    {"$limit", run_bound, false},
+    {"$count", run_count, false},
+    {"$backupCursor", run_source, false},
+    {"$backupCursorExtend", run_source, false},
+    {"$currentOp", run_source, false},
 };
 
-static int32_t run_stage(const char *name, const bson_value_t *spec, struct hf_sandbox_docs *docs,
-                         struct hf_sandbox_refusal *no)
+static int32_t run_stage(struct stage *stage)
 {
-    bson_t view;
-
     for (size_t i = 0; i < HF_ARRAY_LEN(stage_rows); i++) {
-        if (strcmp(name, stage_rows[i].name) == 0) {
-            return hf_sandbox_value_doc(spec, &view)
-                       ? stage_rows[i].run(&view, docs, no)
-                       : hf_sandbox_refuse(no, 15959, "the specification of %s must be an object",
-                                           name);
+        if (strcmp(stage->name, stage_rows[i].name) == 0) {
+            return !stage_rows[i].of_document || hf_sandbox_value_doc(&stage->value, &stage->spec)
+                       ? stage_rows[i].run(stage)
+                       : hf_sandbox_refuse(stage->no, 15959,
+                                           "the specification of %s must be an object",
+                                           stage->name);
         }
     }
-    if (strcmp(name, "$skip") == 0 || strcmp(name, "$limit") == 0) {
-        return run_bound(name, spec, docs, no);
-    }
-    if (strcmp(name, "$count") == 0) {
-        return run_count(spec, docs, no);
-    }
-    return strncmp(name, "$backupCursor", 13) == 0 || strcmp(name, "$currentOp") == 0
-               ? hf_sandbox_refuse(no, 40602, "%s is only valid as the first stage in a pipeline",
-                                   name)
-               : hf_sandbox_refuse(no, 40324, "Unrecognized pipeline stage name: '%s'", name);
+    return hf_sandbox_refuse(stage->no, 40324, "Unrecognized pipeline stage name: '%s'",
+                             stage->name);
 }
 
 int32_t hf_sandbox_pipeline_run(const bson_t *stages, uint32_t first, struct hf_sandbox_docs *docs,
                                 struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter;
-    bson_iter_t stage;
+    bson_iter_t field;
     uint32_t at = 0;
     int32_t code = 0;
 
-    for (bool more = bson_iter_init(&iter, stages); more && code == 0 && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, stages, code == 0) {
         if (at++ < first) {
             continue;
         }
-        if (!BSON_ITER_HOLDS_DOCUMENT(&iter) || !bson_iter_recurse(&iter, &stage) ||
-            !bson_iter_next(&stage)) {
+        if (!BSON_ITER_HOLDS_DOCUMENT(&iter) || !bson_iter_recurse(&iter, &field) ||
+            !bson_iter_next(&field)) {
             return hf_sandbox_refuse(
                 no, 40323, "A pipeline stage specification object must contain exactly one field.");
         }
-        code = run_stage(bson_iter_key(&stage), bson_iter_value(&stage), docs, no);
+        struct stage stage = {.name = bson_iter_key(&field),
+                              .value = *bson_iter_value(&field),
+                              .docs = docs,
+                              .no = no};
+        code = run_stage(&stage);
     }
     return code;
 }

@@ -94,14 +94,13 @@ bool hf_sandbox_role_allows(const char *role, const char *db, const struct hf_sa
 bool hf_sandbox_privilege_allows(const bson_t *privilege, const struct hf_sandbox_deed *deed)
 {
     bson_t where, actions;
-    bson_iter_t iter;
     bool named = false;
 
     if (!hf_sandbox_get_doc(privilege, "resource", &where) ||
-        !hf_sandbox_get_doc(privilege, "actions", &actions) || !bson_iter_init(&iter, &actions)) {
+        !hf_sandbox_get_doc(privilege, "actions", &actions)) {
         return false;
     }
-    while (!named && bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &actions, !named) {
         named =
             BSON_ITER_HOLDS_UTF8(&iter) && strcmp(bson_iter_utf8(&iter, NULL), deed->action) == 0;
     }

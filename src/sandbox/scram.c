@@ -36,31 +36,23 @@ static void digest(const struct kind *kind, const uint8_t *data, uint8_t *out)
     HF_ASSERT(EVP_Digest(data, kind->len, out, NULL, kind->digest(), NULL) == 1);
 }
 
-static void append_base64(bson_t *doc, const char *name, const uint8_t *data, size_t len)
-{
-    char text[HF_BASE64_LEN(MAX_DIGEST) + 1];
-
-    hf_base64_encode(hf_bytes_of(data, len), text);
-    bson_append_utf8(doc, name, -1, text, -1);
-}
-
 static void append_kind(const struct kind *kind, const char *password, bson_t *credentials)
 {
-    uint8_t salt[MAX_DIGEST], salted[MAX_DIGEST], key[MAX_DIGEST], stored[MAX_DIGEST];
-    bson_t doc;
+    uint8_t salt[MAX_DIGEST], salted[MAX_DIGEST], key[MAX_DIGEST];
+    char texts[3][HF_BASE64_LEN(MAX_DIGEST) + 1];
 
     hf_random_bytes(salt, kind->salt_len);
     HF_ASSERT(PKCS5_PBKDF2_HMAC(password, (int)strlen(password), salt, (int)kind->salt_len,
                                 kind->iterations, kind->digest(), (int)kind->len, salted) == 1);
-    bson_append_document_begin(credentials, kind->name, -1, &doc);
-    bson_append_int32(&doc, "iterationCount", -1, kind->iterations);
-    append_base64(&doc, "salt", salt, kind->salt_len);
+    hf_base64_encode(hf_bytes_of(salt, kind->salt_len), texts[0]);
     hmac(kind, salted, "Client Key", key);
-    digest(kind, key, stored);
-    append_base64(&doc, "storedKey", stored, kind->len);
+    digest(kind, key, salt);
+    hf_base64_encode(hf_bytes_of(salt, kind->len), texts[1]);
     hmac(kind, salted, "Server Key", key);
-    append_base64(&doc, "serverKey", key, kind->len);
-    bson_append_document_end(credentials, &doc);
+    hf_base64_encode(hf_bytes_of(key, kind->len), texts[2]);
+    BCON_APPEND(credentials, kind->name, "{", "iterationCount", BCON_INT32(kind->iterations),
+                "salt", BCON_UTF8(texts[0]), "storedKey", BCON_UTF8(texts[1]), "serverKey",
+                BCON_UTF8(texts[2]), "}");
     hf_wipe(salted, sizeof salted);
 }
 

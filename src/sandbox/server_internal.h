@@ -190,12 +190,8 @@ int32_t hf_sandbox_work_run(struct hf_sandbox_work *work, enum hf_sandbox_work_k
                             hf_sandbox_work_body body, void *context);
 void hf_sandbox_work_fini(struct hf_sandbox_work *work);
 HF_CLEANUP_DEFINE_VALUE(hf_sandbox_work_fini, struct hf_sandbox_work)
-/* The code for work->err, which an engine's function just filled. */
-int32_t hf_sandbox_work_refuse(struct hf_sandbox_work *work);
-static inline int32_t hf_sandbox_work_code(struct hf_sandbox_work *work, enum hf_err result)
-{
-    return result == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
-}
+/* The code for what an engine's function just returned, and put into work->err; 0 for success. */
+int32_t hf_sandbox_work_code(struct hf_sandbox_work *work, enum hf_err result);
 /* Writes to `local` are not replicated; reads take the command's readConcern. */
 enum hf_sandbox_work_kind hf_sandbox_work_kind_of(const char *ns);
 

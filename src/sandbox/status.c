@@ -90,7 +90,6 @@ static void append_version(const struct hf_sandbox_call *call)
 int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
 {
     bool all = strcmp(hf_sandbox_get_utf8(call->command, call->name, ""), "*") == 0;
-    bson_iter_t iter;
 
     if (all || bson_has_field(call->command, "cursorTimeoutMillis")) {
         (void)BSON_APPEND_INT64(call->reply, "cursorTimeoutMillis",
@@ -99,14 +98,11 @@ int32_t hf_sandbox_cmd_get_parameter(struct hf_sandbox_call *call)
     if (all || bson_has_field(call->command, "featureCompatibilityVersion")) {
         append_version(call);
     }
-    if (bson_iter_init(&iter, &call->server->options.set_parameters)) {
-        while (bson_iter_next(&iter)) {
-            const char *name = bson_iter_key(&iter);
+    HF_SANDBOX_EACH (iter, &call->server->options.set_parameters, true) {
+        const char *name = bson_iter_key(&iter);
 
-            if ((all || bson_has_field(call->command, name)) &&
-                !bson_has_field(call->reply, name)) {
-                hf_sandbox_append(call->reply, name, bson_iter_value(&iter));
-            }
+        if ((all || bson_has_field(call->command, name)) && !bson_has_field(call->reply, name)) {
+            hf_sandbox_append(call->reply, name, bson_iter_value(&iter));
         }
     }
     return bson_empty(call->reply) ? hf_sandbox_refuse(call->no, -1, "no option found to get") : 0;

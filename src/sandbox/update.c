@@ -203,11 +203,10 @@ static int compare_paths(const char *a, const char *b)
 static int32_t next_change(const bson_t *spec, const char *last, struct change *out,
                            struct hf_sandbox_refusal *no)
 {
-    bson_iter_t iter;
     bson_iter_t field;
 
     *out = (struct change){0};
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, true) {
         const struct op_row *op = op_named(bson_iter_key(&iter));
 
         if (op == NULL || !BSON_ITER_HOLDS_DOCUMENT(&iter) || !bson_iter_recurse(&iter, &field)) {
@@ -328,9 +327,8 @@ static int32_t refuse_dollar(const struct application *app, const char *path)
 static int32_t replace(struct application *app, const bson_t *spec)
 {
     bson_value_t id = hf_sandbox_value_missing;
-    bson_iter_t iter;
 
-    for (bool more = bson_iter_init(&iter, spec); more && bson_iter_next(&iter);) {
+    HF_SANDBOX_EACH (iter, spec, true) {
         if (bson_iter_key(&iter)[0] == '$') {
             return refuse_dollar(app, bson_iter_key(&iter));
         }
@@ -402,21 +400,6 @@ int32_t hf_sandbox_update_apply(const bson_t *spec, const bson_t *doc,
 
 /* ---- Upsert ---- */
 
-struct seed {
-    bson_t *doc; /* owned */
-    int32_t code;
-    struct hf_sandbox_refusal *no;
-};
-
-static void plant(const char *path, const char *name, const bson_value_t *value, void *context)
-{
-    struct seed *seed = context;
-
-    if (seed->code == 0 && strcmp(name, "$eq") == 0) {
-        seed->code = hf_sandbox_edit(&seed->doc, path, value, seed->no);
-    }
-}
-
 bson_t *hf_sandbox_doc_with_id(const bson_t *doc)
 {
     bson_value_t id = {.value_type = BSON_TYPE_OID};
@@ -431,15 +414,20 @@ int32_t hf_sandbox_update_insert(const bson_t *spec, const bson_t *query, bson_t
                                  struct hf_sandbox_refusal *no)
 {
     HF_CLEANUP(hf_sandbox_updated_fini) struct hf_sandbox_updated updated = {0};
-    struct seed seed = {.doc = bson_new(), .no = no};
+    bson_t *seed = bson_new();
+    bson_value_t value;
+    int32_t code = 0;
 
-    hf_sandbox_filter_each(query, plant, &seed);
-    if (seed.code == 0) {
-        seed.code = hf_sandbox_update_apply(spec, seed.doc, &updated, no);
+    HF_SANDBOX_EACH (iter, query, code == 0) {
+        const char *path = bson_iter_key(&iter);
+        if (path[0] != '$' && hf_sandbox_filter_bound(query, path, "$eq", &value)) {
+            code = hf_sandbox_edit(&seed, path, &value, no);
+        }
     }
-    if (seed.code == 0) {
+    code = code != 0 ? code : hf_sandbox_update_apply(spec, seed, &updated, no);
+    if (code == 0) {
         *out = hf_sandbox_doc_with_id(updated.doc);
     }
-    bson_destroy(seed.doc);
-    return seed.code;
+    bson_destroy(seed);
+    return code;
 }

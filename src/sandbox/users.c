@@ -29,21 +29,19 @@ static bool doc_allows(const struct hf_sandbox_call *call, const char *ns, const
                        const struct hf_sandbox_deed *deed, unsigned depth)
 {
     OWNED_DOC *doc = depth == 0 ? NULL : find_doc(call, ns, id);
+    bson_t none = BSON_INITIALIZER, privileges = none, roles = none, one;
     bool allowed = false;
-    bson_iter_t iter;
-    bson_t list, one;
 
-    if (doc != NULL && hf_sandbox_get_doc(doc, "privileges", &list)) {
-        (void)bson_iter_init(&iter, &list);
-        while (!allowed && bson_iter_next(&iter)) {
-            allowed = hf_sandbox_value_doc(bson_iter_value(&iter), &one) &&
-                      hf_sandbox_privilege_allows(&one, deed);
-        }
+    if (doc != NULL) {
+        (void)hf_sandbox_get_doc(doc, "privileges", &privileges);
+        (void)hf_sandbox_get_doc(doc, "roles", &roles);
     }
-    if (doc != NULL && hf_sandbox_get_doc(doc, "roles", &list)) {
-        (void)bson_iter_init(&iter, &list);
-        while (!allowed && bson_iter_next(&iter) &&
-               hf_sandbox_value_doc(bson_iter_value(&iter), &one)) {
+    HF_SANDBOX_EACH (iter, &privileges, !allowed) {
+        allowed = hf_sandbox_value_doc(bson_iter_value(&iter), &one) &&
+                  hf_sandbox_privilege_allows(&one, deed);
+    }
+    HF_SANDBOX_EACH (iter, &roles, !allowed) {
+        if (hf_sandbox_value_doc(bson_iter_value(&iter), &one)) {
             const char *role = hf_sandbox_get_utf8(&one, "role", "");
             const char *db = hf_sandbox_get_utf8(&one, "db", "");
             char role_id[HF_SANDBOX_NS_BYTES];
@@ -157,14 +155,12 @@ void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user
 /* roles: ["name" | {role, db}], in the form in which they are stored. One that is unknown gives nothing. */
 static void append_roles(const struct hf_sandbox_call *call, bson_t *out)
 {
-    bson_iter_t iter;
     bson_t roles = BSON_INITIALIZER, array, role;
     uint32_t index = 0;
 
     (void)hf_sandbox_get_doc(call->command, "roles", &roles);
-    (void)bson_iter_init(&iter, &roles);
     bson_append_array_begin(out, "roles", -1, &array);
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &roles, true) {
         OWNED_DOC *stored = BSON_ITER_HOLDS_UTF8(&iter)
                                 ? BCON_NEW("role", BCON_UTF8(bson_iter_utf8(&iter, NULL)), "db",
                                            BCON_UTF8(call->db))

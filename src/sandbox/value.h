@@ -68,6 +68,11 @@ bool hf_sandbox_get_true(const bson_t *doc, const char *key);
 /* A view of a field that is a document or an array. */
 bool hf_sandbox_get_doc(const bson_t *doc, const char *key, bson_t *out);
 
+/* HF_SANDBOX_EACH (iter, doc, condition) {..}: iter stands on each field in turn, as long as the condition holds. */
+#define HF_SANDBOX_EACH(iter, doc, condition)                                                      \
+    for (bson_iter_t iter, *iter##_at = bson_iter_init(&iter, doc) ? &iter : NULL;                 \
+         iter##_at != NULL && (condition) && bson_iter_next(&iter);)
+
 /* Returns true to end the walk. */
 typedef bool (*hf_sandbox_path_visit)(const bson_value_t *value, void *context);
 /* Shows every value, missing ones too, that the path (NULL: none) reaches from root as queries follow it: into documents,

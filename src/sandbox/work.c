@@ -34,7 +34,7 @@ static int32_t refuse_duplicate(struct hf_sandbox_work *work)
                              shown == NULL ? "{ .. }" : shown);
 }
 
-int32_t hf_sandbox_work_refuse(struct hf_sandbox_work *work)
+int32_t hf_sandbox_work_code(struct hf_sandbox_work *work, enum hf_err result)
 {
     static const struct {
         enum hf_err class;
@@ -49,15 +49,15 @@ int32_t hf_sandbox_work_refuse(struct hf_sandbox_work *work)
     };
     struct hf_sandbox_refusal *no = work->call->no;
 
-    if (work->err.code == HF_ERR_EXISTS) {
-        return refuse_duplicate(work);
+    if (result == HF_ERR_OK || result == HF_ERR_EXISTS) {
+        return result == HF_ERR_OK ? 0 : refuse_duplicate(work);
     }
-    if (work->err.code == HF_ERR_DENIED && hf_sandbox_engine_read_only(work->call->engine)) {
+    if (result == HF_ERR_DENIED && hf_sandbox_engine_read_only(work->call->engine)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_ILLEGAL_OPERATION,
                                  "Cannot execute a write operation in read-only mode");
     }
     for (size_t i = 0; i < HF_ARRAY_LEN(refusals); i++) {
-        if (refusals[i].class == work->err.code) {
+        if (refusals[i].class == result) {
             return hf_sandbox_refuse(no, refusals[i].code, "%s",
                                      refusals[i].text != NULL ? refusals[i].text
                                                               : work->err.message);
@@ -108,12 +108,12 @@ static int32_t try_once(struct hf_sandbox_work *work, enum hf_sandbox_work_kind 
     int32_t code;
 
     if (hf_sandbox_txn_begin(work->call->engine, &options, &work->txn, &work->err) != HF_ERR_OK) {
-        return hf_sandbox_work_refuse(work);
+        return hf_sandbox_work_code(work, work->err.code);
     }
     code = body(work, context);
     if (code == 0 && kind != WORK_READ) {
         if (hf_sandbox_txn_commit(HF_TAKE(work->txn), &optime, &work->err) != HF_ERR_OK) {
-            return hf_sandbox_work_refuse(work);
+            return hf_sandbox_work_code(work, work->err.code);
         }
         if (kind == WORK_WRITE && optime.ts > work->call->optime.ts) {
             work->call->optime = optime;
@@ -154,7 +154,8 @@ static bool is_pinned(const struct hf_sandbox_coll *coll, const struct hf_sandbo
                       bson_value_t *id)
 {
     return query->filter != NULL && query->after_record == 0 && coll->index_count > 0 &&
-           hf_sandbox_filter_equal_to(query->filter, "_id", id);
+           hf_sandbox_filter_bound(query->filter, "_id", "$eq", id) &&
+           id->value_type != BSON_TYPE_ARRAY && !hf_sandbox_is_nullish(id);
 }
 
 /* Where to begin. The oplog is in the order of its ts, so a filter on ts says it, too. */
@@ -167,7 +168,7 @@ static int64_t first_record(const struct hf_sandbox_coll *coll,
         return query->after_record + (query->backward ? -1 : 1);
     }
     return coll->oplog && !query->backward && query->filter != NULL &&
-                   hf_sandbox_filter_at_least(query->filter, "ts", &value) &&
+                   hf_sandbox_filter_bound(query->filter, "ts", "$gt", &value) &&
                    value.value_type == BSON_TYPE_TIMESTAMP
                ? (int64_t)HF_SANDBOX_TS(value.value.v_timestamp.timestamp,
                                         value.value.v_timestamp.increment)
@@ -200,7 +201,7 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
         if (rc == HF_ERR_OK && one != NULL) {
             (void)visit_if(query, record, one, visit, context);
         }
-        return rc == HF_ERR_OK ? 0 : hf_sandbox_work_refuse(work);
+        return hf_sandbox_work_code(work, rc);
     }
     rc = hf_sandbox_scan_open(work->txn, coll, &options, &scan, &work->err);
     for (unsigned seen = 1; rc == HF_ERR_OK && code == 0 && more; seen++) {
@@ -210,5 +211,5 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
         more = rc == HF_ERR_OK && more && visit_if(query, record, &doc, visit, context);
         code = seen % CHECK_EVERY == 0 ? hf_sandbox_call_check(work->call) : 0;
     }
-    return rc == HF_ERR_OK ? code : hf_sandbox_work_refuse(work);
+    return rc == HF_ERR_OK ? code : hf_sandbox_work_code(work, rc);
 }
