@@ -60,6 +60,11 @@ enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out,
         return hf_fail(err, HF_ERR_INVALID, "json: line %d column %d: %s", cause.line, cause.column,
                        cause.text);
     }
+    if (hf_json_memory_ran_out()) {
+        /* Jansson's scanner drops the characters that it has no room for, and goes on. */
+        json_decref(value);
+        return hf_fail(err, HF_ERR_NO_MEMORY, "json: no memory for %zu bytes", text.len);
+    }
     *out = hf_json_outside(value);
     return HF_ERR_OK;
 }

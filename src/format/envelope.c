@@ -73,8 +73,11 @@ enum hf_err hf_envelope_read_json(const struct hf_envelope *envelope, struct hf_
     }
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     struct hf_str text = {.data = (const char *)bytes.data, .len = bytes.len};
-    if (hf_json_decode(text, envelope->max_bytes, &json, err) != HF_ERR_OK ||
-        hf_json_type(json) != HF_JSON_OBJECT) {
+    enum hf_err code = hf_json_decode(text, envelope->max_bytes, &json, err);
+    if (code == HF_ERR_NO_MEMORY) {
+        return hf_wrap(err, "%s", envelope->what); /* says nothing about what is stored */
+    }
+    if (code != HF_ERR_OK || hf_json_type(json) != HF_JSON_OBJECT) {
         return hf_fail(err, HF_ERR_CORRUPT, "%s: its body is no JSON object", envelope->what);
     }
     *body = HF_TAKE(json);

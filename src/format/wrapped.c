@@ -181,7 +181,9 @@ static enum hf_err decode_keys(struct hf_bytes text, struct hf_keyring *ring, st
     struct hf_str json_text = {.data = (const char *)text.data, .len = text.len};
     if (hf_json_decode(json_text, JSON_MAX_BYTES, &json, err) != HF_ERR_OK ||
         hf_keyring_from_json(json, ring, err) != HF_ERR_OK) {
-        err->code = HF_ERR_CORRUPT;
+        if (err->code != HF_ERR_NO_MEMORY) {
+            err->code = HF_ERR_CORRUPT;
+        }
         return err->code;
     }
     return HF_ERR_OK;
@@ -209,9 +211,12 @@ static enum hf_err open_keys(struct hf_bytes body, uint64_t kind,
         hf_buf_reserve(&text, rest.len, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (hf_aead_open(aead, nonce, hf_bytes_of(body.data, HEAD_BYTES), rest, text.data, err) !=
-        HF_ERR_OK) {
-        return hf_fail(err, HF_ERR_DENIED, "the store's key does not open them");
+    enum hf_err code =
+        hf_aead_open(aead, nonce, hf_bytes_of(body.data, HEAD_BYTES), rest, text.data, err);
+    if (code != HF_ERR_OK) {
+        return code == HF_ERR_CORRUPT
+                   ? hf_fail(err, HF_ERR_DENIED, "the store's key does not open them")
+                   : code;
     }
     text.len = rest.len - HF_AEAD_TAG_BYTES;
     return decode_keys(hf_buf_bytes(&text), ring, err);
