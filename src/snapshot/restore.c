@@ -13,6 +13,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "os/clock.h"
 #include "os/fs.h"
 #include "snapshot/fetch.h"
 #include "snapshot/rate.h"
@@ -22,7 +23,9 @@
 #define NAMES_MAX 1000000
 #define DIR_MODE 0700
 #define MARK_TEXT                                                                                  \
-    "A restore into this directory is under way, or died. Do not start a database on it.\n"
+    "A restore into this directory is under way, or died. Do not start a database on it.\n"        \
+    "restore %016" PRIx64 "\n"
+#define MARK_BYTES ((size_t)4096)
 
 struct restored_file {
     char *path; /* owned; full */
@@ -357,10 +360,34 @@ static enum hf_err directory_is_empty(const char *path, bool *exists, struct hf_
     return code;
 }
 
+/*
+ * When only the last step of its making failed the mark stands, and would keep the next restore out. The number in it
+ * tells it from one that another restore put there meanwhile.
+ */
+static void remove_own_mark(const struct restore *restore, const char *mark,
+                            const struct hf_buf *text)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf there = HF_BUF_INIT(MARK_BYTES);
+    struct hf_error ignored; /* the failure that led here is the one to tell */
+    if (hf_fs_read_whole(mark, MARK_BYTES, &there, &ignored) == HF_ERR_OK &&
+        there.len == text->len && memcmp(there.data, text->data, text->len) == 0 &&
+        hf_fs_remove(mark, &ignored) != HF_ERR_OK) {
+        hf_log_warn(restore->options->log, "restore.left_behind",
+                    HF_STR("directory", restore->options->directory));
+        return;
+    }
+    if (restore->made_directory &&
+        hf_fs_remove_dir(restore->options->directory, &ignored) != HF_ERR_OK) {
+        return; /* an empty directory does no harm, and one that is not empty is another's */
+    }
+}
+
 static enum hf_err begin_directory(struct restore *restore, struct hf_error *err)
 {
     const char *path = restore->options->directory;
     bool exists = false;
+    uint64_t number;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(MARK_BYTES);
     HF_CLEANUP(hf_free) char *mark = hf_path_join(path, HF_RESTORE_MARK_NAME);
     if (mark == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "path");
@@ -370,8 +397,16 @@ static enum hf_err begin_directory(struct restore *restore, struct hf_error *err
         return err->code;
     }
     restore->made_directory = !exists;
+    hf_random_bytes(&number, sizeof number);
+    if (hf_buf_appendf(&text, err, MARK_TEXT, number) != HF_ERR_OK) {
+        return err->code;
+    }
     /* EXISTS here: another restore began at the same time, and what lies there is its own. */
-    return hf_fs_publish_new(mark, hf_bytes_of(MARK_TEXT, sizeof MARK_TEXT - 1), 0600, err);
+    if (hf_fs_publish_new(mark, hf_buf_bytes(&text), 0600, err) != HF_ERR_OK) {
+        remove_own_mark(restore, mark, &text);
+        return err->code;
+    }
+    return HF_ERR_OK;
 }
 
 static enum hf_err end_directory(struct restore *restore, struct hf_error *err)
