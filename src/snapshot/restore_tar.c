@@ -489,7 +489,7 @@ enum hf_err hf_restore_tar(const struct hf_restore_tar_options *options,
     }
     if (open_reader(&run, err) != HF_ERR_OK || open_workers(&run, err) != HF_ERR_OK ||
         run_workers(&run, err) != HF_ERR_OK) {
-        return hf_wrap(err, "restore as an archive");
+        return hf_wrap(err, "restore as archive %s", options->top);
     }
     run.result.read_bytes = hf_fetcher_read_bytes(run.fetcher);
     *out = run.result;
