@@ -445,14 +445,20 @@ static enum hf_err remove_entry(const char *path, struct hf_error *err)
                                     : hf_fs_remove_scratch(path, err);
 }
 
-/* After a failure: takes away what was written, the mark last. What cannot be removed stays beside it. */
+/*
+ * After a failure: takes away what was written, the mark last. What cannot be removed stays beside it. When only the sync
+ * after the mark's end failed, it is put back first: part of the files must not lie there without it. All of them may.
+ */
 static void undo_directory(struct restore *restore)
 {
     const char *path = restore->options->directory;
     HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
     HF_CLEANUP(hf_free) char *mark = hf_path_join(path, HF_RESTORE_MARK_NAME);
     struct hf_error ignored;
-    bool all_gone = mark != NULL && hf_fs_list(path, NAMES_MAX, &list, &ignored) == HF_ERR_OK;
+    bool marked = mark != NULL &&
+                  (hf_fs_exists(mark) ||
+                   hf_fs_publish_new(mark, hf_bytes_of(NULL, 0), 0600, &ignored) == HF_ERR_OK);
+    bool all_gone = marked && hf_fs_list(path, NAMES_MAX, &list, &ignored) == HF_ERR_OK;
     for (size_t i = 0; i < list.count; i++) {
         if (strcmp(list.names[i], HF_RESTORE_MARK_NAME) == 0) {
             continue;
