@@ -200,7 +200,7 @@ static int32_t append_metadata(struct hf_sandbox_engine *engine, bson_t *docs,
 
     if (hf_sandbox_engine_flush(engine, &err) != HF_ERR_OK ||
         (engine->options.replicated &&
-         hf_sandbox_oplog_end(engine, true, &first, &err) != HF_ERR_OK)) {
+         hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, false, &first, &err) != HF_ERR_OK)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_UNKNOWN_ERROR, "%s", err.message);
     }
     if (engine->options.replicated && first == NULL) {

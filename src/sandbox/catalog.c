@@ -359,14 +359,6 @@ static enum hf_err make_file(struct hf_sandbox_txn *txn, const char *kind, const
     return make_table(engine, ident, is_logged(engine, ns), false, err);
 }
 
-void hf_sandbox_drop_later(struct hf_sandbox_engine *engine, const char *ident, uint64_t ts)
-{
-    HF_LOCKED(&engine->catalog);
-    struct hf_sandbox_drop *drop = HF_SANDBOX_PUSH(engine->drops, engine->drop_count);
-    (void)snprintf(drop->ident, sizeof drop->ident, "%s", ident);
-    drop->ts = ts;
-}
-
 /* A recovery from an older checkpoint finds the table in its catalog and needs it. While a backup
  * or a reader has it open WiredTiger keeps it anyway (EBUSY). */
 void hf_sandbox_drop_pending(struct hf_sandbox_engine *engine, size_t count)
@@ -507,13 +499,12 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
 /* What a standalone made is logged: a member's data would outrun its checkpoint. */
 static enum hf_err switch_logging(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options read = {.write = false};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **list = NULL;
     size_t count;
 
     if (make_table(engine, HF_SANDBOX_CATALOG, false, true, err) != HF_ERR_OK ||
-        hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK ||
+        hf_sandbox_txn_begin(engine, HF_SANDBOX_READS, &txn, err) != HF_ERR_OK ||
         hf_sandbox_txn_list(txn, NULL, &list, &count, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -102,7 +102,12 @@ void hf_sandbox_uuid_make(uint8_t out[HF_SANDBOX_UUID_BYTES]);
 
 /* ---- Transactions ---- */
 
+/* Who writes: a client; recovery or a secondary (entries and times come from elsewhere, also where
+ * clients may not write); the engine for itself (also while writes are locked out). */
+enum hf_sandbox_origin { HF_SANDBOX_CLIENT, HF_SANDBOX_REPLAY, HF_SANDBOX_KEEPING };
+
 struct hf_sandbox_txn_options {
+    enum hf_sandbox_origin origin;
     bool write;
     bool replicated;  /* with write: hf_sandbox_txn_log will be called; DENIED where none may be */
     uint64_t read_ts; /* see the data as of then (majority, snapshot); 0: the newest */

@@ -22,10 +22,6 @@ struct hf_sandbox_drop {
     uint64_t ts; /* once the stable checkpoint is past this; 0: after any checkpoint */
 };
 
-/* Who writes: a client; recovery or a secondary (entries and times come from elsewhere, also where
- * clients may not write); the engine for itself (also while writes are locked out). */
-enum hf_sandbox_origin { HF_SANDBOX_CLIENT, HF_SANDBOX_REPLAY, HF_SANDBOX_KEEPING };
-
 struct hf_sandbox_txn {
     struct hf_sandbox_engine *engine;
     WT_SESSION *session;
@@ -129,17 +125,13 @@ void hf_sandbox_coll_destroy(struct hf_sandbox_coll *coll);
 /* Fast counts of all collections into sizeStorer. */
 HF_MUST_CHECK enum hf_err hf_sandbox_sizes_store(struct hf_sandbox_engine *engine,
                                                  struct hf_error *err);
-void hf_sandbox_drop_later(struct hf_sandbox_engine *engine, const char *ident, uint64_t ts);
 /* After a checkpoint that began when there were `count` drops: removes what nobody needs. */
 void hf_sandbox_drop_pending(struct hf_sandbox_engine *engine, size_t count);
 
 /* ---- txn.c ---- */
-HF_MUST_CHECK enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine,
-                                                      struct hf_sandbox_txn **out,
-                                                      struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_sandbox_txn_begin_keeping(struct hf_sandbox_engine *engine,
-                                                       struct hf_sandbox_txn **out,
-                                                       struct hf_error *err);
+/* Options of transactions that have no more to say. */
+#define HF_SANDBOX_READS (&(const struct hf_sandbox_txn_options){.write = false})
+#define HF_SANDBOX_WRITES_AS(who) (&(const struct hf_sandbox_txn_options){(who), .write = true})
 /* Takes the oplog's lock, if it is not held yet; DENIED when this node may not write. */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err);
 /* Replay: all that follows gets this time. */
@@ -173,9 +165,6 @@ HF_MUST_CHECK enum hf_err hf_sandbox_oplog_create(struct hf_sandbox_engine *engi
 /* Finds the newest entry and sets applied by it. */
 HF_MUST_CHECK enum hf_err hf_sandbox_oplog_load_top(struct hf_sandbox_engine *engine,
                                                     struct hf_error *err);
-/* The first or last entry; *doc is the caller's, NULL when empty. */
-HF_MUST_CHECK enum hf_err hf_sandbox_oplog_end(struct hf_sandbox_engine *engine, bool first,
-                                               bson_t **doc, struct hf_error *err);
 /* Removes all entries after ts, and moves applied back. CORRUPT when none is at it or below. */
 HF_MUST_CHECK enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine, uint64_t ts,
                                                struct hf_error *err);
@@ -186,13 +175,9 @@ HF_MUST_CHECK enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, uint6
                                                const bson_t *entry, struct hf_error *err);
 
 /* ---- local.c: single documents of database local ---- */
-/* Where such a scan begins; *doc is the caller's, NULL: nowhere (or no such collection). */
-HF_MUST_CHECK enum hf_err hf_sandbox_local_find(struct hf_sandbox_engine *engine, const char *ns,
-                                                const struct hf_sandbox_scan_options *options,
-                                                bson_t **doc, struct hf_error *err);
-/* The first document. */
+/* The first document or the last one; *doc is the caller's, NULL: none (or no such collection). */
 HF_MUST_CHECK enum hf_err hf_sandbox_local_get(struct hf_sandbox_engine *engine, const char *ns,
-                                               bson_t **doc, struct hf_error *err);
+                                               bool last, bson_t **doc, struct hf_error *err);
 /* Sets the fields after _id; an _id that is there stays, a new one is an ObjectId (or id, when not
  * NULL). Within txn when given, else at once, and the collection is made when missing. */
 HF_MUST_CHECK enum hf_err hf_sandbox_local_set(struct hf_sandbox_engine *engine,

@@ -6,11 +6,9 @@
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
-enum hf_err hf_sandbox_local_find(struct hf_sandbox_engine *engine, const char *ns,
-                                  const struct hf_sandbox_scan_options *options, bson_t **doc,
-                                  struct hf_error *err)
+enum hf_err hf_sandbox_local_get(struct hf_sandbox_engine *engine, const char *ns, bool last,
+                                 bson_t **doc, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options read = {.write = false};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
     struct hf_sandbox_coll *coll;
@@ -18,27 +16,20 @@ enum hf_err hf_sandbox_local_find(struct hf_sandbox_engine *engine, const char *
     bson_t view;
 
     *doc = NULL;
-    if (hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_READS, &txn, err) != HF_ERR_OK) {
         return err->code;
     }
     coll = hf_sandbox_txn_find(txn, ns);
     if (coll == NULL) {
         return HF_ERR_OK;
     }
-    if (hf_sandbox_scan_open(txn, coll, options, &scan, err) != HF_ERR_OK ||
+    if (hf_sandbox_scan_open(txn, coll, &(struct hf_sandbox_scan_options){.backward = last}, &scan,
+                             err) != HF_ERR_OK ||
         hf_sandbox_scan_next(scan, &found, NULL, &view, err) != HF_ERR_OK) {
         return err->code;
     }
     *doc = found ? bson_copy(&view) : NULL;
     return HF_ERR_OK;
-}
-
-enum hf_err hf_sandbox_local_get(struct hf_sandbox_engine *engine, const char *ns, bson_t **doc,
-                                 struct hf_error *err)
-{
-    const struct hf_sandbox_scan_options natural = {.index = NULL};
-
-    return hf_sandbox_local_find(engine, ns, &natural, doc, err);
 }
 
 enum hf_err hf_sandbox_local_create(struct hf_sandbox_engine *engine, const char *ns,
@@ -51,7 +42,8 @@ enum hf_err hf_sandbox_local_create(struct hf_sandbox_engine *engine, const char
     do {
         HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
 
-        if (hf_sandbox_txn_begin_keeping(engine, &txn, err) == HF_ERR_OK &&
+        if (hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn, err) ==
+                HF_ERR_OK &&
             hf_sandbox_txn_find(txn, ns) == NULL &&
             hf_sandbox_coll_create(txn, ns, options == NULL ? &none : options, uuid, NULL, err) ==
                 HF_ERR_OK) {
@@ -104,7 +96,8 @@ enum hf_err hf_sandbox_local_set(struct hf_sandbox_engine *engine, struct hf_san
         HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *mine = NULL;
 
         if (hf_sandbox_local_create(engine, ns, NULL, err) == HF_ERR_OK &&
-            hf_sandbox_txn_begin_keeping(engine, &mine, err) == HF_ERR_OK &&
+            hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &mine, err) ==
+                HF_ERR_OK &&
             hf_sandbox_local_set(engine, mine, ns, id, fields, err) == HF_ERR_OK) {
             hf_sandbox_ignore(hf_sandbox_txn_commit(HF_TAKE(mine), NULL, err));
         }

@@ -32,19 +32,12 @@ enum hf_err hf_sandbox_oplog_create(struct hf_sandbox_engine *engine, struct hf_
     return hf_sandbox_local_create(engine, HF_SANDBOX_OPLOG_NS, options, err);
 }
 
-enum hf_err hf_sandbox_oplog_end(struct hf_sandbox_engine *engine, bool first, bson_t **doc,
-                                 struct hf_error *err)
-{
-    return hf_sandbox_local_find(engine, HF_SANDBOX_OPLOG_NS,
-                                 &(struct hf_sandbox_scan_options){.backward = !first}, doc, err);
-}
-
 enum hf_err hf_sandbox_oplog_load_top(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *top = NULL;
     bson_value_t wall;
 
-    if (hf_sandbox_oplog_end(engine, false, &top, err) != HF_ERR_OK) {
+    if (hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, true, &top, err) != HF_ERR_OK) {
         return err->code;
     }
     HF_LOCKED(&engine->state);
@@ -66,7 +59,8 @@ static enum hf_err remove_some(struct hf_sandbox_engine *engine, bool newest, ui
     struct hf_sandbox_coll *oplog;
 
     *more = false;
-    if (hf_sandbox_txn_begin_keeping(engine, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
     oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
@@ -103,7 +97,7 @@ enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine, uint64_t ts,
     HF_CLEANUP(bson_destroy) bson_t *first = NULL;
     bool more = true;
 
-    if (hf_sandbox_oplog_end(engine, true, &first, err) != HF_ERR_OK) {
+    if (hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, false, &first, err) != HF_ERR_OK) {
         return err->code;
     }
     if (first == NULL || hf_sandbox_get_ts(first, "ts") > ts) {
@@ -120,7 +114,6 @@ enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine, uint64_t ts,
 
 enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options read = {.write = false};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     struct hf_sandbox_engine_status status;
     const struct hf_sandbox_coll *oplog;
@@ -130,7 +123,7 @@ enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine, struct h
     if (!engine->options.replicated || hf_sandbox_engine_fsync_locked(engine)) {
         return HF_ERR_OK;
     }
-    if (hf_sandbox_txn_begin(engine, &read, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_READS, &txn, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_sandbox_engine_status(engine, &status);

@@ -20,7 +20,7 @@ static enum hf_err cut(struct hf_sandbox_engine *engine, struct hf_error *err)
     HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
     uint64_t after;
 
-    if (hf_sandbox_local_get(engine, "local.replset.oplogTruncateAfterPoint", &doc, err) !=
+    if (hf_sandbox_local_get(engine, "local.replset.oplogTruncateAfterPoint", false, &doc, err) !=
         HF_ERR_OK) {
         return err->code;
     }
@@ -46,7 +46,8 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
     bool command = false;
 
     *more = false;
-    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
+            HF_ERR_OK ||
         hf_sandbox_scan_open(txn, hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS), &options, &scan,
                              err) != HF_ERR_OK) {
         return err->code;
@@ -83,7 +84,8 @@ static enum hf_err note_applied(struct hf_sandbox_engine *engine, const bson_t *
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
 
-    if (hf_sandbox_txn_begin_replay(engine, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
+            HF_ERR_OK ||
         hf_sandbox_txn_stamp(txn, top, engine->applied_wall, err) != HF_ERR_OK ||
         hf_sandbox_local_set_min_valid(engine, txn, hf_sandbox_optime_of(min_valid), top, err) !=
             HF_ERR_OK) {
@@ -149,7 +151,8 @@ enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error
         return err->code;
     }
     if (cut(engine, err) != HF_ERR_OK ||
-        hf_sandbox_local_get(engine, "local.replset.minvalid", &min_valid, err) != HF_ERR_OK ||
+        hf_sandbox_local_get(engine, "local.replset.minvalid", false, &min_valid, err) !=
+            HF_ERR_OK ||
         replay_from_start(engine, min_valid, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -461,7 +461,7 @@ enum hf_err hf_sandbox_repl_start(struct hf_sandbox_engine *engine,
         return HF_ERR_OK;
     }
     if (hf_sandbox_vote_load(repl, err) != HF_ERR_OK ||
-        hf_sandbox_local_get(engine, HF_SANDBOX_CONFIG_NS, &config, err) != HF_ERR_OK ||
+        hf_sandbox_local_get(engine, HF_SANDBOX_CONFIG_NS, false, &config, err) != HF_ERR_OK ||
         (config != NULL && hf_sandbox_config_install(repl, config, err) != HF_ERR_OK) ||
         hf_thread_start("replsync", hf_sandbox_sync_run, repl, &repl->syncer, err) != HF_ERR_OK) {
         return err->code;

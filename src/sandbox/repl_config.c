@@ -241,7 +241,7 @@ enum hf_err hf_sandbox_config_install(struct hf_sandbox_repl *repl, const bson_t
         return HF_ERR_OK;
     }
     if (store(repl, config, err) != HF_ERR_OK ||
-        hf_sandbox_local_get(repl->engine, "local.replset.minvalid", &min_valid, err) !=
+        hf_sandbox_local_get(repl->engine, "local.replset.minvalid", false, &min_valid, err) !=
             HF_ERR_OK) {
         return err->code;
     }

@@ -23,7 +23,8 @@ static enum hf_err make_room(struct hf_sandbox_repl *repl, struct hf_error *err)
 
     if (hf_sandbox_local_set(repl->engine, NULL, "local.replset.minvalid", NULL, mark, err) !=
             HF_ERR_OK ||
-        hf_sandbox_txn_begin_keeping(repl->engine, &txn, err) != HF_ERR_OK ||
+        hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn, err) !=
+            HF_ERR_OK ||
         hf_sandbox_txn_list(txn, NULL, &list, &count, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -57,7 +58,8 @@ static enum hf_err copy_some(struct copying *copying, const bson_t *command, bso
 
     if (hf_cancel_check(&copying->repl->stopping, err) != HF_ERR_OK ||
         hf_sandbox_client_run(&copying->client, &copying->peer, command, reply, err) != HF_ERR_OK ||
-        hf_sandbox_txn_begin_keeping(copying->repl->engine, &txn, err) != HF_ERR_OK) {
+        hf_sandbox_txn_begin(copying->repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn,
+                             err) != HF_ERR_OK) {
         return err->code;
     }
     txn->no_trim = true;
@@ -103,7 +105,8 @@ static enum hf_err begin_oplog(struct hf_sandbox_repl *repl, const bson_t *entry
     bson_value_t wall = {.value_type = BSON_TYPE_DATE_TIME};
 
     (void)hf_sandbox_get(entry, "wall", &wall);
-    if (hf_sandbox_txn_begin_replay(repl->engine, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
+            HF_ERR_OK ||
         hf_sandbox_txn_stamp(txn, optime, wall.value.v_datetime, err) != HF_ERR_OK ||
         hf_sandbox_oplog_put(txn, optime.ts, entry, err) != HF_ERR_OK ||
         hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err) != HF_ERR_OK) {
@@ -182,10 +185,11 @@ static enum hf_err open_copy(struct hf_sandbox_repl *repl, bson_t *reply, struct
     uint32_t at = 0;
     size_t count;
 
-    if (hf_sandbox_txn_begin_keeping(repl->engine, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn, err) !=
+            HF_ERR_OK ||
         hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
         hf_sandbox_txn_list(txn, NULL, &colls, &count, err) != HF_ERR_OK ||
-        hf_sandbox_oplog_end(repl->engine, false, &moment, err) != HF_ERR_OK) {
+        hf_sandbox_local_get(repl->engine, HF_SANDBOX_OPLOG_NS, true, &moment, err) != HF_ERR_OK) {
         return err->code;
     }
     if (moment == NULL) {

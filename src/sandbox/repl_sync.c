@@ -38,7 +38,8 @@ static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, 
     bson_iter_t ahead = *iter;
     bool command = false;
 
-    if (hf_sandbox_txn_begin_replay(repl->engine, &txn, err) != HF_ERR_OK) {
+    if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
     for (int count = 0; count < GROUP_MAX && !command; count++) {
@@ -192,7 +193,6 @@ void hf_sandbox_sync_run(void *argument)
 static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbox_optime after,
                                   bool *there, bson_t *reply, struct hf_error *err)
 {
-    const struct hf_sandbox_txn_options read = {.write = false};
     const struct hf_sandbox_scan_options options = {.from_record = (int64_t)after.ts};
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
@@ -200,7 +200,7 @@ static enum hf_err append_entries(struct hf_sandbox_repl *repl, struct hf_sandbo
     uint32_t count = 0;
     bson_t entry;
 
-    if (hf_sandbox_txn_begin(repl->engine, &read, &txn, err) != HF_ERR_OK ||
+    if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_READS, &txn, err) != HF_ERR_OK ||
         hf_sandbox_scan_open(txn, hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS), &options, &scan,
                              err) != HF_ERR_OK ||
         hf_sandbox_scan_next(scan, there, NULL, &entry, err) != HF_ERR_OK) {

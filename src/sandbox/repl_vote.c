@@ -169,7 +169,7 @@ enum hf_err hf_sandbox_vote_load(struct hf_sandbox_repl *repl, struct hf_error *
 {
     HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
 
-    if (hf_sandbox_local_get(repl->engine, ELECTION_NS, &doc, err) != HF_ERR_OK) {
+    if (hf_sandbox_local_get(repl->engine, ELECTION_NS, false, &doc, err) != HF_ERR_OK) {
         return err->code;
     }
     repl->voted_term = doc == NULL ? 0 : hf_sandbox_get_int64(doc, "term", 0);

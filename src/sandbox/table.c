@@ -303,8 +303,10 @@ static enum hf_err trim(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll
     return HF_ERR_OK;
 }
 
-static enum hf_err put(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll, int64_t record,
-                       const bson_t *old_doc, const bson_t *new_doc, struct hf_error *err)
+/* Without an old document: an insert. */
+enum hf_err hf_sandbox_coll_update(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
+                                   int64_t record, const bson_t *old_doc, const bson_t *new_doc,
+                                   struct hf_error *err)
 {
     uint8_t key[HF_SANDBOX_RECORD_BYTES];
 
@@ -329,20 +331,13 @@ enum hf_err hf_sandbox_coll_insert(struct hf_sandbox_txn *txn, struct hf_sandbox
     if (mine == 0) {
         return hf_fail(err, HF_ERR_INVALID, "an oplog entry has no ts");
     }
-    if (put(txn, coll, mine, NULL, doc, err) != HF_ERR_OK) {
+    if (hf_sandbox_coll_update(txn, coll, mine, NULL, doc, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record != NULL) {
         *record = mine;
     }
     return coll->capped && !coll->oplog && !txn->no_trim ? trim(txn, coll, err) : HF_ERR_OK;
-}
-
-enum hf_err hf_sandbox_coll_update(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
-                                   int64_t record, const bson_t *old_doc, const bson_t *new_doc,
-                                   struct hf_error *err)
-{
-    return put(txn, coll, record, old_doc, new_doc, err);
 }
 
 enum hf_err hf_sandbox_coll_remove(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,

@@ -17,9 +17,12 @@ static void finish(struct hf_sandbox_txn *txn, bool committed)
 {
     struct hf_sandbox_engine *engine = txn->engine;
 
+    hf_mutex_lock(&engine->catalog);
     for (size_t i = 0; committed && i < txn->drop_count; i++) {
-        hf_sandbox_drop_later(engine, txn->drops[i].ident, txn->last.ts);
+        txn->drops[i].ts = txn->last.ts;
+        *HF_SANDBOX_PUSH(engine->drops, engine->drop_count) = txn->drops[i];
     }
+    hf_mutex_unlock(&engine->catalog);
     for (size_t i = 0; i < txn->coll_count; i++) {
         struct hf_sandbox_coll *coll = txn->colls[i];
 
@@ -71,10 +74,9 @@ static enum hf_err enter(struct hf_sandbox_txn *txn, enum hf_sandbox_origin orig
     return HF_ERR_OK;
 }
 
-static enum hf_err begin(struct hf_sandbox_engine *engine,
-                         const struct hf_sandbox_txn_options *options,
-                         enum hf_sandbox_origin origin, struct hf_sandbox_txn **out,
-                         struct hf_error *err)
+enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
+                                 const struct hf_sandbox_txn_options *options,
+                                 struct hf_sandbox_txn **out, struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = hf_alloc_zero(sizeof *txn);
     char config[128] = "isolation=snapshot";
@@ -91,7 +93,7 @@ static enum hf_err begin(struct hf_sandbox_engine *engine,
                        ",roundup_timestamps=(read=true)",
                        options->read_ts);
     }
-    if ((options->write && enter(txn, origin, err) != HF_ERR_OK) ||
+    if ((options->write && enter(txn, options->origin, err) != HF_ERR_OK) ||
         hf_sandbox_session_take(engine, &txn->session, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -103,27 +105,6 @@ static enum hf_err begin(struct hf_sandbox_engine *engine,
     }
     *out = HF_TAKE(txn);
     return HF_ERR_OK;
-}
-
-enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
-                                 const struct hf_sandbox_txn_options *options,
-                                 struct hf_sandbox_txn **out, struct hf_error *err)
-{
-    return begin(engine, options, HF_SANDBOX_CLIENT, out, err);
-}
-
-static const struct hf_sandbox_txn_options plain_write = {.write = true};
-
-enum hf_err hf_sandbox_txn_begin_replay(struct hf_sandbox_engine *engine,
-                                        struct hf_sandbox_txn **out, struct hf_error *err)
-{
-    return begin(engine, &plain_write, HF_SANDBOX_REPLAY, out, err);
-}
-
-enum hf_err hf_sandbox_txn_begin_keeping(struct hf_sandbox_engine *engine,
-                                         struct hf_sandbox_txn **out, struct hf_error *err)
-{
-    return begin(engine, &plain_write, HF_SANDBOX_KEEPING, out, err);
 }
 
 void hf_sandbox_txn_abort(struct hf_sandbox_txn *txn)

@@ -304,7 +304,8 @@ static struct seen look(struct fixture *f, struct hf_sandbox_engine_options opti
         seen.by_index = count(f, txn, coll, "_id_");
     }
     hf_sandbox_txn_abort(txn);
-    assert_int_equal(hf_sandbox_oplog_end(engine, false, &top, &f->err), HF_ERR_OK);
+    assert_int_equal(hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, true, &top, &f->err),
+                     HF_ERR_OK);
     if (top != NULL && hf_sandbox_get_doc(top, "o", &o)) {
         seen.top = hf_sandbox_get_int64(&o, "_id", -1);
     }
@@ -497,9 +498,9 @@ static void test_a_truncate_point_makes_a_point_in_time(void **state)
     assert_int_equal(seen.documents, LIVE + 20);
     assert_int_equal(seen.top, LIVE + 19);
     assert_int_equal(hf_sandbox_engine_open(&plain, &engine, &f->err), HF_ERR_OK);
-    assert_int_equal(
-        hf_sandbox_local_get(engine, "local.replset.oplogTruncateAfterPoint", &point, &f->err),
-        HF_ERR_OK);
+    assert_int_equal(hf_sandbox_local_get(engine, "local.replset.oplogTruncateAfterPoint", false,
+                                          &point, &f->err),
+                     HF_ERR_OK);
     assert_int_equal(hf_sandbox_get_ts(point, "oplogTruncateAfterPoint"), 0);
     bson_destroy(point);
     assert_int_equal(hf_sandbox_engine_close(engine, &f->err), HF_ERR_OK);
@@ -522,7 +523,8 @@ static void test_entries_added_after_a_recovery_are_refused_with_the_real_number
     dies(back_up_and_die, f);
     (void)look(f, recover, "shop.things");
     assert_int_equal(hf_sandbox_engine_open(&plain, &engine, &f->err), HF_ERR_OK);
-    assert_int_equal(hf_sandbox_oplog_end(engine, false, &entry, &f->err), HF_ERR_OK);
+    assert_int_equal(hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, true, &entry, &f->err),
+                     HF_ERR_OK);
     bson_copy_to_excluding_noinit(entry, &later, "ts", NULL);
     hf_sandbox_append_ts(&later, "ts", hf_sandbox_get_ts(entry, "ts") + 1);
     assert_int_equal(hf_sandbox_txn_begin(engine, &write, &txn, &f->err), HF_ERR_OK);
