@@ -134,9 +134,8 @@ void hf_sandbox_drop_pending(struct hf_sandbox_engine *engine, size_t count);
 #define HF_SANDBOX_WRITES_AS(who) (&(const struct hf_sandbox_txn_options){(who), .write = true})
 /* Takes the oplog's lock, if it is not held yet; DENIED when this node may not write. */
 HF_MUST_CHECK enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err);
-/* Replay: all that follows gets this time. */
-HF_MUST_CHECK enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn,
-                                               struct hf_sandbox_optime optime, int64_t wall,
+/* All that follows gets the time of this entry {ts, t, wall, ..}. */
+HF_MUST_CHECK enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn, const bson_t *entry,
                                                struct hf_error *err);
 
 /* ---- table.c: bytes by key; documents by record ---- */
@@ -171,8 +170,9 @@ HF_MUST_CHECK enum hf_err hf_sandbox_oplog_cut(struct hf_sandbox_engine *engine,
 /* Lets the oldest entries go beyond the cap, but none that a recovery or a backup needs. */
 HF_MUST_CHECK enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine,
                                                     struct hf_error *err);
-HF_MUST_CHECK enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, uint64_t ts,
-                                               const bson_t *entry, struct hf_error *err);
+/* Stamps the transaction with the entry's time, and appends it. */
+HF_MUST_CHECK enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, const bson_t *entry,
+                                               struct hf_error *err);
 
 /* ---- local.c: single documents of database local ---- */
 /* The first document or the last one; *doc is the caller's, NULL: none (or no such collection). */

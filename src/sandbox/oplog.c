@@ -10,15 +10,17 @@
 #define DEFAULT_OPLOG_BYTES ((uint64_t)256 << 20)
 #define CUT_BATCH 1000
 
-enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, uint64_t ts, const bson_t *entry,
+enum hf_err hf_sandbox_oplog_put(struct hf_sandbox_txn *txn, const bson_t *entry,
                                  struct hf_error *err)
 {
     struct hf_sandbox_coll *oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
 
-    if (oplog == NULL || ts != hf_sandbox_get_ts(entry, "ts")) {
+    if (oplog == NULL) {
         return hf_fail(err, HF_ERR_INTERNAL, "no oplog to write to");
     }
-    return hf_sandbox_coll_insert(txn, oplog, entry, NULL, err);
+    return hf_sandbox_txn_stamp(txn, entry, err) != HF_ERR_OK
+               ? err->code
+               : hf_sandbox_coll_insert(txn, oplog, entry, NULL, err);
 }
 
 enum hf_err hf_sandbox_oplog_create(struct hf_sandbox_engine *engine, struct hf_error *err)

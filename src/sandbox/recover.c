@@ -56,21 +56,19 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
     for (int i = 0; i < REPLAY_BATCH && !command; i++) {
         bool found;
         bson_t entry;
-        struct hf_sandbox_optime optime;
 
         if (hf_sandbox_scan_next(scan, &found, NULL, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
-        optime = found ? hf_sandbox_optime_of(&entry) : HF_SANDBOX_OPTIME_NONE;
         command = found && strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0;
         if (!found || (command && i > 0)) {
             break;
         }
-        if (hf_sandbox_txn_stamp(txn, optime, engine->applied_wall, err) != HF_ERR_OK ||
+        if (hf_sandbox_txn_stamp(txn, &entry, err) != HF_ERR_OK ||
             hf_sandbox_apply(txn, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
-        *from = optime.ts;
+        *from = txn->last.ts;
         (*count)++;
         *more = true;
     }
@@ -80,15 +78,17 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
 
 /* `begin` of minvalid says up to where the data are applied, for after an unstable checkpoint. */
 static enum hf_err note_applied(struct hf_sandbox_engine *engine, const bson_t *min_valid,
-                                struct hf_sandbox_optime top, struct hf_error *err)
+                                struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
+    HF_CLEANUP(bson_destroy) bson_t *top = NULL;
 
-    if (hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
+    if (hf_sandbox_local_get(engine, HF_SANDBOX_OPLOG_NS, true, &top, err) != HF_ERR_OK ||
+        hf_sandbox_txn_begin(engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
             HF_ERR_OK ||
-        hf_sandbox_txn_stamp(txn, top, engine->applied_wall, err) != HF_ERR_OK ||
-        hf_sandbox_local_set_min_valid(engine, txn, hf_sandbox_optime_of(min_valid), top, err) !=
-            HF_ERR_OK) {
+        hf_sandbox_txn_stamp(txn, top, err) != HF_ERR_OK ||
+        hf_sandbox_local_set_min_valid(engine, txn, hf_sandbox_optime_of(min_valid),
+                                       hf_sandbox_optime_of(top), err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err);
@@ -97,12 +97,10 @@ static enum hf_err note_applied(struct hf_sandbox_engine *engine, const bson_t *
 static enum hf_err replay(struct hf_sandbox_engine *engine, uint64_t from, const bson_t *min_valid,
                           struct hf_error *err)
 {
-    struct hf_sandbox_optime top = engine->applied;
-    int64_t wall = engine->applied_wall;
     uint64_t count = 0;
     bool more = true;
 
-    if (from > top.ts) {
+    if (from > engine->applied.ts) {
         return hf_fail(err, HF_ERR_CORRUPT,
                        "fatal assertion 40313: the data are ahead of the oplog's top");
     }
@@ -111,12 +109,10 @@ static enum hf_err replay(struct hf_sandbox_engine *engine, uint64_t from, const
             return hf_wrap(err, "recovery from the oplog");
         }
     }
-    engine->applied = engine->durable = top;
-    engine->applied_wall = wall;
     hf_log_info(engine->log, "engine.recovered", HF_U64("entries", count),
-                HF_U64("top_s", hf_sandbox_ts_seconds(top.ts)),
-                HF_U64("top_i", hf_sandbox_ts_increment(top.ts)));
-    return count == 0 || min_valid == NULL ? HF_ERR_OK : note_applied(engine, min_valid, top, err);
+                HF_U64("top_s", hf_sandbox_ts_seconds(engine->applied.ts)),
+                HF_U64("top_i", hf_sandbox_ts_increment(engine->applied.ts)));
+    return count == 0 || min_valid == NULL ? HF_ERR_OK : note_applied(engine, min_valid, err);
 }
 
 static enum hf_err replay_from_start(struct hf_sandbox_engine *engine, const bson_t *min_valid,

@@ -101,14 +101,10 @@ static enum hf_err begin_oplog(struct hf_sandbox_repl *repl, const bson_t *entry
                                struct hf_error *err)
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
-    struct hf_sandbox_optime optime = hf_sandbox_optime_of(entry);
-    bson_value_t wall = {.value_type = BSON_TYPE_DATE_TIME};
 
-    (void)hf_sandbox_get(entry, "wall", &wall);
     if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_REPLAY), &txn, err) !=
             HF_ERR_OK ||
-        hf_sandbox_txn_stamp(txn, optime, wall.value.v_datetime, err) != HF_ERR_OK ||
-        hf_sandbox_oplog_put(txn, optime.ts, entry, err) != HF_ERR_OK ||
+        hf_sandbox_oplog_put(txn, entry, err) != HF_ERR_OK ||
         hf_sandbox_txn_commit(HF_TAKE(txn), NULL, err) != HF_ERR_OK) {
         return err->code;
     }

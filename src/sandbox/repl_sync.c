@@ -44,14 +44,13 @@ static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, 
     }
     for (int count = 0; count < GROUP_MAX && !command; count++) {
         bson_t entry;
-        bson_value_t wall;
 
         *ended = !bson_iter_next(&ahead);
         if (*ended) {
             break;
         }
         if (!hf_sandbox_value_doc(bson_iter_value(&ahead), &entry) ||
-            !hf_sandbox_get(&entry, "wall", &wall)) {
+            !bson_has_field(&entry, "wall")) {
             return hf_fail(err, HF_ERR_CORRUPT, "the source sent what is no oplog entry");
         }
         command = strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0;
@@ -59,8 +58,7 @@ static enum hf_err apply_group(struct hf_sandbox_repl *repl, bson_iter_t *iter, 
             break;
         }
         last = hf_sandbox_optime_of(&entry);
-        if (hf_sandbox_txn_stamp(txn, last, wall.value.v_datetime, err) != HF_ERR_OK ||
-            hf_sandbox_oplog_put(txn, last.ts, &entry, err) != HF_ERR_OK ||
+        if (hf_sandbox_oplog_put(txn, &entry, err) != HF_ERR_OK ||
             hf_sandbox_apply(txn, &entry, err) != HF_ERR_OK) {
             return err->code;
         }

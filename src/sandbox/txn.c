@@ -11,6 +11,7 @@
 
 #include "os/clock.h"
 #include "sandbox/engine_internal.h"
+#include "sandbox/value.h"
 
 /* Ends it in any case. */
 static void finish(struct hf_sandbox_txn *txn, bool committed)
@@ -165,17 +166,19 @@ enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err
                : hf_fail(err, HF_ERR_CONFLICT, "the catalog was changed meanwhile");
 }
 
-enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn, struct hf_sandbox_optime optime,
-                                 int64_t wall, struct hf_error *err)
+enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn, const bson_t *entry,
+                                 struct hf_error *err)
 {
+    bson_value_t wall = {.value_type = BSON_TYPE_DATE_TIME};
     char config[64];
 
     if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
         return err->code;
     }
-    txn->last = optime;
-    txn->last_wall = wall;
-    (void)snprintf(config, sizeof config, "commit_timestamp=%" PRIx64, optime.ts);
+    (void)hf_sandbox_get(entry, "wall", &wall);
+    txn->last = hf_sandbox_optime_of(entry);
+    txn->last_wall = wall.value.v_datetime;
+    (void)snprintf(config, sizeof config, "commit_timestamp=%" PRIx64, txn->last.ts);
     return hf_sandbox_wt(err, txn->session->timestamp_transaction(txn->session, config),
                          "stamp the transaction");
 }
@@ -192,8 +195,7 @@ static struct hf_sandbox_optime next_optime(const struct hf_sandbox_txn *txn)
     return (struct hf_sandbox_optime){.ts = now > last ? now : last + 1, .term = engine->term};
 }
 
-static bson_t *build_entry(const struct hf_sandbox_entry *entry, struct hf_sandbox_optime optime,
-                           int64_t wall)
+static bson_t *build_entry(const struct hf_sandbox_entry *entry, struct hf_sandbox_optime optime)
 {
     bson_t *out = entry->lead == NULL ? bson_new() : bson_copy(entry->lead);
 
@@ -213,7 +215,7 @@ static bson_t *build_entry(const struct hf_sandbox_entry *entry, struct hf_sandb
     if (optime.term >= 0) {
         (void)BSON_APPEND_INT64(out, "t", optime.term);
     }
-    BCON_APPEND(out, "wall", BCON_DATE_TIME(wall), "v", BCON_INT64(2));
+    BCON_APPEND(out, "wall", BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "v", BCON_INT64(2));
     if (entry->tail != NULL) {
         (void)bson_concat(out, entry->tail);
     }
@@ -224,23 +226,18 @@ enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn, const struct hf_sandb
                                struct hf_sandbox_optime *optime, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
-    struct hf_sandbox_optime mine = HF_SANDBOX_OPTIME_NONE;
-    int64_t wall = (int64_t)hf_clock_wall_ms();
+    struct hf_sandbox_optime mine;
 
     if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (txn->replicated) {
-        mine = next_optime(txn);
-    }
+    mine = txn->replicated ? next_optime(txn) : HF_SANDBOX_OPTIME_NONE;
     if (optime != NULL) {
         *optime = mine;
     }
     if (!txn->replicated) {
         return HF_ERR_OK;
     }
-    doc = build_entry(entry, mine, wall);
-    return hf_sandbox_txn_stamp(txn, mine, wall, err) != HF_ERR_OK
-               ? err->code
-               : hf_sandbox_oplog_put(txn, mine.ts, doc, err);
+    doc = build_entry(entry, mine);
+    return hf_sandbox_oplog_put(txn, doc, err);
 }
