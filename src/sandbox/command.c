@@ -153,12 +153,17 @@ void hf_sandbox_call_await(struct hf_sandbox_call *call)
 static int32_t check_rights(const struct hf_sandbox_call *call, const struct command *command)
 {
     enum scope scope = command->scope;
+    bson_value_t nobody = hf_sandbox_value_of_utf8("");
+    bool any_user = true;
     const char *coll = hf_sandbox_get_utf8(call->command, call->name, "");
 
     if (scope == SCOPE_NONE || call->server->options.auth == NULL) {
         return 0;
     }
-    if (!hf_sandbox_call_known(call)) {
+    if (call->conn->user[0] == '\0') {
+        bson_destroy(hf_sandbox_call_lookup(call, HF_SANDBOX_USERS_NS, &nobody, &any_user));
+    }
+    if (call->conn->user[0] == '\0' && (any_user || !call->conn->loopback)) {
         return REFUSE(call, UNAUTHORIZED, "command %s requires authentication", call->name);
     }
     return scope == SCOPE_USER ||

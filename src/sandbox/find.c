@@ -234,10 +234,13 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
         return REFUSE(call, INVALID_NAMESPACE, "'%s' can only be run with {aggregate: 1}", source);
     }
     bool current_op = source != NULL && strcmp(source, "$currentOp") == 0;
-    bool allowed = current_op       ? hf_sandbox_call_may(call, "inprog", NULL, NULL)
-                   : source != NULL ? hf_sandbox_call_may(call, "find", "admin", NULL)
-                                    : hf_sandbox_call_may(call, "find", call->db, coll);
-    return allowed ? 0 : hf_sandbox_call_denied(call);
+    return hf_sandbox_call_may(call, current_op ? "inprog" : "find",
+                               current_op       ? NULL
+                               : source != NULL ? "admin"
+                                                : call->db,
+                               coll)
+               ? 0
+               : hf_sandbox_call_denied(call);
 }
 
 /* What the source makes goes through the stages behind it; the cursor may have to live on. */

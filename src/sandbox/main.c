@@ -117,6 +117,6 @@ int main(int argc, char **argv)
     }
     hf_log_info(server.log, "sandbox.stopped");
     hf_log_destroy(server.log);
-    hf_sandbox_options_fini(&server.options);
+    bson_destroy(&server.options.set_parameters);
     return 0;
 }

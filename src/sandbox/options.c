@@ -104,11 +104,6 @@ enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                : HF_ERR_OK;
 }
 
-void hf_sandbox_options_fini(struct hf_sandbox_options *options)
-{
-    bson_destroy(&options->set_parameters);
-}
-
 void hf_sandbox_options_append_parsed(const struct hf_sandbox_options *options, bson_t *parsed)
 {
     BCON_APPEND(parsed, "net", "{", "bindIp", BCON_UTF8(options->bind_ip), "port",

@@ -29,7 +29,6 @@ struct hf_sandbox_options {
 HF_MUST_CHECK enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                                                    struct hf_sandbox_options *out,
                                                    struct hf_error *err);
-void hf_sandbox_options_fini(struct hf_sandbox_options *options);
 /* Whether the parameter was set to true. */
 bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const char *parameter);
 /* The `parsed` document of getCmdLineOpts. */

@@ -71,25 +71,21 @@ struct stage {
     struct hf_sandbox_refusal *no;
 };
 
-static int32_t sort(bson_t *spec, struct hf_sandbox_docs *docs, struct hf_sandbox_refusal *no)
+static int32_t run_sort(struct stage *stage)
 {
+    struct hf_sandbox_docs *docs = stage->docs;
 
-    HF_SANDBOX_EACH (iter, spec, true) {
+    HF_SANDBOX_EACH (iter, &stage->spec, true) {
         if (bson_iter_as_int64(&iter) != 1 && bson_iter_as_int64(&iter) != -1) {
             return hf_sandbox_refuse(
-                no, HF_SANDBOX_BAD_VALUE,
+                stage->no, HF_SANDBOX_BAD_VALUE,
                 "$sort key ordering must be 1 (for ascending) or -1 (for descending)");
         }
     }
     if (docs->count > 0) {
-        qsort_r(docs->items, docs->count, sizeof(bson_t *), compare_items, spec);
+        qsort_r(docs->items, docs->count, sizeof(bson_t *), compare_items, &stage->spec);
     }
     return 0;
-}
-
-static int32_t run_sort(struct stage *stage)
-{
-    return sort(&stage->spec, stage->docs, stage->no);
 }
 
 /* ---- $project ---- */
@@ -237,7 +233,7 @@ static int32_t run_group(struct stage *stage)
     for (size_t i = 0; code == 0 && i < in.count; i++) {
         code = evaluate(spec, &in.items[i], no);
     }
-    code = code != 0 ? code : sort(by_id, &in, no);
+    code = code != 0 ? code : run_sort(&(struct stage){.spec = *by_id, .docs = &in, .no = no});
     for (size_t from = 0, to; code == 0 && from < in.count; from = to) {
         bson_value_t id = hf_sandbox_value_missing;
         bson_t *doc = bson_new();

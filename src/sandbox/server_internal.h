@@ -51,6 +51,8 @@ bool hf_sandbox_scram_finish(struct hf_sandbox_scram *scram, struct hf_bytes pay
 
 /* ---- Rights (roles.c) ---- */
 
+#define HF_SANDBOX_USERS_NS "admin.system.users"
+
 /* An action on something: db NULL is the cluster, coll NULL the whole database. */
 struct hf_sandbox_deed {
     const char *action, *db, *coll;
@@ -296,8 +298,6 @@ int32_t hf_sandbox_work_need_coll(struct hf_sandbox_work *work, const char *ns,
 int32_t hf_sandbox_work_perform(struct hf_sandbox_work *work, const struct hf_sandbox_entry *entry);
 /* The operation that asks, as a document of $currentOp (status.c). */
 int32_t hf_sandbox_ops_list(struct hf_sandbox_call *call, struct hf_sandbox_docs *out);
-/* Somebody is logged in, or this is a client on this host and there are no users yet (users.c). */
-bool hf_sandbox_call_known(const struct hf_sandbox_call *call);
 /* The mechanisms of the user "db.name", for hello's saslSupportedMechs (users.c). */
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply);
 

@@ -35,66 +35,61 @@ struct edit {
     struct hf_sandbox_refusal *no;
 };
 
-static int32_t edit_level(struct edit edit, const bson_value_t *in, bson_t *out);
-
-/* Writes what becomes of the field that the path's first component names; old: missing when it is new. */
-static int32_t edit_field(struct edit edit, const bson_value_t *old, bool in_array, bson_t *out)
-{
-    int len = (int)strcspn(edit.path, ".");
-    struct edit rest = {.path = edit.path + len + 1, .value = edit.value, .no = edit.no};
-    bson_value_t made = *edit.value;
-    bson_t child = BSON_INITIALIZER;
-    int32_t code = 0;
-
-    if (edit.path[len] == '\0' && in_array && made.value_type == BSON_TYPE_EOD) {
-        made.value_type = BSON_TYPE_NULL;
-    } else if (edit.path[len] == '.') {
-        code = edit_level(rest, old, &child);
-        made = hf_sandbox_value_of_doc(&child);
-        made.value_type = old->value_type == BSON_TYPE_ARRAY ? BSON_TYPE_ARRAY : BSON_TYPE_DOCUMENT;
-    }
-    if (made.value_type != BSON_TYPE_EOD) {
-        bson_append_value(out, edit.path, len, &made);
-    }
-    bson_destroy(&child);
-    return code;
-}
-
+/* Writes what becomes of in, a document, an array or missing: the field that the path begins with is changed in its
+ * place, or comes last where it is new. */
 static int32_t edit_level(struct edit edit, const bson_value_t *in, bson_t *out)
 {
-    size_t len = strcspn(edit.path, ".");
-    bool array = in->value_type == BSON_TYPE_ARRAY;
-    bool found = false;
-    uint32_t count = 0;
+    const char *const path = edit.path;
+    const size_t len = strcspn(path, ".");
+    const bool array = in->value_type == BSON_TYPE_ARRAY;
+    bool found = false, more = true;
     bson_iter_t iter;
     int32_t code = 0;
 
     if (!hf_sandbox_value_iter(in, in->value_type, &iter)) {
-        return in->value_type == BSON_TYPE_EOD
-                   ? edit_field(edit, in, false, out)
-                   : hf_sandbox_refuse(edit.no, HF_SANDBOX_PATH_NOT_VIABLE,
-                                       "Cannot create field '%.*s' in an element of type %s",
-                                       (int)len, edit.path, hf_sandbox_type_name(in->value_type));
-    }
-    for (; code == 0 && bson_iter_next(&iter); count++) {
-        const char *key = bson_iter_key(&iter);
-
-        if (!found && strlen(key) == len && memcmp(key, edit.path, len) == 0) {
-            found = true;
-            code = edit_field(edit, bson_iter_value(&iter), array, out);
-        } else {
-            hf_sandbox_append(out, key, bson_iter_value(&iter));
+        more = false;
+        if (in->value_type != BSON_TYPE_EOD) {
+            return hf_sandbox_refuse(edit.no, HF_SANDBOX_PATH_NOT_VIABLE,
+                                     "Cannot create field '%.*s' in an element of type %s",
+                                     (int)len, path, hf_sandbox_type_name(in->value_type));
         }
     }
-    if (found) {
-        return code;
+    for (uint32_t count = 0; code == 0 && (more || !found); count++) {
+        bson_value_t old = hf_sandbox_value_missing, made;
+        bson_t child = BSON_INITIALIZER;
+
+        more = more && bson_iter_next(&iter);
+        if (more) {
+            const char *key = bson_iter_key(&iter);
+            old = *bson_iter_value(&iter);
+            if (found || strlen(key) != len || memcmp(key, path, len) != 0) {
+                hf_sandbox_append(out, key, &old);
+                continue;
+            }
+        } else if (found) {
+            break;
+        } else if (array &&
+                   (!hf_sandbox_path_is_index(path, len) || strtoul(path, NULL, 10) != count)) {
+            return hf_sandbox_refuse(edit.no, HF_SANDBOX_PATH_NOT_VIABLE,
+                                     "Cannot create field '%.*s' in an array", (int)len, path);
+        }
+        found = true;
+        made = *edit.value;
+        if (path[len] == '.') {
+            edit.path = path + len + 1;
+            code = edit_level(edit, &old, &child);
+            made = hf_sandbox_value_of_doc(&child);
+            made.value_type =
+                old.value_type == BSON_TYPE_ARRAY ? BSON_TYPE_ARRAY : BSON_TYPE_DOCUMENT;
+        } else if (array && made.value_type == BSON_TYPE_EOD) {
+            made.value_type = BSON_TYPE_NULL;
+        }
+        if (made.value_type != BSON_TYPE_EOD) {
+            bson_append_value(out, path, (int)len, &made);
+        }
+        bson_destroy(&child);
     }
-    if (array &&
-        (!hf_sandbox_path_is_index(edit.path, len) || strtoul(edit.path, NULL, 10) != count)) {
-        return hf_sandbox_refuse(edit.no, HF_SANDBOX_PATH_NOT_VIABLE,
-                                 "Cannot create field '%.*s' in an array", (int)len, edit.path);
-    }
-    return edit_field(edit, &hf_sandbox_value_missing, array, out);
+    return code;
 }
 
 int32_t hf_sandbox_edit(bson_t **doc, const char *path, const bson_value_t *value,

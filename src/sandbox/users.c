@@ -9,7 +9,6 @@
 #include "sandbox/client.h"
 #include "sandbox/server_internal.h"
 
-#define USERS_NS "admin.system.users"
 #define ROLES_NS "admin.system.roles"
 #define SYSTEM_USER "local.__system" /* what members log in as */
 #define ROLE_DEPTH 8
@@ -53,17 +52,6 @@ static bool doc_allows(const struct hf_sandbox_call *call, const char *ns, const
     return allowed;
 }
 
-bool hf_sandbox_call_known(const struct hf_sandbox_call *call)
-{
-    bson_value_t nobody = hf_sandbox_value_of_utf8("");
-    bool any = true;
-
-    if (call->conn->user[0] == '\0') {
-        bson_destroy(hf_sandbox_call_lookup(call, USERS_NS, &nobody, &any));
-    }
-    return call->conn->user[0] != '\0' || (call->conn->loopback && !any);
-}
-
 bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action, const char *db,
                          const char *coll)
 {
@@ -71,9 +59,10 @@ bool hf_sandbox_call_may(const struct hf_sandbox_call *call, const char *action,
     const char *user = call->conn->user;
 
     return call->server->options.auth == NULL ||
-           (user[0] == '\0'                  ? hf_sandbox_role_allows("__localhost", "admin", &deed)
-            : strcmp(user, SYSTEM_USER) == 0 ? hf_sandbox_role_allows("__system", "admin", &deed)
-                                             : doc_allows(call, USERS_NS, user, &deed, ROLE_DEPTH));
+           (user[0] == '\0' ? hf_sandbox_role_allows("__localhost", "admin", &deed)
+            : strcmp(user, SYSTEM_USER) == 0
+                ? hf_sandbox_role_allows("__system", "admin", &deed)
+                : doc_allows(call, HF_SANDBOX_USERS_NS, user, &deed, ROLE_DEPTH));
 }
 
 /* ---- Logging in ---- */
@@ -122,7 +111,7 @@ int32_t hf_sandbox_cmd_sasl_start(struct hf_sandbox_call *call)
 
     if (hf_sandbox_scram_start(scram, mechanism, payload_of(call))) {
         (void)snprintf(id, sizeof id, "%s.%s", call->db, scram->user);
-        user = strcmp(id, SYSTEM_USER) == 0 ? NULL : find_doc(call, USERS_NS, id);
+        user = strcmp(id, SYSTEM_USER) == 0 ? NULL : find_doc(call, HF_SANDBOX_USERS_NS, id);
     }
     return user != NULL && hf_sandbox_scram_challenge(scram, user, challenge)
                ? answer_login(call, false, challenge)
@@ -143,7 +132,7 @@ int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
 
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply)
 {
-    OWNED_DOC *doc = find_doc(call, USERS_NS, user);
+    OWNED_DOC *doc = find_doc(call, HF_SANDBOX_USERS_NS, user);
 
     if (doc != NULL) {
         BCON_APPEND(reply, "saslSupportedMechs", "[", "SCRAM-SHA-1", "SCRAM-SHA-256", "]");
@@ -179,7 +168,8 @@ int32_t hf_sandbox_body_create_user(struct hf_sandbox_work *work)
     const char *password = hf_sandbox_get_utf8(call->command, "pwd", "");
     OWNED_DOC *old = NULL;
     OWNED_DOC *doc = bson_new();
-    struct hf_sandbox_entry entry = {.op = "i", .ns = is_user ? USERS_NS : ROLES_NS, .o = doc};
+    struct hf_sandbox_entry entry = {
+        .op = "i", .ns = is_user ? HF_SANDBOX_USERS_NS : ROLES_NS, .o = doc};
     struct hf_sandbox_coll *coll;
     uint8_t user_id[HF_SANDBOX_UUID_BYTES];
     char id[HF_SANDBOX_NS_BYTES];

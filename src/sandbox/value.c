@@ -74,7 +74,7 @@ bool hf_sandbox_is_nullish(const bson_value_t *value)
     return value->value_type == BSON_TYPE_NULL || hf_sandbox_type_rank(value->value_type) == 0;
 }
 
-/* Exact for int32, int64 and double: a long double holds 64 bits of mantissa at least. */
+/* What orders numbers and times. Exact but for decimals: a long double holds 64 bits of mantissa at least. */
 static long double as_long_double(const bson_value_t *value)
 {
     char text[BSON_DECIMAL128_STRING];
@@ -86,6 +86,10 @@ static long double as_long_double(const bson_value_t *value)
         return (long double)value->value.v_int64;
     case BSON_TYPE_DOUBLE:
         return value->value.v_double;
+    case BSON_TYPE_DATE_TIME:
+        return (long double)value->value.v_datetime;
+    case BSON_TYPE_TIMESTAMP:
+        return value->value.v_timestamp.timestamp * 0x1p32L + value->value.v_timestamp.increment;
     case BSON_TYPE_DECIMAL128:
         bson_decimal128_to_string(&value->value.v_decimal128, text);
         return strtold(text, NULL);
@@ -143,11 +147,6 @@ bool hf_sandbox_value_add(const bson_value_t *a, const bson_value_t *b, bson_val
 
 /* ---- Order ---- */
 
-static int compare_u64(uint64_t a, uint64_t b)
-{
-    return a < b ? -1 : a > b;
-}
-
 static int compare_numbers(const bson_value_t *a, const bson_value_t *b)
 {
     long double x = as_long_double(a);
@@ -164,12 +163,7 @@ static int compare_bytes(const void *a, size_t a_len, const void *b, size_t b_le
     size_t shorter = a_len < b_len ? a_len : b_len;
     int order = shorter == 0 ? 0 : memcmp(a, b, shorter);
 
-    return order != 0 ? order : compare_u64(a_len, b_len);
-}
-
-static uint64_t timestamp_of(const bson_value_t *value)
-{
-    return (uint64_t)value->value.v_timestamp.timestamp << 32 | value->value.v_timestamp.increment;
+    return order != 0 ? order : a_len < b_len ? -1 : a_len > b_len;
 }
 
 /* Types whose bytes order as their values do, or whose order is nobody's concern as long as there is one. */
@@ -202,6 +196,8 @@ int hf_sandbox_value_compare(const bson_value_t *a, const bson_value_t *b)
     case BSON_TYPE_INT32:
     case BSON_TYPE_INT64:
     case BSON_TYPE_DECIMAL128:
+    case BSON_TYPE_DATE_TIME:
+    case BSON_TYPE_TIMESTAMP:
         return compare_numbers(a, b);
     case BSON_TYPE_UTF8: /* libbson keeps symbols in the same layout */
     case BSON_TYPE_SYMBOL:
@@ -212,12 +208,6 @@ int hf_sandbox_value_compare(const bson_value_t *a, const bson_value_t *b)
         return hf_sandbox_value_doc(a, &x) && hf_sandbox_value_doc(b, &y)
                    ? hf_sandbox_doc_compare(&x, &y)
                    : 0;
-    case BSON_TYPE_DATE_TIME:
-        return a->value.v_datetime < b->value.v_datetime
-                   ? -1
-                   : a->value.v_datetime > b->value.v_datetime;
-    case BSON_TYPE_TIMESTAMP:
-        return compare_u64(timestamp_of(a), timestamp_of(b));
     default:
         return compare_encoded(a, b);
     }

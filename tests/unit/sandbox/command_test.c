@@ -75,7 +75,7 @@ static int teardown(void **state)
     hf_sandbox_repl_stop(f->server->repl);
     assert_int_equal(hf_sandbox_engine_close(f->server->engine, &err), HF_ERR_OK);
     hf_mutex_fini(&f->server->cursors_mutex);
-    hf_sandbox_options_fini(&f->server->options);
+    bson_destroy(&f->server->options.set_parameters);
     assert_int_equal(hf_fs_remove_tree(f->dir, &err), HF_ERR_OK);
     bson_destroy(f->reply);
     hf_free(f->conn);
