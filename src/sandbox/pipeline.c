@@ -151,16 +151,23 @@ static int32_t evaluate(const bson_t *spec, bson_t **doc, struct hf_sandbox_refu
 {
     bson_t *made = bson_new();
     bson_iter_t inner;
+    int32_t code = 0;
 
-    HF_SANDBOX_EACH (iter, spec, true) {
+    HF_SANDBOX_EACH (iter, spec, code == 0) {
         bson_value_t value = *bson_iter_value(&iter);
 
-        if (!is_id(&iter) && bson_iter_recurse(&iter, &inner) && bson_iter_next(&inner)) {
+        if (!is_id(&iter)) {
+            if (!bson_iter_recurse(&iter, &inner) || !bson_iter_next(&inner) ||
+                (strcmp(bson_iter_key(&inner), "$sum") != 0 &&
+                 strcmp(bson_iter_key(&inner), "$avg") != 0)) {
+                code = hf_sandbox_refuse(no, 15952, "unknown group operator of '%s'",
+                                         bson_iter_key(&iter));
+                break;
+            }
             value = *bson_iter_value(&inner);
         }
         if (hf_sandbox_value_iter(&value, value.value_type, &inner)) {
-            bson_destroy(made);
-            return hf_sandbox_refuse(no, 168, "the sandbox has no expressions but paths");
+            code = hf_sandbox_refuse(no, 168, "the sandbox has no expressions but paths");
         }
         if (value.value_type == BSON_TYPE_UTF8 && value.value.v_utf8.str[0] == '$') {
             const char *path = value.value.v_utf8.str + 1;
@@ -171,7 +178,7 @@ static int32_t evaluate(const bson_t *spec, bson_t **doc, struct hf_sandbox_refu
     }
     bson_destroy(*doc);
     *doc = made;
-    return 0;
+    return code;
 }
 
 /* Appends the sum or average of the field over the documents. */
@@ -202,24 +209,6 @@ static int32_t sum_up(const bson_iter_t *field, bson_t *const *items, size_t ite
     return 0;
 }
 
-static int32_t check_group(const bson_t *spec, struct hf_sandbox_refusal *no)
-{
-    bson_iter_t inner;
-    bool id = false;
-
-    HF_SANDBOX_EACH (iter, spec, true) {
-        if (is_id(&iter)) {
-            id = true;
-        } else if (!bson_iter_recurse(&iter, &inner) || !bson_iter_next(&inner) ||
-                   (strcmp(bson_iter_key(&inner), "$sum") != 0 &&
-                    strcmp(bson_iter_key(&inner), "$avg") != 0)) {
-            return hf_sandbox_refuse(no, 15952, "unknown group operator of '%s'",
-                                     bson_iter_key(&iter));
-        }
-    }
-    return id ? 0 : hf_sandbox_refuse(no, 15955, "a group specification must include an _id");
-}
-
 static int32_t run_group(struct stage *stage)
 {
     const bson_t *spec = &stage->spec;
@@ -227,7 +216,10 @@ static int32_t run_group(struct stage *stage)
     struct hf_sandbox_refusal *no = stage->no;
     HF_CLEANUP(hf_sandbox_docs_fini) struct hf_sandbox_docs in = *docs;
     bson_t *by_id = BCON_NEW("_id", BCON_INT32(1));
-    int32_t code = check_group(spec, no);
+    bson_t *nothing = bson_new();
+    int32_t code = bson_has_field(spec, "_id")
+                       ? evaluate(spec, &nothing, no)
+                       : hf_sandbox_refuse(no, 15955, "a group specification must include an _id");
 
     *docs = (struct hf_sandbox_docs){0};
     for (size_t i = 0; code == 0 && i < in.count; i++) {
@@ -250,6 +242,7 @@ static int32_t run_group(struct stage *stage)
         int32_t added = hf_sandbox_docs_add_take(docs, doc, no);
         code = code != 0 ? code : added;
     }
+    bson_destroy(nothing);
     bson_destroy(by_id);
     return code;
 }

@@ -531,21 +531,6 @@ int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
 
 /* ---- findAndModify ---- */
 
-static int32_t read_find_and_modify(struct hf_sandbox_call *call, struct write *out)
-{
-    out->removal = hf_sandbox_get_true(call->command, "remove");
-    out->want_new = hf_sandbox_get_true(call->command, "new");
-    out->upsert = hf_sandbox_get_true(call->command, "upsert");
-    (void)hf_sandbox_get_doc(call->command, "sort", &out->sort);
-    (void)hf_sandbox_get_doc(call->command, "query", &out->filter);
-    return out->removal == hf_sandbox_get_doc(call->command, "update", &out->update) ||
-                   (out->removal && (out->want_new || out->upsert))
-               ? REFUSE(call, FAILED_TO_PARSE,
-                        "Either an update or remove=true must be specified, the latter without "
-                        "new and upsert")
-               : 0;
-}
-
 /* The old answer of a retry, from the entry and its image, which another entry holds. */
 static void recall(struct write *write, const bson_t *entry)
 {
@@ -608,7 +593,17 @@ int32_t hf_sandbox_cmd_find_and_modify(struct hf_sandbox_call *call)
     const bson_t *entry = find_done(&write, 0);
 
     write.images = true;
-    code = code != 0 ? code : read_find_and_modify(call, &write);
+    write.removal = hf_sandbox_get_true(call->command, "remove");
+    write.want_new = hf_sandbox_get_true(call->command, "new");
+    write.upsert = hf_sandbox_get_true(call->command, "upsert");
+    (void)hf_sandbox_get_doc(call->command, "sort", &write.sort);
+    (void)hf_sandbox_get_doc(call->command, "query", &write.filter);
+    if (code == 0 && (write.removal == hf_sandbox_get_doc(call->command, "update", &write.update) ||
+                      (write.removal && (write.want_new || write.upsert)))) {
+        code = REFUSE(call, FAILED_TO_PARSE,
+                      "Either an update or remove=true must be specified, the latter without new "
+                      "and upsert");
+    }
     if (code == 0 && entry != NULL) {
         recall(&write, entry);
     } else if (code == 0) {
