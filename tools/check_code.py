@@ -55,7 +55,8 @@ def main():
             faults.append(f"{where}:2: the paragraph that says what the file is for is missing")
         code = strip(text)
         lines = code.splitlines()
-        room_lines[where.parts[1]] = room_lines.get(where.parts[1], 0) + sum(bool(line.strip()) for line in lines)
+        counted = re.sub(r"/\*.*?\*/", "", text, flags=re.S).splitlines()
+        room_lines[where.parts[1]] = room_lines.get(where.parts[1], 0) + sum(bool(line.strip()) for line in counted)
         for number, line in enumerate(lines, 1):
             for word in BANNED:
                 if re.search(rf"(?<![\w.>]){word}\s*\(", line):

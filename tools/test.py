@@ -87,7 +87,7 @@ def cmocka(tally, flavour, kinds, prefix, limit, soak):
 
 
 def unit(tally, soak):
-    cmocka(tally, "test", ("unit", "contract", "property", "torture", "crash"), [], 7200 if soak else 240, soak)
+    cmocka(tally, "test", ("unit", "contract", "property", "torture", "crash"), [], 7200 if soak else 480, soak)
 
 
 def tsan(tally, soak):

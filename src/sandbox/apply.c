@@ -157,14 +157,12 @@ static enum hf_err apply_create_indexes(const struct command *command, struct hf
 /* The start of a build does nothing here: the whole is built when it is committed. */
 static enum hf_err apply_commit_index_build(const struct command *command, struct hf_error *err)
 {
-    bson_t list;
-    bson_t spec;
-    bson_iter_t iter;
+    bson_t list, spec;
 
-    if (!hf_sandbox_get_doc(command->o, "indexes", &list) || !bson_iter_init(&iter, &list)) {
+    if (!hf_sandbox_get_doc(command->o, "indexes", &list)) {
         return hf_fail(err, HF_ERR_CORRUPT, "commitIndexBuild without indexes");
     }
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &list, true) {
         if (hf_sandbox_value_doc(bson_iter_value(&iter), &spec) &&
             create_index(command, &spec, err) != HF_ERR_OK) {
             return err->code;
@@ -227,8 +225,7 @@ static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, str
     const char *op = hf_sandbox_get_utf8(entry, "op", "");
     const char *ns = hf_sandbox_get_utf8(entry, "ns", "");
     struct hf_sandbox_coll *coll;
-    bson_t o;
-    bson_t o2;
+    bson_t o, o2;
 
     if (!hf_sandbox_get_doc(entry, "o", &o)) {
         return hf_fail(err, HF_ERR_CORRUPT, "an oplog entry without o");
@@ -256,8 +253,7 @@ static enum hf_err note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
 {
     struct hf_sandbox_coll *coll = NULL;
     HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
-    bson_value_t lsid;
-    bson_value_t number;
+    bson_value_t lsid, number;
     bson_value_t wall;
 
     if (!hf_sandbox_get(entry, "lsid", &lsid) || !bson_has_field(entry, "prevOpTime") ||

@@ -35,15 +35,13 @@ static int32_t read_options(const char *stage, const bson_value_t *spec, struct 
                             size_t count, struct hf_sandbox_refusal *no)
 {
     bson_t doc;
-    bson_iter_t iter;
 
-    if (spec->value_type != BSON_TYPE_DOCUMENT || !hf_sandbox_value_doc(spec, &doc) ||
-        !bson_iter_init(&iter, &doc)) {
+    if (spec->value_type != BSON_TYPE_DOCUMENT || !hf_sandbox_value_doc(spec, &doc)) {
         return hf_sandbox_refuse(no, HF_SANDBOX_FAILED_TO_PARSE,
                                  "%s parameters must be specified in an object, but found: %s",
                                  stage, hf_sandbox_type_name(spec->value_type));
     }
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &doc, true) {
         const bson_value_t value = *bson_iter_value(&iter);
         const char *key = bson_iter_key(&iter);
         size_t at = 0;

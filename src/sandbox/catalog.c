@@ -237,13 +237,12 @@ static struct hf_sandbox_coll *read_row(struct hf_sandbox_txn *txn, const char *
     struct hf_sandbox_coll *coll;
     bson_value_t uuid;
     bson_t options, indexes, index, spec;
-    bson_iter_t iter;
 
     HF_ASSERT(hf_sandbox_get_doc(row, "options", &options) && hf_sandbox_get(row, "uuid", &uuid) &&
-              hf_sandbox_get_doc(row, "indexes", &indexes) && bson_iter_init(&iter, &indexes));
+              hf_sandbox_get_doc(row, "indexes", &indexes));
     coll = add_coll(txn, ns, hf_sandbox_get_utf8(row, "ident", ""), uuid.value.v_binary.data,
                     &options);
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &indexes, true) {
         HF_ASSERT(hf_sandbox_value_doc(bson_iter_value(&iter), &index) &&
                   hf_sandbox_get_doc(&index, "spec", &spec));
         (void)add_index(coll, &spec, hf_sandbox_get_utf8(&index, "ident", ""));

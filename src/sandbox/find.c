@@ -56,8 +56,7 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = call};
     struct filling filling = {.call = call, .cursor = cursor, .want = count};
     const char *name = NULL;
-    bson_t stage;
-    bson_t filter;
+    bson_t stage, filter;
     uint32_t at = 0;
     int32_t code;
 
@@ -280,8 +279,7 @@ int32_t hf_sandbox_cmd_aggregate(struct hf_sandbox_call *call)
 {
     struct hf_sandbox_cursor *cursor = NULL;
     bson_value_t spec;
-    bson_t stages;
-    bson_t options;
+    bson_t stages, options;
     char ns[HF_SANDBOX_NS_BYTES];
     const char *source;
     int32_t code;

@@ -54,7 +54,6 @@ static enum hf_err copy_some(struct copying *copying, const bson_t *command, bso
 {
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     bson_t entries, entry;
-    bson_iter_t iter;
 
     if (hf_cancel_check(&copying->repl->stopping, err) != HF_ERR_OK ||
         hf_sandbox_client_run(&copying->client, &copying->peer, command, reply, err) != HF_ERR_OK ||
@@ -63,10 +62,10 @@ static enum hf_err copy_some(struct copying *copying, const bson_t *command, bso
         return err->code;
     }
     txn->no_trim = true;
-    if (!hf_sandbox_get_doc(*reply, "entries", &entries) || !bson_iter_init(&iter, &entries)) {
+    if (!hf_sandbox_get_doc(*reply, "entries", &entries)) {
         return hf_fail(err, HF_ERR_CORRUPT, "the source sent no entries");
     }
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &entries, true) {
         if (hf_sandbox_value_doc(bson_iter_value(&iter), &entry) &&
             hf_sandbox_apply(txn, &entry, err) != HF_ERR_OK) {
             return err->code;
@@ -116,18 +115,17 @@ static enum hf_err copy_from(struct copying *copying, struct hf_error *err)
     HF_CLEANUP(bson_destroy) bson_t *command = BCON_NEW("_sandboxCopy", BCON_INT32(1));
     HF_CLEANUP(bson_destroy) bson_t *opened = NULL;
     bson_t list, moment, entry;
-    bson_iter_t iter;
     bson_value_t value;
 
     if (make_room(copying->repl, err) != HF_ERR_OK ||
         copy_some(copying, command, &opened, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (!hf_sandbox_get_doc(opened, "entries", &list) || !bson_iter_init(&iter, &list) ||
+    if (!hf_sandbox_get_doc(opened, "entries", &list) ||
         !hf_sandbox_get_doc(opened, "moment", &moment)) {
         return hf_fail(err, HF_ERR_CORRUPT, "the source sent no moment");
     }
-    while (bson_iter_next(&iter)) {
+    HF_SANDBOX_EACH (iter, &list, true) {
         if (hf_sandbox_value_doc(bson_iter_value(&iter), &entry) &&
             hf_sandbox_get_path(&entry, "o.create", &value) &&
             hf_sandbox_get(&entry, "ui", &value) &&

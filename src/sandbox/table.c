@@ -124,14 +124,12 @@ static struct hf_bytes doc_bytes(const bson_t *doc)
 static void append_plain(bson_t *out, const char *name, const bson_value_t *value)
 {
     bson_value_t plain = *value;
-    bson_iter_t iter;
-    bson_t from;
-    bson_t inner;
+    bson_t from, inner;
     int64_t integer;
 
-    if (hf_sandbox_value_doc(value, &from) && bson_iter_init(&iter, &from)) {
+    if (hf_sandbox_value_doc(value, &from)) {
         (void)bson_append_document_begin(out, name, -1, &inner);
-        while (bson_iter_next(&iter)) {
+        HF_SANDBOX_EACH (iter, &from, true) {
             append_plain(&inner, bson_iter_key(&iter), bson_iter_value(&iter));
         }
         (void)bson_append_document_end(out, &inner);
@@ -164,11 +162,10 @@ static bool values_of(const struct hf_sandbox_index *index, const bson_t *doc, b
 {
     const bson_value_t null = {.value_type = BSON_TYPE_NULL};
     bool any = false;
-    bson_iter_t iter;
     bson_t key;
 
-    HF_ASSERT(hf_sandbox_get_doc(index->spec, "key", &key) && bson_iter_init(&iter, &key));
-    while (bson_iter_next(&iter)) {
+    HF_ASSERT(hf_sandbox_get_doc(index->spec, "key", &key));
+    HF_SANDBOX_EACH (iter, &key, true) {
         bson_value_t value;
         bool there = value_at(doc, bson_iter_key(&iter), &value);
 
@@ -183,11 +180,10 @@ static bson_t *key_of(const struct hf_sandbox_index *index, const bson_t *doc)
 {
     bson_t values = BSON_INITIALIZER;
     bson_t *key = NULL;
-    bson_iter_t iter;
 
-    if (doc != NULL && values_of(index, doc, &values) && bson_iter_init(&iter, &values)) {
+    if (doc != NULL && values_of(index, doc, &values)) {
         key = bson_new();
-        while (bson_iter_next(&iter)) {
+        HF_SANDBOX_EACH (iter, &values, true) {
             append_plain(key, "", bson_iter_value(&iter));
         }
     }

@@ -122,8 +122,7 @@ bool hf_sandbox_is_true(const bson_value_t *value)
 
 bool hf_sandbox_value_add(const bson_value_t *a, const bson_value_t *b, bson_value_t *out)
 {
-    int64_t x;
-    int64_t y;
+    int64_t x, y;
     int64_t sum;
 
     if (a->value_type == BSON_TYPE_DECIMAL128 || b->value_type == BSON_TYPE_DECIMAL128) {
@@ -185,8 +184,7 @@ static int compare_encoded(const bson_value_t *a, const bson_value_t *b)
 int hf_sandbox_value_compare(const bson_value_t *a, const bson_value_t *b)
 {
     int order = hf_sandbox_type_rank(a->value_type) - hf_sandbox_type_rank(b->value_type);
-    bson_t x;
-    bson_t y;
+    bson_t x, y;
 
     if (order != 0) {
         return order;
