@@ -333,7 +333,7 @@ static enum hf_err read_comfort(struct hf_mongo_client *client, struct hf_mongo_
     if (result == HF_ERR_DENIED || result == HF_ERR_UNSUPPORTED) {
         add_missing(
             out,
-            "start options and dbPath not known: getCmdLineOpts needs the role clusterMonitor");
+            "start options and dbPath not known: getCmdLineOpts needs clusterMonitor");
         return HF_ERR_OK;
     }
     return result;

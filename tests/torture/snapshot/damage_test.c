@@ -509,7 +509,7 @@ static void close_world(struct world *world)
         }
         state_fini(&job->now);
         hf_capture_result_fini(&job->kit.last);
-        HF_CLEANUP(hf_free) const char *cache = job->kit.cache_dir;
+        hf_free((char *)(uintptr_t)job->kit.cache_dir);
         hf_free(job->source);
     }
     for (size_t i = 0; i < world->object_count; i++) {
