@@ -30,7 +30,7 @@ else
     meson setup "$dir" "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 fi
 if ! ninja -C "$dir" >>"$log" 2>&1; then
-    grep -E -A12 'error|FAILED|undefined' "$log" | head -n 60 >&2
+    grep -E -A12 'error:|FAILED:|undefined reference' "$log" | head -n 60 >&2
     echo "build.sh: compiling $flavour failed; the whole log: $log" >&2
     exit 1
 fi
