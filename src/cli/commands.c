@@ -622,7 +622,8 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
         (void)printf("snapshot %s is restored into %s: %llu files, %s\n", id, values->to,
                      (unsigned long long)hf_json_get_u64(ended, "files", 0), bytes);
         (void)printf(
-            "restoreInfo.txt there says of which moment it is; start it with mongod --dbpath %s\n",
+            "restoreInfo.txt there says of which moment it is, and which Startup Options a "
+            "mongod on it needs:\nmongod --dbpath %s ...\n",
             values->to);
     }
     return HF_ERR_OK;
