@@ -331,9 +331,7 @@ static enum hf_err read_comfort(struct hf_mongo_client *client, struct hf_mongo_
         return hf_mongo_parse_cmd_line(&options, out, err);
     }
     if (result == HF_ERR_DENIED || result == HF_ERR_UNSUPPORTED) {
-        add_missing(
-            out,
-            "start options and dbPath not known: getCmdLineOpts needs clusterMonitor");
+        add_missing(out, "start options and dbPath not known: getCmdLineOpts needs clusterMonitor");
         return HF_ERR_OK;
     }
     return result;
