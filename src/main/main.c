@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "cli/command.h"
 #include "main/services.h"
+#include "mongo/client.h"
 
 static const struct hf_command services[] = {
     {"server", NULL, "Run the server: API, ingest, catalog", hf_main_server,
@@ -108,6 +109,7 @@ int main(int argc, char **argv)
     int used = 0;
 
     hf_error_clear(&err);
+    hf_mongo_unname_counters();
 #ifdef HF_FAULTS
     const char *faults = getenv("HOLDFAST_FAULTS");
     if (faults != NULL && hf_fault_parse(faults, &err) != HF_ERR_OK) {

@@ -5,6 +5,8 @@
  * hello.
  */
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/secret.h"
@@ -144,6 +146,14 @@ static enum hf_err choose_host(const struct hf_mongo_options *options,
     }
     memcpy(out, hosts->names[0], HF_MONGO_HOST_BYTES);
     return HF_ERR_OK;
+}
+
+void hf_mongo_unname_counters(void)
+{
+    char name[32];
+
+    (void)snprintf(name, sizeof name, "/mongoc-%ld", (long)getpid());
+    (void)shm_unlink(name); /* not there: nothing to do */
 }
 
 enum hf_err hf_mongo_client_open(const struct hf_mongo_options *options,

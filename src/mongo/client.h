@@ -35,6 +35,12 @@ struct hf_mongo_options {
 };
 
 /*
+ * libmongoc keeps counters in shared memory under the process's id from the moment it is loaded. A process that is killed
+ * leaves the name behind, and the next one with that id complains. This takes the name away: to be called once, first.
+ */
+void hf_mongo_unname_counters(void);
+
+/*
  * Connects, says hello, authenticates. UNAVAILABLE when nothing answers, UNAUTHENTICATED when it
  * does not know us, INVALID for options that cannot be. Every message names host:port.
  */

@@ -322,6 +322,10 @@ class EndToEnd(harness.TestCase):
         self.assertEqual(other.wait(), 6)
         self.assertIn("is in use by another server", other.tail())
 
+    def test_a_killed_process_would_leave_nothing_in_shared_memory(self):
+        for process in (self.d.server, *self.d.agents):
+            self.assertEqual(list(pathlib.Path("/dev/shm").glob(f"*-{process.popen.pid}")), [], process.name)
+
     def test_secrets_are_for_their_owner_only(self):
         for name in ("agent.key", "cli.profile", self.d.server.key_file.name):
             self.assertEqual(stat.S_IMODE((self.d.server.data / name).stat().st_mode), 0o600, name)
