@@ -690,10 +690,13 @@ class Deployment:
         wait_for(there, f"{want} members at the server", every=0.3)
 
     def wait_states(self, limit=LIMIT_S):
-        """What the server knows of the members is what they are now."""
+        """What the server knows of the members is what they are now, and stays so: an agent's look that was under way when a member
+        restarted may still come in and say what was true before."""
+        looks = []
 
         def same():
-            known = {one["host"]: one["state"] for agent in self.cli("agent", "list")["results"] for one in agent["members"]}
+            members = [one for agent in self.cli("agent", "list")["results"] for one in agent["members"]]
+            known = {one["host"]: one["state"] for one in members if not one.get("refusal") or one["state"] == "ARBITER"}
             for member in self.set.members:
                 if not member.alive():
                     continue
@@ -703,7 +706,11 @@ class Deployment:
                     return False
             return True
 
-        wait_for(same, "the server to know the members' states", limit, every=0.3)
+        def settled():
+            looks.append(same())
+            return looks[-6:] == [True] * 6
+
+        wait_for(settled, "the server to know the members' states", limit, every=0.4)
 
     def take(self, *words):
         snapshot = self.cli("snapshot", "take", "--set", self.set.name, *words)
