@@ -153,15 +153,22 @@ enum hf_err hf_demo_writer_start(struct hf_demo *demo, struct hf_demo_writer **o
     return HF_ERR_OK;
 }
 
-enum hf_err hf_demo_writer_stop(struct hf_demo_writer *writer, struct hf_error *err)
+/* What ended the writer before it was asked to stop. */
+static enum hf_err writer_error(struct hf_demo_writer *writer, struct hf_error *err)
 {
-    hf_cancel_request(&writer->stop);
-    hf_thread_join(HF_TAKE(writer->thread));
+    HF_LOCKED(&writer->mutex);
     if (writer->error.code != HF_ERR_OK) {
         *err = writer->error;
         return hf_wrap(err, "the demo's writer");
     }
     return HF_ERR_OK;
+}
+
+enum hf_err hf_demo_writer_stop(struct hf_demo_writer *writer, struct hf_error *err)
+{
+    hf_cancel_request(&writer->stop);
+    hf_thread_join(HF_TAKE(writer->thread));
+    return writer_error(writer, err);
 }
 
 void hf_demo_writer_destroy(struct hf_demo_writer *writer)
@@ -189,7 +196,7 @@ enum hf_err hf_demo_writer_wait(struct hf_demo_writer *writer, uint64_t writes,
     uint64_t until_ms = hf_clock_mono_ms() + WRITES_LIMIT_MS;
 
     while (hf_demo_writer_count(writer) < writes) {
-        if (hf_cancel_check(cancel, err) != HF_ERR_OK) {
+        if (hf_cancel_check(cancel, err) != HF_ERR_OK || writer_error(writer, err) != HF_ERR_OK) {
             return err->code;
         }
         if (hf_clock_mono_ms() > until_ms) {

@@ -162,7 +162,7 @@ enum hf_err hf_mongo_client_open(const struct hf_mongo_options *options,
     HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
     bson_error_t error = {0};
 
-    mongoc_log_set_handler(swallow_log, NULL); /* first: its start has words of its own */
+    mongoc_log_set_handler(swallow_log, NULL);
     mongoc_init();
     HF_CLEANUP(hf_mongo_client_close)
     struct hf_mongo_client *client = hf_alloc_zero(sizeof *client);

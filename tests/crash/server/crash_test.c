@@ -30,6 +30,7 @@
 #include "snapshot/list.h"
 #include "snapshot/verify.h"
 #include "support/disk.h"
+#include "support/run.h"
 
 #define VERSIONS 2
 #define FILES 5
@@ -573,23 +574,12 @@ static void count_points(struct fixture *f, uint64_t *calls, uint64_t *passes)
     assert_false(run_child(f, recover, AT_CALL, 0));
 }
 
-static uint64_t setting(const char *name, uint64_t fallback)
-{
-    const char *text = getenv(name);
-    uint64_t value = fallback;
-    if (text != NULL) {
-        assert_true(hf_parse_u64(hf_str_of(text), &value));
-    }
-    return value;
-}
-
 /* losses: how many kinds of death each point gets, in turn when it is not all. */
 static void die_everywhere(struct fixture *f, enum death death, uint64_t points, size_t losses)
 {
     static const enum disk_loss kinds[] = {DISK_LOSS_NONE, DISK_LOSS_ALL, DISK_LOSS_SOME};
-    const char *soak = getenv("HOLDFAST_SOAK");
-    bool all = soak != NULL && soak[0] == '1';
-    uint64_t step = setting("HF_TEST_EVERY", all ? 1 : 1 + points / (SHORT_POINTS / 2));
+    bool all = run_is_soak();
+    uint64_t step = run_setting("HF_TEST_EVERY", all ? 1 : 1 + points / (SHORT_POINTS / 2));
     uint64_t turn = f->seed;
     for (uint64_t nth = 1 + f->seed % step; nth <= points; nth += step, turn++) {
         for (size_t i = 0; i < (all ? losses : 1); i++) {
@@ -636,7 +626,7 @@ static int make_fixture(void **state)
         f->sources[version] = hf_asprintf("%s/source-%zu", f->dir, version);
         write_source(f->sources[version], version);
     }
-    f->seed = setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
     print_message("seed %llu\n", (unsigned long long)f->seed);
     *state = f;
     return 0;

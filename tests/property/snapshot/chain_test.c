@@ -6,6 +6,7 @@
  *
  * HF_TEST_SEED and HF_TEST_STEPS choose another run; the seed is printed.
  */
+#include "support/run.h"
 #include "support/snapshot_kit.h"
 
 #include "base/fault.h"
@@ -39,18 +40,9 @@ struct world {
     uint64_t restores, captures, deaths, adoptions, grooms, deleted;
 };
 
-/* splitmix64: the same run everywhere for a seed. */
-static uint64_t next_random(struct world *world)
-{
-    uint64_t z = world->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static size_t below(struct world *world, size_t limit)
 {
-    return (size_t)(next_random(world) % limit);
+    return (size_t)(run_random(&world->random) % limit);
 }
 
 static char *file_path(const char *dir, size_t number)
@@ -65,7 +57,7 @@ static void write_random(struct world *world, struct hf_file *file, uint64_t at,
     bool compressible = below(world, 2) == 0;
     assert_non_null(bytes);
     for (size_t i = 0; i < len; i += 8) {
-        hf_store_le64(bytes + i, compressible ? i / 64 : next_random(world));
+        hf_store_le64(bytes + i, compressible ? i / 64 : run_random(&world->random));
     }
     if (below(world, 5) == 0) {
         memset(bytes, 0, len);
@@ -295,16 +287,6 @@ static size_t count_objects(struct world *world, enum hf_object_kind kind)
     return list.count;
 }
 
-static uint64_t setting(const char *name, uint64_t fallback)
-{
-    const char *text = getenv(name);
-    uint64_t value = fallback;
-    if (text != NULL) {
-        assert_true(hf_parse_u64(hf_str_of(text), &value));
-    }
-    return value;
-}
-
 static void run(uint64_t seed, uint64_t steps, bool plain)
 {
     struct world world = {.random = seed};
@@ -346,8 +328,8 @@ static void run(uint64_t seed, uint64_t steps, bool plain)
 static void test_random_chains_of_captures_restore_what_was_there(void **state)
 {
     (void)state;
-    uint64_t seed = setting("HF_TEST_SEED", 1);
-    uint64_t steps = setting("HF_TEST_STEPS", 120);
+    uint64_t seed = run_setting("HF_TEST_SEED", 1);
+    uint64_t steps = run_setting("HF_TEST_STEPS", 120);
     run(seed, steps, false);
     run(seed + 1, steps, true);
 }

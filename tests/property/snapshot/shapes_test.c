@@ -5,6 +5,7 @@
  *
  * A share runs unless HOLDFAST_SOAK is set: then there are 100,000 files.
  */
+#include "support/run.h"
 #include "support/snapshot_kit.h"
 
 #include <malloc.h>
@@ -20,12 +21,6 @@
 #define ROOM_BYTES ((uint64_t)4 << 30)
 #define NOBODY 65534
 #define TIB ((uint64_t)1 << 40)
-
-static bool is_soak(void)
-{
-    const char *soak = getenv("HOLDFAST_SOAK");
-    return soak != NULL && soak[0] != '\0';
-}
 
 struct shape {
     struct kit kit;
@@ -883,7 +878,7 @@ static void snapshot_in_bounds(struct shape *shape, const struct hf_manifest *pa
     struct kit_attempt attempt = kit_begin(&shape->kit);
     /* So slow that every pack buffer of the capture is full and waits. */
     struct hf_store_fault slow = {
-        .call = HF_STORE_CALL_PUT, .code = HF_ERR_OK, .delay_ms = is_soak() ? 500 : 1};
+        .call = HF_STORE_CALL_PUT, .code = HF_ERR_OK, .delay_ms = run_is_soak() ? 500 : 1};
     hf_store_faulty_add(shape->kit.store, &slow);
     begin_watch(&watch);
     KIT_OK(capture(shape, &attempt, parent, &result, &err), &err);
@@ -901,7 +896,7 @@ static void test_many_files_come_back_in_bounded_memory(void **state)
     struct hf_manifest second;
     struct hf_error err;
     struct watch watch;
-    size_t count = is_soak() ? 100000 : 4000;
+    size_t count = run_is_soak() ? 100000 : 4000;
     (void)state;
     open_shape(&shape);
     KIT_OK(hf_store_faulty_create_take(shape.kit.store, &shape.kit.store, &err), &err);
@@ -948,15 +943,7 @@ int main(void)
         cmocka_unit_test(
             test_directories_for_databases_and_indexes_come_back_and_are_not_read_again),
     };
-    uint64_t free_bytes = 0;
-    uint64_t total_bytes = 0;
-    struct hf_error ignored;
     kit_use_all();
-    /* Nothing here is about durability: memory serves where there is enough. */
-    if (getenv("TMPDIR") == NULL &&
-        hf_fs_space("/dev/shm", &free_bytes, &total_bytes, &ignored) == HF_ERR_OK &&
-        free_bytes > ROOM_BYTES) {
-        (void)setenv("TMPDIR", "/dev/shm", 1);
-    }
+    run_in_memory(ROOM_BYTES);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
  *
  * A share runs unless HOLDFAST_SOAK is set; HF_TEST_SEED chooses another run, and the seed is printed.
  */
+#include "support/run.h"
 #include "support/snapshot_kit.h"
 
 #include <fcntl.h>
@@ -100,17 +101,9 @@ struct damage {
     size_t healed_count;
 };
 
-static uint64_t next_random(struct world *world)
-{
-    uint64_t z = world->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static size_t below(struct world *world, size_t limit)
 {
-    return (size_t)(next_random(world) % limit);
+    return (size_t)(run_random(&world->random) % limit);
 }
 
 /* ---- directories ---- */
@@ -191,10 +184,10 @@ static void fill(struct world *world, uint8_t *bytes, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         bool text = i / BLOCK_BYTES % 2 == 0;
-        bytes[i] = (uint8_t)(text ? 'a' + i / 50 % 26 : next_random(world));
+        bytes[i] = (uint8_t)(text ? 'a' + i / 50 % 26 : run_random(&world->random));
     }
     for (size_t i = 0; i + 8 <= len; i += BLOCK_BYTES) {
-        hf_store_le64(bytes + i, next_random(world)); /* no two blocks are equal */
+        hf_store_le64(bytes + i, run_random(&world->random)); /* no two blocks are equal */
     }
 }
 
@@ -244,7 +237,7 @@ static void change_source(struct world *world, const char *dir, unsigned number)
         size_t blocks = file->len / BLOCK_BYTES;
         for (size_t b = 0; b < blocks; b++) {
             if (below(world, 6) == 0 && strcmp(file->path, "zeros") != 0) {
-                hf_store_le64(file->bytes + b * BLOCK_BYTES, next_random(world));
+                hf_store_le64(file->bytes + b * BLOCK_BYTES, run_random(&world->random));
             }
         }
         put_file(dir, file->path, file->bytes, file->len);
@@ -1013,22 +1006,6 @@ static void groom_drops_what_is_healed(struct world *world, const struct damage 
 
 /* ---- the run ---- */
 
-static uint64_t setting(const char *name, uint64_t fallback)
-{
-    const char *text = getenv(name);
-    uint64_t value = fallback;
-    if (text != NULL) {
-        assert_true(hf_parse_u64(hf_str_of(text), &value));
-    }
-    return value;
-}
-
-static bool is_soak(void)
-{
-    const char *soak = getenv("HOLDFAST_SOAK");
-    return soak != NULL && soak[0] != '\0';
-}
-
 static void one_damage(struct world *world, size_t number)
 {
     struct damage damage;
@@ -1072,13 +1049,15 @@ static void run(uint64_t seed, size_t damages, bool plain)
 static void test_damage_is_named_and_healed(void **state)
 {
     (void)state;
-    run(setting("HF_TEST_SEED", 1), setting("HF_TEST_DAMAGES", is_soak() ? 900 : 36), false);
+    run(run_setting("HF_TEST_SEED", 1), run_setting("HF_TEST_DAMAGES", run_is_soak() ? 900 : 36),
+        false);
 }
 
 static void test_damage_is_named_and_healed_without_encryption(void **state)
 {
     (void)state;
-    run(setting("HF_TEST_SEED", 1) + 1, setting("HF_TEST_DAMAGES", is_soak() ? 300 : 12), true);
+    run(run_setting("HF_TEST_SEED", 1) + 1,
+        run_setting("HF_TEST_DAMAGES", run_is_soak() ? 300 : 12), true);
 }
 
 /* One damaged object with keys is named and does no harm (above); with both gone, the job's snapshots are, and no others. */
@@ -1133,15 +1112,7 @@ int main(void)
         cmocka_unit_test(test_damage_is_named_and_healed_without_encryption),
         cmocka_unit_test(test_a_job_without_whole_keys_is_named_with_all_its_snapshots),
     };
-    uint64_t free_bytes = 0;
-    uint64_t total_bytes = 0;
-    struct hf_error ignored;
     kit_use_all();
-    /* Nothing here is about durability: memory serves where there is enough. */
-    if (getenv("TMPDIR") == NULL &&
-        hf_fs_space("/dev/shm", &free_bytes, &total_bytes, &ignored) == HF_ERR_OK &&
-        free_bytes > ROOM_BYTES) {
-        (void)setenv("TMPDIR", "/dev/shm", 1);
-    }
+    run_in_memory(ROOM_BYTES);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

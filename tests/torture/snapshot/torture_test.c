@@ -17,6 +17,7 @@
 #include "snapshot/groom.h"
 #include "snapshot/list.h"
 #include "support/disk.h"
+#include "support/run.h"
 
 #define FILES 4
 #define BLOCK_BYTES 4096
@@ -670,16 +671,6 @@ static bool fail_once(struct fixture *f, const struct act *act, enum failure fai
     return failed;
 }
 
-static uint64_t setting(const char *name, uint64_t fallback)
-{
-    const char *text = getenv(name);
-    uint64_t value = fallback;
-    if (text != NULL) {
-        assert_true(hf_parse_u64(hf_str_of(text), &value));
-    }
-    return value;
-}
-
 /* How often an act that nothing disturbs passes a place where it could fail. */
 static uint64_t count_places(struct fixture *f, const struct act *act, enum failure failure)
 {
@@ -700,10 +691,9 @@ static uint64_t count_places(struct fixture *f, const struct act *act, enum fail
 
 static void torture(struct fixture *f, const struct act *act, enum failure failure)
 {
-    const char *soak = getenv("HOLDFAST_SOAK");
-    bool all = soak != NULL && soak[0] == '1';
+    bool all = run_is_soak();
     uint64_t places = count_places(f, act, failure);
-    uint64_t step = setting("HF_TEST_EVERY", all ? 1 : 1 + places / SHARE);
+    uint64_t step = run_setting("HF_TEST_EVERY", all ? 1 : 1 + places / SHARE);
     uint64_t failures = 0;
     for (uint64_t times = 0; times <= 1; times++) {
         for (uint64_t nth = 1 + (f->seed + times) % step; nth < places * 2 + 100; nth += step) {
@@ -800,7 +790,7 @@ static int make_fixture(void **state)
         write_source(f->sources[version], version);
     }
     fill_template(f);
-    f->seed = setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
     print_message("seed %llu\n", (unsigned long long)f->seed);
     (void)signal(SIGALRM, dead_end);
     *state = f;
