@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -62,16 +63,19 @@ def wait_for(condition, what, limit=LIMIT_S, every=0.05):
 
 
 _ports_given = set()
+_any = random.SystemRandom()
 
 
 def free_port():
-    """A port that nobody listens on now and that no earlier call gave."""
+    """A port that nobody listens on now and that no earlier call gave: of those that the system gives to no connection (from
+    32768 on it does), since seconds may pass until somebody listens."""
     while True:
-        with socket.socket() as probe:
+        port = _any.randrange(15000, 32000)
+        if port in _ports_given:
+            continue
+        with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        if port not in _ports_given:
+            probe.bind(("127.0.0.1", port))
             _ports_given.add(port)
             return port
 
