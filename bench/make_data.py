@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the data set of `make bench`: the files that an agent would read, written by the sandbox.
+"""Makes the data set of `make bench`: the files that an agent would read, written by the sandbox or a real mongod.
 
   make_data.py --mib 2048 --to DIR [--program build/holdfast-sandbox]
 
 Text-like documents, incompressible ones and small ones with many indexes, in several collections, until the files have
 that size; then what $backupCursor lists (WiredTiger.backup included, which names the checkpoints) and storage.bson are
-copied into DIR while the cursor is open. DIR appears whole or not at all. The same seed gives the same documents, not the
-same bytes: WiredTiger decides where pages go.
+copied to DIR/before while the cursor is open. Then 1 % of the documents of each collection change, those in the middle of
+it, and the same is copied to DIR/after, where a file that is equal to the one before is the same file (a hard link).
+DIR/about.json says how many documents there are and how many changed, and at which port the set's only member listens. DIR
+appears whole or not at all. The same seed gives the same documents, not the same bytes: WiredTiger decides where pages go.
 """
 import argparse
 import contextlib
 import ctypes
+import filecmp
 import itertools
+import json
 import os
 import pathlib
 import random
@@ -33,6 +37,8 @@ START_LIMIT_S = 60
 CHECKPOINT_LIMIT_S = 300
 # Practically never but when asked: with many indexes a checkpoint writes nearly every page of theirs anew.
 CHECKPOINT_EVERY_S = 3600
+CHANGED_SHARE = 0.01
+UPDATES_AT_ONCE = 500
 
 
 def tables_size(dbpath):
@@ -63,10 +69,16 @@ class Maker:
 
     COLLECTIONS = [("library", "articles", "article", 30), ("library", "comments", "article", 15), ("shop", "orders", "event", 20),
                    ("shop", "events", "event", 10), ("media", "pictures", "blob", 20), ("media", "keys", "blob", 5)]
-    INDEXES = {"article": [[("author", 1)], [("at", -1)], [("tags", 1)], [("title", 1)], [("score", 1), ("at", 1)]],
-               "event": [[("customer", 1), ("at", 1)], [("state", 1), ("at", -1)], [("amount", 1)], [("sku", 1)], [("token", 1)],
-                         [("place.city", 1), ("place.street", 1)], [("at", 1)], [("reference", 1)]],
-               "blob": [[("digest", 1)], [("at", 1)]]}
+    # All end with `at`, which no other document has, and are unique: the sandbox writes entries of unique indexes only.
+    INDEXES = {"article": ["author", "-at", "tags", "title", "score"],
+               "event": ["customer", "state", "amount", "sku", "token", "place.city place.street", "-at", "reference"],
+               "blob": ["digest", "at"]}
+
+    @classmethod
+    def indexes(cls, kind):
+        for names in cls.INDEXES[kind]:
+            keys = [(name.lstrip("-"), -1 if name.startswith("-") else 1) for name in names.split()]
+            yield pymongo.IndexModel(keys if keys[-1][0] == "at" else [*keys, ("at", 1)], unique=True)
 
     def __init__(self):
         self.rng = random.Random(SEED)
@@ -94,6 +106,16 @@ class Maker:
     def blob(self):
         rng = self.rng
         return {"digest": rng.randbytes(32).hex(), "at": self.number, "content": rng.randbytes(rng.randint(2000, 60000))}
+
+    # What an application changes: a field or two, one of them in an index.
+
+    def change(self, kind):
+        rng = self.rng
+        if kind == "article":
+            return {"body": self.texts.text(rng.randint(4, 60)), "score": rng.randint(0, 100)}
+        if kind == "event":
+            return {"state": rng.choice(["new", "paid", "sent", "done", "returned"]), "note": self.texts.text(1)}
+        return {"content": rng.randbytes(rng.randint(2000, 60000))}
 
     def batch(self, kind):
         made, size = [], 0
@@ -154,11 +176,10 @@ def member(program, dbpath, size):
             process.wait()
 
 
-def load(client, dbpath, size):
-    maker = Maker()
+def load(client, dbpath, size, maker):
     put = dict.fromkeys(range(len(Maker.COLLECTIONS)), 0)
     for database, collection, kind, _ in Maker.COLLECTIONS:
-        client[database][collection].create_indexes([pymongo.IndexModel(keys) for keys in Maker.INDEXES[kind]])
+        client[database][collection].create_indexes(list(Maker.indexes(kind)))
     began, raw, step = time.monotonic(), 0, size // 8
     while True:
         goal = raw + step
@@ -176,6 +197,35 @@ def load(client, dbpath, size):
             return
         # As many documents as the rest takes by what they took so far, in steps that the cache holds.
         step = min(size // 8, int((size - have) * raw / max(have, 1)))
+
+
+def change(client, maker):
+    """1 % of each collection, in the middle of it, in the order of _id. How many documents there are, and how many changed."""
+    documents = changed = 0
+    for database, collection, kind, _ in Maker.COLLECTIONS:
+        of = client[database][collection]
+        count = of.estimated_document_count()
+        share = max(1, round(count * CHANGED_SHARE))
+        ids = [one["_id"] for one in of.find({}, {"_id": 1}).sort("_id", 1).skip((count - share) // 2).limit(share)]
+        if len(ids) != share:
+            raise SystemExit(f"make_data: {len(ids)} documents of {database}.{collection} found where {share} are")
+        for first in range(0, share, UPDATES_AT_ONCE):
+            updates = [pymongo.UpdateOne({"_id": one}, {"$set": maker.change(kind)}) for one in ids[first:first + UPDATES_AT_ONCE]]
+            changed += of.bulk_write(updates, ordered=False).modified_count
+        documents += count
+    return documents, changed
+
+
+def share_equal_files(before, after):
+    """A file of the later state that is equal to the earlier one's becomes the same file. How many are."""
+    equal = 0
+    for path in sorted(one for one in after.rglob("*") if one.is_file()):
+        old = before / path.relative_to(after)
+        if old.is_file() and filecmp.cmp(old, path, shallow=False):
+            path.unlink()
+            os.link(old, path)
+            equal += 1
+    return equal
 
 
 @contextlib.contextmanager
@@ -230,17 +280,24 @@ def main():
         raise SystemExit(f"make_data: there is no {options.program}; hint: make build")
     work = options.to.with_name(options.to.name + ".making")
     shutil.rmtree(work, ignore_errors=True)
-    dbpath, copy = work / "member", work / "copy"
-    dbpath.mkdir(parents=True)
-    copy.mkdir()
+    dbpath, before, after = work / "member", work / "data" / "before", work / "data" / "after"
+    for one in (dbpath, before, after):
+        one.mkdir(parents=True)
     began = time.monotonic()
+    maker = Maker()
     with member(options.program, dbpath, options.mib << 20) as client:
-        load(client, dbpath, options.mib << 20)
-        copied = copy_backup(client, copy)
+        load(client, dbpath, options.mib << 20, maker)
+        copied = copy_backup(client, before)
+        documents, changed = change(client, maker)
+        copy_backup(client, after)
+        about = {"documents": documents, "changed": changed, "address": client.admin.command("replSetGetConfig")["config"]["members"][0]["host"]}
+    about["equal_files"] = share_equal_files(before, after)
+    (work / "data" / "about.json").write_text(json.dumps(about) + "\n", encoding="utf-8")
     os.sync()
-    copy.rename(options.to)
+    (work / "data").rename(options.to)
     shutil.rmtree(work, ignore_errors=True)
-    print(f"make_data: {copied >> 20} MiB in {options.to}, made in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"make_data: {copied >> 20} MiB in {options.to}, then {changed} of {documents} documents changed, {about['equal_files']} files stayed equal; "
+          f"made in {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":
