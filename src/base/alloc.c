@@ -34,6 +34,15 @@ void *hf_alloc_zero(size_t size)
     return refused() ? NULL : calloc(1, size == 0 ? 1 : size);
 }
 
+void *hf_alloc_pages(size_t size)
+{
+    void *memory = NULL;
+    if (refused() || posix_memalign(&memory, HF_PAGE_BYTES, size == 0 ? 1 : size) != 0) {
+        return NULL;
+    }
+    return memory;
+}
+
 void *hf_alloc_array(size_t count, size_t size)
 {
     size_t total;

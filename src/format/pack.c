@@ -35,7 +35,7 @@ enum hf_err hf_pack_writer_create(const struct hf_pack_writer_options *options,
     /* Untouched memory costs nothing: both are sized for the largest pack at once. */
     writer->capacity = HF_OBJECT_HEADER_BYTES + HF_BLOCK_MAX_BYTES + HF_AEAD_TAG_BYTES +
                        hf_footer_encoded_bytes(1, HF_PACK_BLOCKS_MAX);
-    writer->buffer = hf_alloc(writer->capacity);
+    writer->buffer = hf_alloc_pages(writer->capacity);
     writer->blocks = hf_alloc_array(HF_PACK_BLOCKS_MAX, sizeof *writer->blocks);
     if (writer->buffer == NULL || writer->blocks == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "pack writer of %zu bytes", writer->capacity);

@@ -23,8 +23,12 @@ static int disarm(void **state)
 static void test_size_zero_gives_something_to_free(void **state)
 {
     (void)state;
-    void *all[] = {hf_alloc(0), hf_alloc_zero(0), hf_alloc_array(0, 8), hf_alloc_array(8, 0),
-                   hf_realloc_array(NULL, 0, 8)};
+    void *all[] = {hf_alloc(0),
+                   hf_alloc_zero(0),
+                   hf_alloc_array(0, 8),
+                   hf_alloc_array(8, 0),
+                   hf_realloc_array(NULL, 0, 8),
+                   hf_alloc_pages(0)};
     for (size_t i = 0; i < HF_ARRAY_LEN(all); i++) {
         assert_non_null(all[i]);
         hf_free(all[i]);
@@ -39,6 +43,15 @@ static void test_zero_is_zero(void **state)
     HF_CLEANUP(hf_free) uint8_t *memory = hf_alloc_zero(sizeof zeros);
     assert_non_null(memory);
     assert_memory_equal(memory, zeros, sizeof zeros);
+}
+
+static void test_pages_begin_at_a_page(void **state)
+{
+    (void)state;
+    HF_CLEANUP(hf_free) uint8_t *memory = hf_alloc_pages(10000);
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % HF_PAGE_BYTES, 0);
+    memset(memory, 1, 10000);
 }
 
 static void test_a_product_that_overflows_is_refused(void **state)
@@ -86,6 +99,7 @@ static void test_every_way_can_be_refused(void **state)
     hf_fault_arm_nth("base.alloc", HF_ERR_NO_MEMORY, 1, 0);
     assert_null(hf_alloc(1));
     assert_null(hf_alloc_zero(1));
+    assert_null(hf_alloc_pages(1));
     assert_null(hf_alloc_array(1, 1));
     assert_null(hf_realloc_array(old, 100, 1));
     assert_null(hf_strdup("x"));
@@ -99,6 +113,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_size_zero_gives_something_to_free),
         cmocka_unit_test(test_zero_is_zero),
+        cmocka_unit_test(test_pages_begin_at_a_page),
         cmocka_unit_test(test_a_product_that_overflows_is_refused),
         cmocka_unit_test(test_growing_keeps_the_content),
         cmocka_unit_test(test_text_is_copied),

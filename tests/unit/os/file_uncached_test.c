@@ -5,7 +5,6 @@
 #include "room.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/thread.h"
@@ -30,23 +29,6 @@ static const char *make_file(struct room *room)
     assert_int_equal(hf_fs_publish_new(path, hf_bytes_of(content, SIZE), 0600, &err), HF_ERR_OK);
     hf_free(content);
     return path;
-}
-
-static size_t resident_pages(const char *path, uint64_t offset, uint64_t len)
-{
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), count = 0, pages = (len + page - 1) / page;
-    unsigned char *flags = hf_alloc_zero(pages);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, (off_t)offset);
-    assert_true(map != MAP_FAILED);
-    assert_int_equal(mincore(map, len, flags), 0);
-    for (size_t i = 0; i < pages; i++) {
-        count += flags[i] & 1;
-    }
-    (void)munmap(map, len);
-    (void)close(fd);
-    hf_free(flags);
-    return count;
 }
 
 /* Skips the test where the kernel does not drop pages on request (memory file systems). */

@@ -145,6 +145,82 @@ static void test_a_disk_that_takes_no_more_is_reported_by_the_write(void **state
     assert_int_equal(entry_count(room->dir), 0);
 }
 
+/* Content so large that it goes past the page cache where the file system can. */
+#define LARGE_BYTES (((size_t)2 << 20) + 123)
+
+static uint8_t *large_content(void)
+{
+    uint8_t *content = hf_alloc_pages(LARGE_BYTES);
+    assert_non_null(content);
+    for (size_t i = 0; i < LARGE_BYTES; i++) {
+        content[i] = (uint8_t)(i * 31 + i / 4096);
+    }
+    return content;
+}
+
+static bool can_write_past_cache(const char *dir)
+{
+    HF_CLEANUP(hf_free) uint8_t *page = hf_alloc_pages(HF_PAGE_BYTES);
+    HF_CLEANUP(hf_free) char *path = hf_path_join(dir, "probe");
+    memset(page, 0, HF_PAGE_BYTES);
+    int fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    bool can = fd >= 0 && write(fd, page, HF_PAGE_BYTES) == (ssize_t)HF_PAGE_BYTES &&
+               resident_pages(path, 0, HF_PAGE_BYTES) == 0;
+    (void)close(fd);
+    (void)unlink(path);
+    return can;
+}
+
+static void test_large_content_arrives_and_stays_out_of_the_page_cache(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf found = HF_BUF_INIT(LARGE_BYTES);
+    HF_CLEANUP(hf_free) uint8_t *content = large_content();
+    const char *path = at(room, "object");
+    bool can = can_write_past_cache(room->dir);
+    assert_int_equal(hf_fs_publish_new(path, hf_bytes_of(content, LARGE_BYTES), 0600, &err),
+                     HF_ERR_OK);
+    /* Where the file system cannot, all of it is there; else the end that fills no page. */
+    assert_true(resident_pages(path, 0, LARGE_BYTES) <=
+                (can ? 1 : LARGE_BYTES / HF_PAGE_BYTES + 1));
+    assert_int_equal(hf_fs_read_whole(path, LARGE_BYTES, &found, &err), HF_ERR_OK);
+    assert_int_equal(found.len, LARGE_BYTES);
+    assert_memory_equal(found.data, content, LARGE_BYTES);
+}
+
+static void test_large_content_may_lie_anywhere_in_memory(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf found = HF_BUF_INIT(LARGE_BYTES);
+    HF_CLEANUP(hf_free) uint8_t *content = large_content();
+    const char *path = at(room, "object");
+    assert_int_equal(hf_fs_publish_new(path, hf_bytes_of(content + 7, LARGE_BYTES - 7), 0600, &err),
+                     HF_ERR_OK);
+    assert_int_equal(hf_fs_read_whole(path, LARGE_BYTES, &found, &err), HF_ERR_OK);
+    assert_int_equal(found.len, LARGE_BYTES - 7);
+    assert_memory_equal(found.data, content + 7, LARGE_BYTES - 7);
+}
+
+static void test_a_disk_that_takes_no_more_of_a_large_file_is_reported(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    HF_CLEANUP(hf_free) uint8_t *content = large_content();
+    const char *path = at(room, "object");
+    struct rlimit before, small = {.rlim_cur = ((rlim_t)1 << 20) + 1000};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small.rlim_max = before.rlim_max;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    enum hf_err code = hf_fs_publish_new(path, hf_bytes_of(content, LARGE_BYTES), 0600, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, HF_ERR_IO);
+    assert_message(&err, "publish ", path, ": write: File too large");
+    assert_int_equal(entry_count(room->dir), 0);
+}
+
 /* Publishes in a child that dies at the point. */
 static void die_at(const char *point, const char *path, bool replace)
 {
@@ -245,6 +321,9 @@ int main(void)
         IN_ROOM(test_a_failed_replacement_leaves_the_old_or_the_new),
         IN_ROOM(test_without_memory_nothing_is_begun),
         IN_ROOM(test_a_disk_that_takes_no_more_is_reported_by_the_write),
+        IN_ROOM(test_large_content_arrives_and_stays_out_of_the_page_cache),
+        IN_ROOM(test_large_content_may_lie_anywhere_in_memory),
+        IN_ROOM(test_a_disk_that_takes_no_more_of_a_large_file_is_reported),
         IN_ROOM(test_death_at_each_step_leaves_all_or_nothing_after_a_sweep),
         IN_ROOM(test_death_while_replacing_leaves_the_old_or_the_new),
         IN_ROOM(test_a_sweep_takes_temporaries_and_nothing_else),

@@ -5,12 +5,15 @@
 #ifndef HF_TESTS_UNIT_OS_ROOM_H
 #define HF_TESTS_UNIT_OS_ROOM_H
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -51,6 +54,24 @@ static inline const char *at(struct room *room, const char *name)
     char *path = room->path[room->next++ % 8];
     (void)snprintf(path, sizeof room->path[0], "%s/%s", room->dir, name);
     return path;
+}
+
+/* Pages of [offset, offset + len) that are in the page cache. */
+static inline size_t resident_pages(const char *path, uint64_t offset, uint64_t len)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), count = 0, pages = (len + page - 1) / page;
+    unsigned char *flags = hf_alloc_zero(pages);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+    assert_true(map != MAP_FAILED);
+    assert_int_equal(mincore(map, len, flags), 0);
+    for (size_t i = 0; i < pages; i++) {
+        count += flags[i] & 1;
+    }
+    (void)munmap(map, len);
+    (void)close(fd);
+    hf_free(flags);
+    return count;
 }
 
 static inline void put(const char *path, const char *content)
