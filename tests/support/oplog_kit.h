@@ -10,6 +10,7 @@
 #include "codec/compress.h"
 #include "format/slice.h"
 #include "oplog/entry.h"
+#include "oplog/slicer.h"
 
 /* ---- BSON ---- */
 
@@ -144,6 +145,48 @@ static inline uint8_t *recorded_oplog(void)
               &err);
     hf_decompressor_destroy(decompressor);
     return plain;
+}
+
+/* ---- Slices ---- */
+
+static inline struct hf_slicer *make_slicer(const struct hf_keyring *ring, uint8_t writer,
+                                            uint64_t target_bytes,
+                                            const struct hf_chain_point *start)
+{
+    struct hf_error err;
+    struct hf_slicer *slicer = NULL;
+    struct hf_slicer_options options = {
+        .keyring = ring,
+        .writer = fixed_id(writer),
+        .set_name = "rs0",
+        .member = "host-a.example.net:27017",
+        .fcv = "4.4",
+        .start = {.cause = HF_CHAIN_FIRST},
+        .target_bytes = target_bytes,
+    };
+    if (start != NULL) {
+        options.start = *start;
+    }
+    EXPECT_OK(hf_slicer_create(&options, &slicer, &err), &err);
+    return slicer;
+}
+
+/* Header and index of a whole object. */
+static inline void read_slice(const struct hf_keyring *ring, const struct hf_buf *object,
+                              struct hf_slice_header *header, struct hf_slice_index *index)
+{
+    struct hf_error err;
+    uint64_t need = 0;
+    EXPECT_OK(hf_slice_header_decode(hf_buf_bytes(object), object->len, ring, &need, header, &err),
+              &err);
+    assert_int_equal(need, 0);
+    if (index != NULL) {
+        struct hf_block_coder *coder = fixed_coder(ring);
+        struct hf_bytes stored =
+            hf_bytes_of(object->data + header->index_place, header->index_stored_bytes);
+        EXPECT_OK(hf_slice_open_index(coder, header, stored, index, &err), &err);
+        hf_block_coder_destroy(coder);
+    }
 }
 
 #endif
