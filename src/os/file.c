@@ -65,6 +65,7 @@ enum hf_err hf_file_open(const char *path, enum hf_open_mode how, uint32_t mode,
         return hf_fail_errno(err, cause, "open %s", path);
     }
     hf_mutex_init(&file->mutex);
+    atomic_init(&file->direct_fd, HF_FILE_DIRECT_UNKNOWN);
     if (how == HF_OPEN_READ && refuse_unless_regular(file, err) != HF_ERR_OK) {
         hf_file_drop(file);
         return err->code;
@@ -78,6 +79,10 @@ enum hf_err hf_file_open(const char *path, enum hf_open_mode how, uint32_t mode,
 static int close_and_free(struct hf_file *file)
 {
     hf_file_windows_fini(file);
+    int direct = atomic_load(&file->direct_fd);
+    if (direct >= 0) {
+        (void)close(direct); /* what is written through it is not delayed: no error waits here */
+    }
     int result = close(file->fd) == 0 || errno == EINTR ? 0 : errno;
     hf_mutex_fini(&file->mutex);
     hf_free(file->path);

@@ -116,6 +116,12 @@ HF_MUST_CHECK enum hf_err hf_file_read_at_uncached(struct hf_file *file, uint64_
 /* Writes all of it. Any thread. */
 HF_MUST_CHECK enum hf_err hf_file_write_at(struct hf_file *file, uint64_t offset,
                                            struct hf_bytes bytes, struct hf_error *err);
+/*
+ * As hf_file_write_at, and past the page cache where the file system can: for much that nobody reads soon. Best with
+ * offset and memory at a page (hf_alloc_pages). What is not written so is handed to the disk at once (flush_hint).
+ */
+HF_MUST_CHECK enum hf_err hf_file_write_at_uncached(struct hf_file *file, uint64_t offset,
+                                                    struct hf_bytes bytes, struct hf_error *err);
 /* Writes all of it at the end; only for HF_OPEN_APPEND, which write_at refuses. After a failure a part may stand there. */
 HF_MUST_CHECK enum hf_err hf_file_append(struct hf_file *file, struct hf_bytes bytes,
                                          struct hf_error *err);

@@ -27,11 +27,16 @@ struct hf_file {
     atomic_bool
         sync_failed;       /* once lost, written data stays lost: no later sync may say otherwise */
     atomic_bool uncached;  /* readahead is off since the first uncached read */
-    struct hf_mutex mutex; /* guards: windows, window_count, tick */
+    atomic_int direct_fd;  /* owned: the same file past the page cache; see file_direct.c */
+    struct hf_mutex mutex; /* guards: windows, window_count, tick; the opening of direct_fd */
     struct hf_file_window *windows; /* owned list */
     size_t window_count;
     uint64_t tick;
 };
+
+/* In direct_fd: nobody asked for it yet; the file system, or the system, has none. */
+#define HF_FILE_DIRECT_UNKNOWN (-1)
+#define HF_FILE_DIRECT_NONE (-2)
 
 /* Reads until len bytes or the end of the file. */
 HF_MUST_CHECK enum hf_err hf_file_read_plain(struct hf_file *file, uint64_t offset, uint8_t *out,

@@ -158,19 +158,6 @@ static uint8_t *large_content(void)
     return content;
 }
 
-static bool can_write_past_cache(const char *dir)
-{
-    HF_CLEANUP(hf_free) uint8_t *page = hf_alloc_pages(HF_PAGE_BYTES);
-    HF_CLEANUP(hf_free) char *path = hf_path_join(dir, "probe");
-    memset(page, 0, HF_PAGE_BYTES);
-    int fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
-    bool can = fd >= 0 && write(fd, page, HF_PAGE_BYTES) == (ssize_t)HF_PAGE_BYTES &&
-               resident_pages(path, 0, HF_PAGE_BYTES) == 0;
-    (void)close(fd);
-    (void)unlink(path);
-    return can;
-}
-
 static void test_large_content_arrives_and_stays_out_of_the_page_cache(void **state)
 {
     struct room *room = *state;

@@ -74,6 +74,20 @@ static inline size_t resident_pages(const char *path, uint64_t offset, uint64_t 
     return count;
 }
 
+/* Does the file system of that directory write past the page cache? */
+static inline bool can_write_past_cache(const char *dir)
+{
+    HF_CLEANUP(hf_free) uint8_t *page = hf_alloc_pages(HF_PAGE_BYTES);
+    HF_CLEANUP(hf_free) char *path = hf_path_join(dir, "probe");
+    memset(page, 0, HF_PAGE_BYTES);
+    int fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    bool can = fd >= 0 && write(fd, page, HF_PAGE_BYTES) == (ssize_t)HF_PAGE_BYTES &&
+               resident_pages(path, 0, HF_PAGE_BYTES) == 0;
+    (void)close(fd);
+    (void)unlink(path);
+    return can;
+}
+
 static inline void put(const char *path, const char *content)
 {
     FILE *stream = fopen(path, "w");
