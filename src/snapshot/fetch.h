@@ -42,8 +42,12 @@ struct hf_fetcher_options {
     const struct hf_keyring *keyring; /* borrowed: outlives the fetcher */
     unsigned workers;                 /* as hf_pool_workers gave it */
     enum hf_fetch_depth depth;
+    /* With HF_FETCH_CONTENT: blocks whose offsets in a file follow each other are handed over as one, up to so many bytes;
+     * 0: each on its own. */
+    size_t run_bytes;
     const struct hf_cancel *cancel;
-    /* A block is there; plain is empty but for HF_FETCH_CONTENT. On any of the workers' threads. */
+    /* A block is there, or a run of blocks of which it is the first; plain is empty but for HF_FETCH_CONTENT, and begins at
+     * a page unless the block was read alone. On any of the workers' threads. */
     enum hf_err (*on_block)(void *context, const struct hf_fetch_item *item, struct hf_bytes plain,
                             struct hf_error *err);
     /* A block is missing or damaged (damage says how). NULL: the first one ends the fetch. */

@@ -9,6 +9,9 @@
 #include "base/fault.h"
 #include "snapshot/restore_internal.h"
 
+/* Written at once where so many bytes follow each other (docs/design/performance.md). */
+#define WRITE_BYTES ((size_t)1 << 20)
+
 /* ---- files that are open; any thread ---- */
 
 static enum hf_err open_file(struct hf_restore_writer *writer, uint32_t number,
@@ -88,10 +91,7 @@ static enum hf_err write_block(void *context, const struct hf_fetch_item *item,
         take_file(writer, item->file, &file, &slot, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = hf_file_write_at(file, item->offset, plain, err);
-    if (code == HF_ERR_OK) {
-        hf_file_flush_hint(file, item->offset, plain.len);
-    }
+    enum hf_err code = hf_file_write_at_uncached(file, item->offset, plain, err);
     struct hf_error second;
     enum hf_err back = give_file_back(writer, file, slot, &second);
     if (code == HF_ERR_OK && back != HF_ERR_OK) {
@@ -295,6 +295,7 @@ enum hf_err hf_restore_writer_open(struct hf_restore_writer *writer, struct hf_e
         .keyring = options->keyring,
         .workers = writer->workers,
         .depth = HF_FETCH_CONTENT,
+        .run_bytes = WRITE_BYTES,
         .cancel = options->cancel,
         .on_block = write_block,
         .on_damage = name_damage,
