@@ -4,6 +4,7 @@
 Knows no tool by name, but for who is compared with whom.
 """
 import os
+import resource
 import statistics
 import sys
 
@@ -57,6 +58,7 @@ class Contest:
         self.source = scratch / "source" if after else source
         self.problems, self.costs, self.stored, self.details = [], {}, {}, {}
         self.grown, self.new_bytes = {}, {}  # by tool, of the capture of the other state: bytes in the repository, and before compression
+        self.own_peak = 0
         self.tools = [tool(scratch, self.source) for tool in TOOLS if tool.name in names]
         self.bytes = size_below(source)
         self.files = sum(1 for _ in files_below(source))
@@ -79,7 +81,7 @@ class Contest:
         link_tree(state, self.source)
 
     def once(self, tool, work, *arguments):
-        (chill if self.cold else warm)(self.source if work in READS_SOURCE else tool.store)
+        (chill if self.cold else warm)(files_below(self.source if work in READS_SOURCE else tool.store))
         cost = getattr(tool, work)(*arguments)
         self.costs.setdefault((tool.name, work), []).append(cost)
         print(f"bench: {tool.name:9} {WORKS[work]:27} {cost.seconds:8.2f} s {cost.cpu_s:8.2f} CPU s {cost.peak_bytes / MIB:6.0f} MiB",
@@ -138,6 +140,7 @@ class Contest:
             for tool in usable[turn:] + usable[:turn]:
                 self.run_tool(tool)
         clear(self.scratch / "source")
+        self.own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if tree_hash(self.before) != self.hash or (self.after and tree_hash(self.after) != self.after_hash):
             self.problem("the source changed while it was measured: the numbers mean nothing")
 

@@ -61,18 +61,18 @@ def sync_below(top):
         os.close(handle)
 
 
-def warm(top):
-    for path in files_below(top):
+def warm(paths):
+    for path in paths:
         with open(path, "rb", buffering=0) as file:
             while file.read(MIB):
                 pass
 
 
-def chill(top):
+def chill(paths):
     """Drops the files' pages from the page cache; no right is needed for one's own files, and nobody else's pages go."""
-    sync_below(top)
-    for path in files_below(top):
+    for path in paths:
         handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
         os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(handle)
 
@@ -103,6 +103,15 @@ def clear(path):
 
 
 # ---- Running ----
+
+
+def status_bytes(pid, name):
+    """VmRSS, VmHWM (the most it ever was)."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        for line in status:
+            if line.startswith(name + ":"):
+                return int(line.split()[1]) * 1024
+    raise Failed(f"process {pid} has ended")
 
 
 class Failed(Exception):

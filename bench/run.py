@@ -13,6 +13,8 @@ Environment (or `make bench NAME=value`):
   TOOLS=a,b      only these of: holdfast restic kopia borg tar cp
   RESTIC=FILE, KOPIA=FILE    these programs instead of the newest that can be had
   PARTS=a,b      only these of: contest server source memory
+  FILES=100000   how many files the part memory has; 5000 where SIZE is below 1 GiB
+  RESULTS=FILE   where the tables go (bench/results.md)
   SCRATCH=DIR    where repositories and restored trees go (build/bench/scratch): the disk that is measured
 """
 import json
@@ -22,13 +24,18 @@ import shutil
 import subprocess
 import sys
 
+import aims
 import get_tools
+import many_files
 import report
+import source
+import way_through
 from contest import Contest
 from contestants import TOOLS
 from measure import HERE, MIB, PROGRAMS, ROOT, WORK, Failed, call, clear, files_below, parse_size, warm
 
-PARTS = ("contest",)
+PARTS = ("contest", "server", "source", "memory")
+FEW_FILES = 5000
 
 
 def check_files(top):
@@ -74,7 +81,7 @@ def measure_limits(contest):
     scratch = contest.scratch / "limits"
     clear(scratch)
     scratch.mkdir(parents=True)
-    warm(contest.before)
+    warm(files_below(contest.before))
     try:
         return json.loads(call([PROGRAMS / "machine_limits", contest.before, scratch], log=WORK / "limits.log")[1])
     except Failed as failed:
@@ -82,6 +89,26 @@ def measure_limits(contest):
         return None
     finally:
         clear(scratch)
+
+
+def measure_parts(contest, data, parts):
+    """What the parts beside the contest found, by part; one that fails is a problem and is left out."""
+    files = int(os.environ.get("FILES") or (aims.MANY_FILES if contest.bytes >= 1 << 30 else FEW_FILES))
+    works = {"server": lambda: way_through.measure(contest.scratch, contest.bytes), "source": lambda: source.measure(data, contest.scratch),
+             "memory": lambda: many_files.measure(contest.scratch, files)}
+    found = {}
+    for part, work in works.items():
+        if part not in parts:
+            continue
+        if part == "source" and data.made is None:
+            print("bench: source is left out: with DBPATH there is no member", file=sys.stderr, flush=True)
+            continue
+        print(f"bench: {part} ...", file=sys.stderr, flush=True)
+        try:
+            found[part] = work()
+        except (Failed, AssertionError, OSError) as error:
+            contest.problem(f"{part}: {error}")
+    return found
 
 
 def main():
@@ -94,8 +121,8 @@ def main():
     scratch = pathlib.Path(os.environ.get("SCRATCH") or WORK / "scratch").resolve()
     scratch.mkdir(parents=True, exist_ok=True)
     notes = get_tools.use_newest(names) if "contest" in parts else []
-    # The one that Debian does not have may be missing.
-    if "kopia" in names and not os.environ.get("TOOLS") and any(tool.name == "kopia" and tool.missing() for tool in TOOLS):
+    # Nobody can be asked to install the one that Debian does not have.
+    if not os.environ.get("TOOLS") and any(tool.name == "kopia" and tool.missing() for tool in TOOLS):
         names.remove("kopia")
     contest = Contest(data.before, data.after, scratch, int(os.environ.get("RUNS") or 3), os.environ.get("COLD", "") not in ("", "0"), names)
     need = 3 * contest.bytes
@@ -105,15 +132,17 @@ def main():
     limits = measure_limits(contest)
     if "contest" in parts:
         contest.run()
-    lines = report.head_lines(contest, (load_before, os.getloadavg()[0])) + [f"{note}" for note in notes]
+    found = measure_parts(contest, data, parts)
+    lines = report.head_lines(contest, (load_before, os.getloadavg()[0])) + notes
+    lines += aims.table(aims.Aims(contest, limits, found).rows())
     lines += report.contest_lines(contest) + report.limits_lines(limits)
     lines += ["", "Every restored tree equals its source (sha256 of paths, modes and contents)." if not contest.problems else
               "PROBLEMS: " + "; ".join(contest.problems)]
     text = "\n".join(lines) + "\n"
-    (WORK / "results.md").write_text(text, encoding="utf-8")
+    pathlib.Path(os.environ.get("RESULTS") or HERE / "results.md").write_text(text, encoding="utf-8")
     costs = {f"{tool} {work}": [vars(cost) for cost in costs] for (tool, work), costs in contest.costs.items()}
     (WORK / "results.json").write_text(json.dumps({"bytes": contest.bytes, "files": contest.files, "costs": costs, "stored": contest.stored, "grown": contest.grown,
-                                                   "new_bytes": contest.new_bytes, "holdfast": contest.details.get("holdfast"), "limits": limits,
+                                                   "new_bytes": contest.new_bytes, "holdfast": contest.details.get("holdfast"), "limits": limits, "parts": found,
                                                    "problems": contest.problems}, indent=1), encoding="utf-8")
     print(text)
     return 1 if contest.problems else 0
