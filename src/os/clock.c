@@ -5,9 +5,12 @@
 #include "os/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LAST_SECOND UINT64_C(253402300799) /* of the year 9999 */
 
@@ -19,9 +22,32 @@ static uint64_t milliseconds_on(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+#ifdef HF_FAULTS
+/* For tests of processes: HOLDFAST_TEST_CLOCK names a file with the milliseconds by which this process's wall clock is
+ * wrong; the file may change at any time. */
+static int64_t wall_error_ms(void)
+{
+    const char *path = getenv("HOLDFAST_TEST_CLOCK");
+    char text[32] = "";
+
+    int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t got = read(fd, text, sizeof text - 1);
+        (void)got; /* nothing was read: the clock is right */
+        (void)close(fd);
+    }
+    return strtoll(text, NULL, 10);
+}
+#else
+static int64_t wall_error_ms(void)
+{
+    return 0;
+}
+#endif
+
 uint64_t hf_clock_wall_ms(void)
 {
-    return milliseconds_on(CLOCK_REALTIME);
+    return milliseconds_on(CLOCK_REALTIME) + (uint64_t)wall_error_ms();
 }
 
 uint64_t hf_clock_mono_ms(void)
