@@ -30,7 +30,8 @@ HF_CLEANUP_DEFINE(hf_digest_destroy, struct hf_digest *)
 #define HF_DIGEST_CHALLENGE_BYTES 512
 #define HF_DIGEST_REALM_MAX_BYTES 128
 
-/* The value for WWW-Authenticate, with a fresh nonce. now_ms: wall clock. Any thread. */
+/* The value for WWW-Authenticate, with a fresh nonce. now_ms: a clock that never goes back, as nonces
+ * end with the process. Any thread. */
 void hf_digest_challenge(struct hf_digest *digest, uint64_t now_ms, bool stale,
                          char out[HF_DIGEST_CHALLENGE_BYTES]);
 
@@ -68,7 +69,7 @@ struct hf_digest_request {
     const char *method;
     const char *target;
     const char *authorization;
-    uint64_t now_ms; /* wall clock */
+    uint64_t now_ms; /* as for the challenge */
 };
 enum hf_digest_outcome hf_digest_check(struct hf_digest *digest,
                                        const struct hf_digest_request *request,

@@ -139,7 +139,7 @@ bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_reques
         .method = hf_http_request_method(request),
         .target = hf_http_request_target(request),
         .authorization = hf_http_request_header(request, "Authorization"),
-        .now_ms = hf_clock_wall_ms(),
+        .now_ms = hf_clock_mono_ms(),
     };
     const char *why = NULL;
 
