@@ -4,6 +4,11 @@
  */
 #include "backup/lifecycle.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+
 enum {
     SNAPSHOT_STATES = HF_SNAPSHOT_EXPIRED + 1,
     RESTORE_STATES = HF_RESTORE_KILLED + 1,
@@ -103,10 +108,9 @@ bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot)
     return true;
 }
 
-bool hf_task_is_silent(const struct hf_task_record *task, uint64_t silence_s, uint64_t now_s)
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t limit_s, uint64_t silent_s)
 {
-    return (task->state == HF_TASK_WAITING || task->state == HF_TASK_RUNNING) &&
-           task->seen_s + silence_s < now_s;
+    return (task->state == HF_TASK_WAITING || task->state == HF_TASK_RUNNING) && silent_s > limit_s;
 }
 
 const struct hf_snapshot_record *
@@ -125,22 +129,85 @@ hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t cou
     return best;
 }
 
+/* A snapshot's place in a list. */
+struct place {
+    const struct hf_snapshot_record *snapshot;
+    uint32_t time_s; /* of its id, and never less than that of an older one of its job */
+};
+
+static int by_job(const void *left, const void *right)
+{
+    const struct hf_snapshot_record *a = ((const struct place *)left)->snapshot;
+    const struct hf_snapshot_record *b = ((const struct place *)right)->snapshot;
+    int order = memcmp(a->job.bytes, b->job.bytes, sizeof a->job.bytes);
+
+    return order != 0 ? order : (a->capture > b->capture) - (a->capture < b->capture);
+}
+
+static int by_time(const void *left, const void *right)
+{
+    const struct place *a = left, *b = right;
+
+    return a->time_s != b->time_s ? (a->time_s > b->time_s ? 1 : -1) : by_job(left, right);
+}
+
+static uint32_t time_of_id(const struct hf_id *id)
+{
+    uint32_t time_s = 0;
+
+    for (size_t i = 0; i < sizeof time_s; i++) {
+        time_s = time_s << 8 | id->bytes[i];
+    }
+    return time_s;
+}
+
+enum hf_err hf_snapshot_sort(struct hf_snapshot_record *snapshots, size_t count,
+                             struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) struct place *places = hf_alloc_array(count + 1, sizeof *places);
+    HF_CLEANUP(hf_free)
+    struct hf_snapshot_record *sorted = hf_alloc_array(count + 1, sizeof *sorted);
+
+    if (places == NULL || sorted == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        places[i] =
+            (struct place){.snapshot = &snapshots[i], .time_s = time_of_id(&snapshots[i].id)};
+    }
+    qsort(places, count, sizeof *places, by_job);
+    for (size_t i = 1; i < count; i++) {
+        if (hf_id_equal(&places[i].snapshot->job, &places[i - 1].snapshot->job) &&
+            places[i].time_s < places[i - 1].time_s) {
+            places[i].time_s = places[i - 1].time_s;
+        }
+    }
+    qsort(places, count, sizeof *places, by_time);
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = *places[i].snapshot;
+    }
+    memcpy(snapshots, sorted, count * sizeof *sorted);
+    return HF_ERR_OK;
+}
+
 bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count)
 {
-    uint64_t newest_s = 0;
-    uint64_t damage_s = 0;
+    uint64_t newest = 0;
+    uint64_t damage = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct hf_snapshot_record *one = &snapshots[i];
         if (one->state != HF_SNAPSHOT_COMPLETE) {
             continue;
         }
-        newest_s = one->created_s > newest_s ? one->created_s : newest_s;
-        if (one->verified_s > damage_s && !one->verified_ok) {
-            damage_s = one->verified_s;
+        newest = one->capture > newest ? one->capture : newest;
+        if (one->verified_s != 0 && !one->verified_ok) {
+            uint64_t found =
+                one->verified_capture > one->capture ? one->verified_capture : one->capture;
+            damage = found > damage ? found : damage;
         }
     }
-    return damage_s != 0 && damage_s >= newest_s;
+    return damage != 0 && damage >= newest;
 }
 
 const struct hf_snapshot_record *

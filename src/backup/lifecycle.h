@@ -45,8 +45,9 @@ HF_MUST_CHECK enum hf_err hf_job_begin_capture(struct hf_job_record *job,
 /* The job is idle again, if it was this snapshot that ran. True when something changed. */
 bool hf_job_end_capture(struct hf_job_record *job, const struct hf_id *snapshot);
 
-/* True when nobody has named the task for silence_s (HF_TASK_SILENT_MAX_S unless a test says less). */
-bool hf_task_is_silent(const struct hf_task_record *task, uint64_t silence_s, uint64_t now_s);
+/* True when an agent should name the task, and nobody has for more than limit_s (HF_TASK_SILENT_MAX_S unless a test
+ * says less). */
+bool hf_task_is_silent(const struct hf_task_record *task, uint64_t limit_s, uint64_t silent_s);
 
 /*
  * The newest complete snapshot of that member with a lower capture number, in the same store: the
@@ -60,6 +61,12 @@ hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t cou
 const struct hf_snapshot_record *
 hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t count,
                            const char *member, uint64_t now_s);
+/*
+ * Oldest first: those of a job by their capture numbers, those of several jobs by the times in their ids. A clock that was
+ * set back puts no snapshot before an older one of its job.
+ */
+HF_MUST_CHECK enum hf_err hf_snapshot_sort(struct hf_snapshot_record *snapshots, size_t count,
+                                           struct hf_error *err);
 /* True when a verification found damage since the newest complete snapshot was begun: the next capture must not believe
  * what lies in the store. */
 bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count);

@@ -51,8 +51,7 @@ static bool is_primary(const struct hf_member_record *member)
 
 /* Text of what rules the member out, or NULL. The primary passes here: it is the last choice, not
  * excluded. */
-static const char *ruled_out(const struct hf_member_record *member, uint64_t now_s, char *text,
-                             size_t text_len)
+static const char *ruled_out(const struct hf_member_record *member, char *text, size_t text_len)
 {
     if (member->refusal[0] != '\0') {
         return member->refusal;
@@ -62,9 +61,9 @@ static const char *ruled_out(const struct hf_member_record *member, uint64_t now
                        member->state[0] == '\0' ? "in no known state" : member->state);
         return text;
     }
-    if (member->seen_s + HF_AGENT_SILENT_MAX_S < now_s) {
+    if (member->silent_s > HF_AGENT_SILENT_MAX_S) {
         (void)snprintf(text, text_len, "its agent was last heard of %llu s ago",
-                       (unsigned long long)(now_s - member->seen_s));
+                       (unsigned long long)member->silent_s);
         return text;
     }
     if (member->delay_s > 0) {
@@ -146,7 +145,7 @@ enum hf_err hf_member_choose(const struct hf_member_record *members, size_t coun
             continue;
         }
         of_set++;
-        reason = ruled_out(&members[i], wish.now_s, text, sizeof text);
+        reason = ruled_out(&members[i], text, sizeof text);
         if (reason != NULL) {
             add_text(against, sizeof against, members[i].host, reason);
         } else if (best == SIZE_MAX || better(&members[i], &members[best], &wish)) {

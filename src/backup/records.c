@@ -117,6 +117,7 @@ static const struct hf_field snapshot_fields[] = {
     HF_FIELDS_U64(R, files_skipped, "filesSkipped"),
     HF_FIELDS_BOOL(R, claim_dropped, "claimDropped"),
     HF_FIELDS_U64(R, verified_s, "verifiedS"),
+    HF_FIELDS_U64(R, verified_capture, "verifiedCapture"),
     HF_FIELDS_BOOL(R, verified_ok, "verifiedOk"),
     HF_FIELDS_TEXT(R, verified_level, "verifiedLevel", false),
     HF_FIELDS_TEXT(R, verified_error, "verifiedError", false),

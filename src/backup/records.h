@@ -102,8 +102,9 @@ struct hf_snapshot_record {
     uint64_t files, bytes, new_bytes, stored_bytes, read_bytes;
     uint64_t blocks_reused, blocks_new, blocks_zero, files_skipped;
     /* The last verification. */
-    bool claim_dropped;  /* of an ABANDONED attempt: nothing of it can be adopted any more */
-    uint64_t verified_s; /* 0: never */
+    bool claim_dropped;        /* of an ABANDONED attempt: nothing of it can be adopted any more */
+    uint64_t verified_s;       /* 0: never */
+    uint64_t verified_capture; /* the highest capture number that the job had given by then */
     bool verified_ok;
     char verified_level[HF_WORD_BYTES];
     char verified_error[HF_RECORD_ERROR_BYTES];

@@ -197,9 +197,11 @@ static void print_snapshot(const struct hf_json *snapshot)
                  (unsigned long long)hf_json_get_u64(snapshot, "blocksReused", 0),
                  (unsigned long long)hf_json_get_u64(snapshot, "blocksZero", 0),
                  (unsigned long long)hf_json_get_u64(snapshot, "filesSkipped", 0));
+    uint64_t begun_s = hf_json_get_u64(snapshot, "createdS", 0);
+    uint64_t ended_s = hf_json_get_u64(snapshot, "finishedS", 0);
+    /* The server's clock may have been set back meanwhile. */
     (void)printf("  took         %llu s\n",
-                 (unsigned long long)(hf_json_get_u64(snapshot, "finishedS", 0) -
-                                      hf_json_get_u64(snapshot, "createdS", 0)));
+                 (unsigned long long)(ended_s > begun_s ? ended_s - begun_s : 0));
     if (hf_json_get_u64(snapshot, "verifiedS", 0) != 0) {
         (void)printf("  verified     %s (%s)\n",
                      hf_json_get_bool(snapshot, "verifiedOk", false) ? "whole" : "DAMAGED",

@@ -181,6 +181,12 @@ static uint64_t note_every_s(const struct hf_server_app *app)
     return app->task_silence_s / 4 < 10 ? app->task_silence_s / 4 : 10;
 }
 
+/* Less than so long ago. A time that is still to come was written by a clock that has been set back since. */
+static bool was_just_now(uint64_t then_s, uint64_t less_than_s, uint64_t now_s)
+{
+    return then_s <= now_s && now_s - then_s < less_than_s;
+}
+
 static void keep_progress(struct hf_server_app *app, const struct hf_msg_running *running)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_progress_to_json(&running->progress);
@@ -209,6 +215,7 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
     uint64_t revision = 0;
     uint64_t now_s = hf_flow_now_s();
 
+    hf_server_heard_note(app->heard, HF_HEARD_TASK, &running->task);
     enum hf_err code = hf_keep_task_get(app->catalog, &running->task, &task, &revision, err);
     if (code == HF_ERR_NOT_FOUND) {
         return HF_ERR_OK;
@@ -223,7 +230,8 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
         if (hf_task_move(&task, HF_TASK_RUNNING, now_s, err) != HF_ERR_OK) {
             return err->code;
         }
-    } else if (task.state != HF_TASK_RUNNING || task.seen_s + note_every_s(app) > now_s) {
+    } else if (task.state != HF_TASK_RUNNING ||
+               was_just_now(task.seen_s, note_every_s(app), now_s)) {
         keep_progress(app, running);
         return HF_ERR_OK;
     }
@@ -262,7 +270,7 @@ static void touch_agent(struct hf_server_app *app, const struct hf_id *agent)
     struct hf_error ignored;
 
     if (hf_keep_agent_get(app->catalog, agent, &record, &revision, &ignored) != HF_ERR_OK ||
-        record.seen_s + 10 > hf_flow_now_s()) {
+        was_just_now(record.seen_s, 10, hf_flow_now_s())) {
         return;
     }
     record.seen_s = hf_flow_now_s();

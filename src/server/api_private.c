@@ -131,7 +131,8 @@ void hf_api_agents(struct hf_server_call *call)
         }
         hf_json_set_take(json, "members", served);
         hf_json_set_bool(json, "connected",
-                         agents.items[i].seen_s + HF_AGENT_SILENT_MAX_S >= hf_flow_now_s());
+                         hf_flow_agent_silent_s(call->app, &agents.items[i]) <=
+                             HF_AGENT_SILENT_MAX_S);
         hf_json_append_take(results, json);
     }
     hf_free(members.items);
@@ -224,7 +225,8 @@ void hf_api_snapshots(struct hf_server_call *call)
     if (!hf_call_page(call, &page)) {
         return;
     }
-    if (hf_keep_snapshot_find(call->app->catalog, &query, &snapshots, &err) != HF_ERR_OK) {
+    if (hf_keep_snapshot_find(call->app->catalog, &query, &snapshots, &err) != HF_ERR_OK ||
+        hf_snapshot_sort(snapshots.items, snapshots.count, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "backup/lifecycle.h"
 #include "os/clock.h"
 #include "server/api.h"
 
@@ -395,12 +396,13 @@ void hf_api_cluster_snapshots(struct hf_server_call *call)
     const struct hf_id_text id = hf_id_text(&cluster.id);
     const struct hf_catalog_query query = {
         .index = "clusterId", .equals_text = id.text, .limit = LIST_MAX};
-    if (hf_keep_snapshot_find(call->app->catalog, &query, &snapshots, &err) != HF_ERR_OK) {
+    if (hf_keep_snapshot_find(call->app->catalog, &query, &snapshots, &err) != HF_ERR_OK ||
+        hf_snapshot_sort(snapshots.items, snapshots.count, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }
     struct hf_json *results = hf_json_array();
-    /* Ids begin with their time: from the back is newest first. */
+    /* Newest first. */
     for (size_t i = snapshots.count; i-- > 0;) {
         if (is_listed(&snapshots.items[i], completed)) {
             if (on_page(&page, total)) {

@@ -135,13 +135,16 @@ static void keep_outcome(struct hf_server_app *app, const struct hf_id *id, cons
 {
     for (unsigned tries = 0; tries < 8; tries++) {
         struct hf_snapshot_record record;
+        struct hf_job_record job;
         uint64_t revision = 0;
         struct hf_error err;
 
-        if (hf_keep_snapshot_get(app->catalog, id, &record, &revision, &err) != HF_ERR_OK) {
+        if (hf_keep_snapshot_get(app->catalog, id, &record, &revision, &err) != HF_ERR_OK ||
+            hf_keep_job_get(app->catalog, &record.job, &job, NULL, &err) != HF_ERR_OK) {
             return;
         }
         record.verified_s = hf_flow_now_s();
+        record.verified_capture = job.next_capture - 1;
         record.verified_ok = problem[0] == '\0';
         (void)snprintf(record.verified_level, sizeof record.verified_level, "%s", level);
         (void)snprintf(record.verified_error, sizeof record.verified_error, "%s", problem);

@@ -11,6 +11,7 @@
 #include "catalog/catalog.h"
 #include "format/storemark.h"
 #include "format/wrapped.h"
+#include "server/heard.h"
 #include "store/store.h"
 
 #define HF_SERVER_ENDING_MAX 64
@@ -25,7 +26,8 @@ struct hf_server_app {
     struct hf_id project;           /* the one project that the first start made */
     char project_name[256];
     uint64_t task_silence_s; /* after which a task is given up */
-    uint64_t started_s;      /* when this server began to listen for them */
+    struct hf_server_heard
+        *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;

@@ -94,7 +94,7 @@ HF_MUST_CHECK enum hf_err hf_flow_open(struct hf_server_app *app, const struct h
 void hf_flow_reading_fini(struct hf_flow_reading *reading);
 HF_CLEANUP_DEFINE_VALUE(hf_flow_reading_fini, struct hf_flow_reading)
 
-/* Members that agents have reported, with the agent's last word's time; free with hf_free. */
+/* Members that agents have reported, and how long ago; free with hf_free. */
 struct hf_flow_members {
     struct hf_member_record *items; /* owned */
     size_t count;
@@ -118,5 +118,7 @@ void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent);
 /* A fresh id: time, then random (as ObjectIds sort). */
 struct hf_id hf_flow_new_id(void);
 uint64_t hf_flow_now_s(void);
+/* Seconds since an agent with that record was heard of. */
+uint64_t hf_flow_agent_silent_s(struct hf_server_app *app, const struct hf_agent_record *agent);
 
 #endif

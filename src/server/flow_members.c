@@ -34,6 +34,20 @@ uint64_t hf_flow_now_s(void)
     return hf_clock_wall_ms() / 1000;
 }
 
+/* By the wall clock, which is asked only about what nobody of this process has heard. */
+static uint64_t age_s(uint64_t then_s)
+{
+    uint64_t now_s = hf_flow_now_s();
+
+    return then_s < now_s ? now_s - then_s : 0;
+}
+
+uint64_t hf_flow_agent_silent_s(struct hf_server_app *app, const struct hf_agent_record *agent)
+{
+    return hf_server_heard_silent_s(app->heard, HF_HEARD_AGENT, &agent->id, agent->seen_s,
+                                    age_s(agent->seen_s));
+}
+
 static void member_from_message(const struct hf_msg_member *from, const struct hf_flow_sight *sight,
                                 uint64_t now_s, struct hf_member_record *to)
 {
@@ -87,12 +101,10 @@ static enum hf_err check_served(struct hf_server_app *app, const struct hf_flow_
 {
     struct hf_flow_members known = {0};
     enum hf_err code = hf_flow_members(app, &known, err);
-    uint64_t now_s = hf_flow_now_s();
 
     for (size_t i = 0; code == HF_ERR_OK && i < known.count; i++) {
         const struct hf_member_record *other = &known.items[i];
-        if (hf_id_equal(&other->agent, &sight->agent) ||
-            other->seen_s + HF_AGENT_SILENT_MAX_S < now_s) {
+        if (hf_id_equal(&other->agent, &sight->agent) || other->silent_s > HF_AGENT_SILENT_MAX_S) {
             continue;
         }
         for (size_t k = 0; k < sight->members->count; k++) {
@@ -142,6 +154,8 @@ enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_
         hf_json_drop(members);
         return err->code;
     }
+    hf_server_heard_note(app->heard, HF_HEARD_AGENT, &sight->agent);
+    hf_server_heard_note(app->heard, HF_HEARD_MEMBERS, &sight->agent);
     hf_json_set_text(json, "agentId", hf_id_text(&sight->agent).text);
     hf_json_set_u64(json, "seenS", now_s);
     for (size_t i = 0; i < sight->members->count; i++) {
@@ -179,11 +193,13 @@ enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *o
     for (size_t i = 0; i < found.count; i++) {
         const struct hf_json *members = hf_json_get_array(found.documents[i].json, "members");
         for (size_t k = 0; k < hf_json_count(members); k++) {
-            if (hf_member_record_decode(hf_json_at(members, k), &items[count++], err) !=
-                HF_ERR_OK) {
+            struct hf_member_record *one = &items[count++];
+            if (hf_member_record_decode(hf_json_at(members, k), one, err) != HF_ERR_OK) {
                 hf_free(items);
                 return err->code;
             }
+            one->silent_s = hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &one->agent,
+                                                     one->seen_s, age_s(one->seen_s));
         }
     }
     *out = (struct hf_flow_members){.items = items, .count = count};

@@ -58,11 +58,6 @@ enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot
     return HF_ERR_OK;
 }
 
-static bool agent_is_alive(const struct hf_agent_record *agent)
-{
-    return agent->seen_s + HF_AGENT_SILENT_MAX_S >= hf_flow_now_s();
-}
-
 /* The agent that was named, else the one of the snapshot's own member, else the only one that takes restores. */
 static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
                                 const struct hf_snapshot_record *snapshot,
@@ -92,7 +87,8 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
     }
     for (size_t i = 0; i < agents.count; i++) {
         const struct hf_agent_record *one = &agents.items[i];
-        if (one->restore_root[0] == '\0' || !agent_is_alive(one)) {
+        if (one->restore_root[0] == '\0' ||
+            hf_flow_agent_silent_s(app, one) > HF_AGENT_SILENT_MAX_S) {
             continue;
         }
         able++;

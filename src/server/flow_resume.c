@@ -28,22 +28,24 @@ enum hf_err hf_flow_take_failed(struct hf_server_app *app, const struct hf_snaps
     return hf_flow_wind_up(app, &record, err);
 }
 
-/* An IN_PROGRESS snapshot whose task was never made, or a lease whose record was never written: a death between two
- * steps of hf_flow_take. Their age tells them from a take that is just going on. */
+/* Left by a death between two steps of its making: its age tells it from one that is just being made. */
+static bool is_left(struct hf_server_app *app, const struct hf_id *id)
+{
+    return hf_server_heard_silent_s(app->heard, HF_HEARD_BEGINNING, id, 0, 0) >=
+           app->task_silence_s;
+}
+
+/* An IN_PROGRESS snapshot whose task was never made, or a lease whose record was never written. */
 static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_record *job,
                               struct hf_error *err)
 {
     struct hf_snapshot_record record;
     struct hf_task_record task;
-    uint32_t made_s = 0;
 
     if (hf_id_is_none(&job->running)) {
         return HF_ERR_OK;
     }
-    for (size_t i = 0; i < 4; i++) {
-        made_s = made_s << 8 | job->running.bytes[i];
-    }
-    if (made_s + app->task_silence_s > hf_flow_now_s()) {
+    if (!is_left(app, &job->running)) {
         return HF_ERR_OK;
     }
     enum hf_err code = hf_keep_snapshot_get(app->catalog, &job->running, &record, NULL, err);
@@ -109,9 +111,7 @@ static enum hf_err resume_restores(struct hf_server_app *app, struct hf_error *e
     }
     for (size_t i = 0; i < restores.count && !hf_cancel_requested(app->cancel); i++) {
         const struct hf_restore_record *one = &restores.items[i];
-        /* Its age tells it from one that is just being begun. */
-        if (one->created_s + app->task_silence_s <= hf_flow_now_s() &&
-            resume_restore(app, one, err) != HF_ERR_OK) {
+        if (is_left(app, &one->id) && resume_restore(app, one, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -122,13 +122,12 @@ static void resume_task(struct hf_server_app *app, const struct hf_task_record *
 {
     struct hf_error err;
     enum hf_err code = HF_ERR_OK;
-    uint64_t now_s = hf_flow_now_s();
+    uint64_t silent_s =
+        hf_server_heard_silent_s(app->heard, HF_HEARD_TASK, &task->id, task->seen_s, 0);
 
     if (task->state == HF_TASK_FINISHING) {
         code = hf_flow_finish(app, &task->id, &err);
-    } else if (app->started_s + app->task_silence_s <= now_s &&
-               hf_task_is_silent(task, app->task_silence_s, now_s)) {
-        /* While this server was down no agent could be heard: its own absence is no silence of theirs. */
+    } else if (hf_task_is_silent(task, app->task_silence_s, silent_s)) {
         code = task->kind == HF_TASK_CAPTURE
                    ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
                                      &err)

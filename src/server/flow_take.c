@@ -123,7 +123,6 @@ static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_
         .set_name = job->set_name,
         .preferred = job->preferred_member,
         .previous = previous == NULL ? NULL : previous->member,
-        .now_s = hf_flow_now_s(),
     };
     if (hf_member_choose(members.items, members.count, &wish, &choice, err) != HF_ERR_OK) {
         hf_free(members.items);
@@ -137,8 +136,8 @@ static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_
     hf_free(members.items);
     const struct hf_snapshot_record *parent =
         hf_snapshot_choose_parent(snapshots.items, snapshots.count, record->member, &job->store);
-    const struct hf_snapshot_record *adopted =
-        hf_snapshot_choose_adopted(snapshots.items, snapshots.count, record->member, wish.now_s);
+    const struct hf_snapshot_record *adopted = hf_snapshot_choose_adopted(
+        snapshots.items, snapshots.count, record->member, hf_flow_now_s());
     record->parent_capture = parent == NULL ? 0 : parent->capture;
     if (adopted != NULL) {
         record->adopted_capture = adopted->capture;

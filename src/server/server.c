@@ -19,6 +19,7 @@
 
 #define BEAT_MS 100
 #define RESUME_EVERY_MS 2000
+#define LISTENED_MAX_MS 1000 /* of one beat */
 #define API_THREADS 8
 #define STREAM_THREADS 8
 #define WORK_THREADS 2
@@ -44,6 +45,7 @@ static void server_fini(struct hf_server *server)
     hf_server_pool_destroy(server->work);
     hf_server_waiting_destroy(server->waiting);
     hf_server_agents_destroy(server->agents);
+    hf_server_heard_destroy(server->app.heard);
     hf_server_auth_destroy(server->auth);
     hf_store_close(server->app.store);
     hf_catalog_close(server->app.catalog);
@@ -70,7 +72,8 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
         hf_server_pool_create(&object, &server->objects, err) != HF_ERR_OK ||
         hf_server_pool_create(&work, &server->work, err) != HF_ERR_OK ||
         hf_server_pool_create(&stream, &server->streams, err) != HF_ERR_OK ||
-        hf_server_waiting_create(&waiting, &server->waiting, err) != HF_ERR_OK) {
+        hf_server_waiting_create(&waiting, &server->waiting, err) != HF_ERR_OK ||
+        hf_server_heard_create(&server->app.heard, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_server_agents_create(&server->app, &server->agents, err);
@@ -205,11 +208,16 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
 
 static void beat(struct hf_server *server)
 {
-    uint64_t resumed_ms = hf_clock_mono_ms();
+    uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms;
 
     while (!hf_cancel_requested(server->app.cancel)) {
         hf_cancel_sleep(server->app.cancel, BEAT_MS);
         uint64_t now_ms = hf_clock_mono_ms();
+        /* A process that was stopped or asleep could hear nobody meanwhile. */
+        uint64_t passed_ms = now_ms - beaten_ms;
+        hf_server_heard_listen(server->app.heard,
+                               passed_ms < LISTENED_MAX_MS ? passed_ms : LISTENED_MAX_MS);
+        beaten_ms = now_ms;
         hf_server_waiting_expire(server->waiting, now_ms);
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
@@ -228,7 +236,6 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     struct hf_server server = {
         .app = {.log = options->log,
                 .cancel = cancel,
-                .started_s = hf_flow_now_s(),
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

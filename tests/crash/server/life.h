@@ -91,6 +91,7 @@ static void life_start_server(struct life *life)
         .url = "http://127.0.0.1:1",
     };
     hf_mutex_init(&life->server.app.ending_mutex);
+    LIFE_OK(hf_server_heard_create(&life->server.app.heard, &err), &err);
     LIFE_OK(hf_fs_make_dirs(life->data_dir, 0700, &err), &err);
     LIFE_OK(hf_lock_file_take(lock, &life->lock, &err), &err);
     LIFE_OK(hf_server_open(&life->server, &news, &err), &err);
@@ -105,6 +106,7 @@ static void life_stop(struct life *life)
 {
     hf_agent_state_close(life->state);
     hf_server_agents_destroy(life->server.agents);
+    hf_server_heard_destroy(life->server.app.heard);
     hf_server_auth_destroy(life->server.auth);
     hf_store_close(life->server.app.store);
     hf_catalog_close(life->server.app.catalog);

@@ -126,11 +126,13 @@ static void test_damage_is_believed_until_a_later_capture_has_looked(void **stat
                                        snapshot(HF_SNAPSHOT_FAILED, 3, "a")};
 
     (void)state;
-    all[0].created_s = 100;
-    all[1].created_s = 200;
-    all[2].created_s = 400;
+    /* Clocks are not asked: these were set back in between. */
+    all[0].created_s = 500;
+    all[1].created_s = 400;
+    all[2].created_s = 300;
     assert_false(hf_snapshot_must_prove(all, 3));
-    all[0].verified_s = 300;
+    all[0].verified_s = 100;
+    all[0].verified_capture = 2;
     assert_true(hf_snapshot_must_prove(all, 3)); /* the attempt that failed has healed nothing */
     all[0].verified_ok = true;
     assert_false(hf_snapshot_must_prove(all, 3));
@@ -139,13 +141,36 @@ static void test_damage_is_believed_until_a_later_capture_has_looked(void **stat
     assert_false(hf_snapshot_must_prove(all, 3));
 }
 
-static void test_a_task_that_nobody_names_is_given_up_after_five_minutes(void **state)
+static void test_snapshots_of_a_job_stay_in_their_order_when_the_clock_is_set_back(void **state)
 {
-    struct hf_task_record task = {.state = HF_TASK_RUNNING, .seen_s = 100};
+    static const uint8_t times[] = {1, 9, 5, 5, 8, 12};
+    static const uint64_t captures[] = {1, 2, 3, 4, 1, 5}; /* the fifth is another job's */
+    static const uint64_t wanted[] = {1, 1, 2, 3, 4, 5};
+    struct hf_snapshot_record all[6];
+    struct hf_error err;
 
     (void)state;
-    assert_false(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 100 + HF_TASK_SILENT_MAX_S));
-    assert_true(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 101 + HF_TASK_SILENT_MAX_S));
+    for (size_t i = 0; i < 6; i++) {
+        size_t from = 5 - i;
+        all[i] = snapshot(HF_SNAPSHOT_COMPLETE, captures[from], "a");
+        all[i].job.bytes[0] = from == 4 ? 2 : 1;
+        all[i].id.bytes[3] = times[from];
+        all[i].id.bytes[11] = (uint8_t)(100 - from);
+    }
+    assert_int_equal(hf_snapshot_sort(all, 6, &err), HF_ERR_OK);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(all[i].capture, wanted[i]);
+    }
+    assert_int_equal(all[1].job.bytes[0], 2);
+}
+
+static void test_a_task_that_nobody_names_is_given_up_after_five_minutes(void **state)
+{
+    struct hf_task_record task = {.state = HF_TASK_RUNNING};
+
+    (void)state;
+    assert_false(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, HF_TASK_SILENT_MAX_S));
+    assert_true(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, HF_TASK_SILENT_MAX_S + 1));
     task.state = HF_TASK_FINISHING;
     assert_false(hf_task_is_silent(&task, HF_TASK_SILENT_MAX_S, 100000));
 }
@@ -179,6 +204,7 @@ int main(void)
             test_the_parent_is_the_newest_complete_snapshot_of_the_same_member_and_store),
         cmocka_unit_test(test_only_a_given_up_attempt_of_the_last_week_is_adopted),
         cmocka_unit_test(test_damage_is_believed_until_a_later_capture_has_looked),
+        cmocka_unit_test(test_snapshots_of_a_job_stay_in_their_order_when_the_clock_is_set_back),
         cmocka_unit_test(test_a_task_that_nobody_names_is_given_up_after_five_minutes),
         cmocka_unit_test(test_a_snapshot_record_comes_back_from_its_json),
     };

@@ -10,11 +10,9 @@
 
 #include <cmocka.h>
 
-#define NOW 10000
-
 static struct hf_member_record member(const char *host, const char *state, uint64_t priority)
 {
-    struct hf_member_record record = {.priority_millis = priority * 1000, .seen_s = NOW};
+    struct hf_member_record record = {.priority_millis = priority * 1000};
 
     (void)snprintf(record.host, sizeof record.host, "%s", host);
     (void)snprintf(record.state, sizeof record.state, "%s", state);
@@ -29,7 +27,6 @@ static const char *choose(const struct hf_member_record *members, size_t count,
     struct hf_error err;
 
     wish.set_name = "rs0";
-    wish.now_s = NOW;
     if (hf_member_choose(members, count, &wish, &choice, &err) != HF_ERR_OK) {
         return "";
     }
@@ -92,7 +89,7 @@ static void test_delayed_lagging_silent_and_refused_members_are_left_out(void **
     (void)state;
     members[1].delay_s = 3600;
     members[2].lag_s = HF_MEMBER_LAG_MAX_S + 1;
-    members[3].seen_s = NOW - HF_AGENT_SILENT_MAX_S - 1;
+    members[3].silent_s = HF_AGENT_SILENT_MAX_S + 1;
     (void)snprintf(members[4].refusal, sizeof members[4].refusal, "FCV 4.0 takes no cursor");
     assert_string_equal(
         choose(members, 6, (struct hf_member_wish){.preferred = "b:1", .previous = "c:1"}), "f:1");
@@ -102,7 +99,7 @@ static void test_when_none_will_do_the_message_says_why_for_each(void **state)
 {
     struct hf_member_record members[] = {member("a:1", "RECOVERING", 2),
                                          member("b:1", "SECONDARY", 0)};
-    struct hf_member_wish wish = {.set_name = "rs0", .now_s = NOW};
+    struct hf_member_wish wish = {.set_name = "rs0"};
     struct hf_member_choice choice;
     struct hf_error err;
 
