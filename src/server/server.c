@@ -24,6 +24,8 @@
 #define STREAM_THREADS 8
 #define WORK_THREADS 2
 #define QUEUE_MAX 4096
+/* When a request dies (store-format.md 5): an object may take that long over a slow line, as long as bytes move. */
+#define REQUEST_MAX_S 900
 /* Bodies in flight: each object thread holds one, and as many wait. */
 #define BODIES_MAX_BYTES ((uint64_t)512 << 20)
 
@@ -134,6 +136,7 @@ static enum hf_err listen_on(struct hf_server *server, struct hf_error *err)
         .log = server->app.log,
         .connection_limit = 8192,
         .bodies_max_bytes = BODIES_MAX_BYTES,
+        .receive_timeout_s = REQUEST_MAX_S,
         .thread_count = 2,
     };
 
