@@ -140,6 +140,7 @@ static enum job_state tell(struct agent *agent, struct hf_msg_finish *finish, ui
         .ca_file = agent->options->ca_file,
         .bearer = &agent->bearer,
         .cancel = &agent->farewell,
+        .silence_ms = agent->options->silence_ms,
         .log = agent->options->log,
     };
     HF_CLEANUP(hf_agent_link_destroy) struct hf_agent_link *link = NULL;
@@ -515,6 +516,7 @@ static enum hf_err start(struct agent *agent, struct hf_error *err)
         .ca_file = options->ca_file,
         .bearer = &agent->bearer,
         .cancel = agent->cancel,
+        .silence_ms = options->silence_ms,
         .log = options->log,
     };
 
@@ -552,6 +554,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
         .workers = options->workers,
         .rate_bytes_s = options->rate_bytes_s,
         .patience_ms = (uint32_t)options->patience_ms,
+        .silence_ms = options->silence_ms,
     };
     enum hf_err code = start(&agent, err);
     if (code == HF_ERR_OK) {

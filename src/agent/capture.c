@@ -179,6 +179,7 @@ static enum hf_err open_store(struct capture *capture, struct hf_error *err)
         .task = capture->work->task->id,
         .attempt = capture->work->task->attempt,
         .cancel = &capture->stop,
+        .idle_timeout_ms = context->silence_ms,
     };
 
     return hf_store_remote_open(&options, &capture->store, err);

@@ -12,8 +12,8 @@
 
 #define PAUSE_FIRST_MS 250
 #define PAUSE_MAX_MS 10000
-/* A poll is silent for as long as the server may hold it. */
-#define POLL_SLACK_MS 30000
+/* How long an answer may take, beyond the time that the server may hold it. */
+#define SLACK_MS 30000
 
 struct hf_agent_link {
     struct hf_agent_link_options options;
@@ -47,6 +47,9 @@ enum hf_err hf_agent_link_create(const struct hf_agent_link_options *options,
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
     link->options = *options;
+    if (link->options.silence_ms == 0 || link->options.silence_ms > SLACK_MS) {
+        link->options.silence_ms = SLACK_MS;
+    }
     hf_http_reply_init(&link->reply, HF_MESSAGE_MAX_BYTES);
     hf_buf_init(&link->body, HF_MESSAGE_MAX_BYTES);
     HF_CLEANUP(hf_free)
@@ -78,8 +81,8 @@ static enum hf_err post(struct hf_agent_link *link, const char *target, uint64_t
         .headers = headers,
         .header_count = HF_ARRAY_LEN(headers),
         .body = hf_buf_bytes(&link->body),
-        .total_timeout_ms = (uint32_t)(wait_ms + POLL_SLACK_MS),
-        .idle_timeout_ms = (uint32_t)(wait_ms + POLL_SLACK_MS),
+        .total_timeout_ms = (uint32_t)wait_ms + link->options.silence_ms,
+        .idle_timeout_ms = (uint32_t)wait_ms + link->options.silence_ms,
         .interrupt = interrupt,
     };
 

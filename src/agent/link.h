@@ -19,7 +19,8 @@ struct hf_agent_link_options {
     const char *ca_file;            /* borrowed; may be NULL */
     const struct hf_secret *bearer; /* borrowed */
     const struct hf_cancel *cancel; /* borrowed: ends every wait */
-    struct hf_log *log;             /* borrowed */
+    uint32_t silence_ms; /* a call is over after so long beyond its wait; 0, or at most: 30,000 */
+    struct hf_log *log;  /* borrowed */
 };
 
 /* One link serves one thread. */

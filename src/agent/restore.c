@@ -98,6 +98,7 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
         .task = task->id,
         .attempt = task->attempt,
         .cancel = work->cancel,
+        .idle_timeout_ms = context->silence_ms,
     };
     struct hf_restore_result result = {0};
 

@@ -25,6 +25,7 @@ struct hf_agent_context {
     unsigned workers;
     uint64_t rate_bytes_s;
     uint32_t patience_ms; /* for somebody else's backup cursor; 0: the default */
+    uint32_t silence_ms;  /* of a connection to the server; 0: the default */
 };
 
 struct hf_agent_work {
