@@ -250,7 +250,8 @@ class Member(Process):
 
     def __init__(self, scratch, name, set_name=None, dbpath=None, port=None, arguments=()):
         self.port = port or free_port()
-        self.host = f"127.0.0.1:{self.port}"
+        self.address = f"127.0.0.1:{self.port}"  # where it listens
+        self.host = self.address  # what the set calls it; a test may put something in between
         self.dbpath = pathlib.Path(dbpath or scratch.dir / name / "db")
         self.dbpath.mkdir(parents=True, exist_ok=True)
         command = [member_binary(), "--dbpath", self.dbpath, "--port", self.port, "--bind_ip", "127.0.0.1",
@@ -279,7 +280,7 @@ class Member(Process):
     @property
     def client(self):
         if self._client is None:
-            self._client = self.scratch.client(self.host, directConnection=True, retryWrites=False, retryReads=False)
+            self._client = self.scratch.client(self.address, directConnection=True, retryWrites=False, retryReads=False)
         return self._client
 
     def close_client(self):
@@ -304,13 +305,15 @@ class Member(Process):
 
 
 class ReplicaSet:
-    """Members of one set, initiated. config: by position, fields of the member's entry (priority, hidden, arbiterOnly)."""
+    """Members of one set, initiated. config: by position, fields of the member's entry (priority, hidden, arbiterOnly).
+    through: may put something before a member, and returns the host that the set shall call it by."""
 
-    def __init__(self, scratch, count=1, name="rs0", config=None, settings=None, arguments=()):
+    def __init__(self, scratch, count=1, name="rs0", config=None, settings=None, arguments=(), through=None):
         self.scratch, self.name = scratch, name
         self.members = [Member(scratch, f"{name}-{i}", name, arguments=arguments) for i in range(count)]
         for member in self.members:
             member.start()
+            member.host = through(member) if through else member.host
         entries = [{"_id": i, "host": member.host, **(config or {}).get(i, {})} for i, member in enumerate(self.members)]
         document = {"_id": name, "members": entries,
                     "settings": {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500, **(settings or {})}}
@@ -665,10 +668,10 @@ class Deployment:
     """A set, a server, an agent for each member (the first restores), and the command line."""
 
     def __init__(self, scratch, members=1, set_name="rs0", config=None, server_arguments=(), agent_arguments=(), store=None,
-                 settings=None, member_arguments=(), start_job=True):
+                 settings=None, member_arguments=(), start_job=True, through=None):
         self.scratch = scratch
         self.server = Server(scratch, store=store, arguments=server_arguments).start()
-        self.set = ReplicaSet(scratch, members, set_name, config, settings, member_arguments)
+        self.set = ReplicaSet(scratch, members, set_name, config, settings, member_arguments, through)
         self.restore_root = scratch.dir / "restored"
         seeds = ",".join(member.host for member in self.set.members)
         self.agents = []
