@@ -140,12 +140,33 @@ static enum hf_err read_link(const struct hf_chains_options *options, struct hf_
     return HF_ERR_OK;
 }
 
+static enum hf_err rebuild(struct hf_chains *chains, struct hf_slice_reader *reader,
+                           struct hf_error *err)
+{
+    bool damaged = true;
+    while (damaged) {
+        hf_chain_items_fini(chains);
+        if (hf_chain_build(chains, reader, &damaged, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_chains_condemn(struct hf_chains *chains, size_t link, const char *problem,
+                              struct hf_slice_reader *reader, struct hf_error *err)
+{
+    HF_ASSERT(link < chains->link_count);
+    return hf_chain_mark(&chains->links[link], problem, err) == HF_ERR_OK
+               ? rebuild(chains, reader, err)
+               : err->code;
+}
+
 /* One try: NOT_FOUND when a slice went while it was being looked at. */
 static enum hf_err load_once(const struct hf_chains_options *options,
                              struct hf_slice_reader *reader, struct hf_chains *chains,
                              struct hf_error *err)
 {
-    bool damaged = true;
     if (list_links(options, chains, err) != HF_ERR_OK) {
         return err->code == HF_ERR_NOT_FOUND ? hf_fail(err, HF_ERR_IO, "list oplog slices")
                                              : err->code;
@@ -155,13 +176,7 @@ static enum hf_err load_once(const struct hf_chains_options *options,
             return err->code;
         }
     }
-    while (damaged) {
-        hf_chain_items_fini(chains);
-        if (hf_chain_build(chains, reader, &damaged, err) != HF_ERR_OK) {
-            return err->code;
-        }
-    }
-    return HF_ERR_OK;
+    return rebuild(chains, reader, err);
 }
 
 enum hf_err hf_chains_load(const struct hf_chains_options *options, struct hf_chains *out,

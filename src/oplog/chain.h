@@ -87,6 +87,11 @@ struct hf_chains_options {
 HF_MUST_CHECK enum hf_err hf_chains_load(const struct hf_chains_options *options,
                                          struct hf_chains *out, struct hf_error *err);
 
+/* A slice proved damaged when it was looked into: its link gets the problem, and the chains are built without it. */
+HF_MUST_CHECK enum hf_err hf_chains_condemn(struct hf_chains *chains, size_t link,
+                                            const char *problem, struct hf_slice_reader *reader,
+                                            struct hf_error *err);
+
 /* The segment that holds entries with that timestamp (greater than its `after`, at most `to`); segment_count: none. */
 size_t hf_chain_find_segment(const struct hf_chain *chain, const struct hf_optime *optime);
 /*
