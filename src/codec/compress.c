@@ -2,6 +2,10 @@
 /*
  * zstd frames in one piece, with contexts that are kept: making one costs more than compressing a block. Frames
  * carry their content's size and no checksum, because every block is proved by its hash.
+ *
+ * What a database has compressed already (pages of WiredTiger under snappy) has few matches left; a table of matches that
+ * fits the nearest cache finds nearly as many of them in two thirds of the time. Such content comes in a row: the block
+ * before says what the next one is. Measured in docs/design/performance.md.
  */
 #include "codec/compress.h"
 
@@ -10,8 +14,16 @@
 
 #include "base/alloc.h"
 
+/* Content that keeps more than three fifths is taken for compressed already. */
+#define DENSE_NUMERATOR 3
+#define DENSE_DENOMINATOR 5
+#define DENSE_HASH_LOG 12
+#define DENSE_MIN_BYTES ((size_t)64 << 10) /* zstd's own table is no larger for less */
+
 struct hf_compressor {
     ZSTD_CCtx *context; /* owned */
+    bool learns;        /* who asks for a higher level wants size, not speed */
+    bool dense;         /* the table is set for content that is compressed already */
 };
 
 struct hf_decompressor {
@@ -29,6 +41,7 @@ struct hf_compressor *hf_compressor_create(int level)
     if (ZSTD_isError(ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_compressionLevel, level))) {
         return NULL;
     }
+    compressor->learns = level == 1 || level < 0; /* 0 is the library's own choice, a higher one */
     return HF_TAKE(compressor);
 }
 
@@ -43,6 +56,20 @@ void hf_compressor_destroy(struct hf_compressor *compressor)
 size_t hf_compress_bound(size_t len)
 {
     return ZSTD_compressBound(len);
+}
+
+/* Sets the table for the next block by what became of this one. */
+static void learn(struct hf_compressor *compressor, size_t plain_len, size_t packed_len)
+{
+    bool dense = packed_len / DENSE_NUMERATOR > plain_len / DENSE_DENOMINATOR;
+    if (!compressor->learns || plain_len < DENSE_MIN_BYTES || dense == compressor->dense) {
+        return;
+    }
+    /* 0 is the level's own. A refusal leaves the table as it is, which costs speed or size and nothing else. */
+    if (!ZSTD_isError(ZSTD_CCtx_setParameter(compressor->context, ZSTD_c_hashLog,
+                                             dense ? DENSE_HASH_LOG : 0))) {
+        compressor->dense = dense;
+    }
 }
 
 enum hf_err hf_compress(struct hf_compressor *compressor, struct hf_bytes in, uint8_t *out,
@@ -60,6 +87,7 @@ enum hf_err hf_compress(struct hf_compressor *compressor, struct hf_bytes in, ui
         }
         return hf_fail(err, HF_ERR_INTERNAL, "compress: %s", ZSTD_getErrorName(len));
     }
+    learn(compressor, in.len, len);
     *out_len = len;
     return HF_ERR_OK;
 }

@@ -17,7 +17,7 @@ void hf_compressor_destroy(struct hf_compressor *compressor);
 HF_CLEANUP_DEFINE(hf_compressor_destroy, struct hf_compressor *)
 /* The largest size that compressing len bytes can need. */
 size_t hf_compress_bound(size_t len);
-/* *out_len bytes are written to out (capacity at least the bound). */
+/* *out_len bytes are written to out (capacity at least the bound). They may depend on what was compressed before. */
 HF_MUST_CHECK enum hf_err hf_compress(struct hf_compressor *compressor, struct hf_bytes in,
                                       uint8_t *out, size_t capacity, size_t *out_len,
                                       struct hf_error *err);

@@ -76,6 +76,57 @@ static void test_blocks_of_many_sizes_come_back(void **state)
     assert_true(pack(f, BLOCK) < BLOCK / 4);
 }
 
+/* Words out of some thousand, each at many places: a small table forgets most of them. Or noise, of which seven bits in
+ * eight are left. */
+static void fill(struct fixture *f, bool noise)
+{
+    uint32_t random = 12345;
+    for (size_t i = 0; i < BLOCK; i++) {
+        if (noise || i % 8 == 0) {
+            random = random * 1664525 + 1013904223;
+        }
+        f->plain[i] =
+            (uint8_t)(noise ? (random >> 16) & 127 : ((random >> 16) % 2000) * 40503 >> i % 8);
+    }
+}
+
+static size_t pack_and_check(struct fixture *f, bool noise)
+{
+    fill(f, noise);
+    size_t len = pack(f, BLOCK);
+    assert_int_equal(
+        hf_decompress(f->decompressor, hf_bytes_of(f->packed, len), f->back, BLOCK, &f->err),
+        HF_ERR_OK);
+    assert_memory_equal(f->back, f->plain, BLOCK);
+    return len;
+}
+
+static void test_content_that_is_compressed_already_is_searched_less(void **state)
+{
+    struct fixture *f = *state;
+    size_t alone = pack_and_check(f, false);
+    assert_true(alone < BLOCK / 5 * 3);
+    assert_int_equal(pack_and_check(f, false), alone);
+    assert_true(pack_and_check(f, true) > BLOCK / 5 * 3);
+    assert_true(pack_and_check(f, false) >
+                alone); /* the first of its kind is taken for more of the same */
+    assert_int_equal(pack_and_check(f, false), alone); /* and corrects that */
+    assert_true(pack_and_check(f, true) > BLOCK / 5 * 3);
+    (void)pack(f, 100); /* too small to say anything */
+    assert_true(pack_and_check(f, false) > alone);
+}
+
+static void test_a_higher_level_searches_all_alike(void **state)
+{
+    struct fixture *f = *state;
+    hf_compressor_destroy(f->compressor);
+    f->compressor = hf_compressor_create(3);
+    assert_non_null(f->compressor);
+    size_t alone = pack_and_check(f, false);
+    assert_true(pack_and_check(f, true) > BLOCK / 5 * 3);
+    assert_int_equal(pack_and_check(f, false), alone);
+}
+
 static void test_levels_out_of_range_count_as_the_nearest(void **state)
 {
     struct fixture *f = *state;
@@ -157,6 +208,8 @@ int main(void)
 #define WITH_CONTEXTS(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_CONTEXTS(test_blocks_of_many_sizes_come_back),
+        WITH_CONTEXTS(test_content_that_is_compressed_already_is_searched_less),
+        WITH_CONTEXTS(test_a_higher_level_searches_all_alike),
         WITH_CONTEXTS(test_levels_out_of_range_count_as_the_nearest),
         WITH_CONTEXTS(test_too_little_room_is_said_and_the_context_lives_on),
         WITH_CONTEXTS(test_another_length_than_promised_is_corrupt),
