@@ -23,7 +23,9 @@ static void field_encode(const struct hf_field *field, const unsigned char *at,
     switch (field->type) {
     case HF_FIELD_TEXT:
         if (at[0] != '\0') {
-            hf_json_set_text(json, field->name, (const char *)at);
+            /* What fitted still fits when it is read back: a record that cannot be decoded would take every list
+             * that it stands in with it. */
+            hf_json_set_text_same_length(json, field->name, (const char *)at);
         }
         break;
     case HF_FIELD_ID: {

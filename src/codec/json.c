@@ -298,6 +298,27 @@ void hf_json_set_text(struct hf_json *object, const char *key, const char *text)
     }
 }
 
+void hf_json_set_text_same_length(struct hf_json *object, const char *key, const char *text)
+{
+    size_t rest = strlen(text);
+    HF_CLEANUP(hf_free) char *copy = hf_strndup(text, rest);
+
+    if (copy == NULL) {
+        set_member(object, key, NULL);
+        return;
+    }
+    for (char *at = copy; rest > 0;) {
+        size_t len = hf_json_utf8_length((struct hf_str){.data = at, .len = rest});
+        if (len == 0) {
+            *at = '?';
+            len = 1;
+        }
+        at += len;
+        rest -= len;
+    }
+    hf_json_set_text(object, key, copy);
+}
+
 void hf_json_set_str(struct hf_json *object, const char *key, struct hf_str text)
 {
     if (text.data != NULL) {

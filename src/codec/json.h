@@ -36,6 +36,15 @@ enum hf_json_type {
  */
 HF_MUST_CHECK enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out,
                                          struct hf_error *err);
+/* The same with a limit for the number of values too (a name counts as one): a value of two bytes takes thirty times as
+ * much memory. */
+struct hf_json_limits {
+    size_t bytes;
+    size_t values;
+};
+HF_MUST_CHECK enum hf_err hf_json_decode_within(struct hf_str text,
+                                                const struct hf_json_limits *limits,
+                                                struct hf_json **out, struct hf_error *err);
 /* Appends to out, or leaves it as it was. Keys sorted by bytes. indent: 0 for one line, else spaces per level. */
 HF_MUST_CHECK enum hf_err hf_json_encode(const struct hf_json *value, unsigned indent,
                                          struct hf_buf *out, struct hf_error *err);
@@ -54,6 +63,8 @@ HF_MUST_CHECK struct hf_json *hf_json_array(void);
 /* All of these copy text. A NULL text is left out. */
 void hf_json_set_text(struct hf_json *object, const char *key, const char *text);
 void hf_json_set_str(struct hf_json *object, const char *key, struct hf_str text);
+/* A byte that JSON cannot hold becomes one '?', not the three bytes of U+FFFD: the text gets no longer. */
+void hf_json_set_text_same_length(struct hf_json *object, const char *key, const char *text);
 void hf_json_set_integer(struct hf_json *object, const char *key, int64_t value);
 void hf_json_set_u64(struct hf_json *object, const char *key,
                      uint64_t value); /* above INT64_MAX: clamped */

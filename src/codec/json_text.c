@@ -10,10 +10,10 @@
 #include "base/alloc.h"
 #include "codec/json_internal.h"
 
-/* Jansson would go 2048 deep; the position is where the limit is passed. */
-static enum hf_err refuse_deep(struct hf_str text, struct hf_error *err)
+/* Jansson would go 2048 deep, and make what it finds before it is counted; the position is where the limit is passed. */
+static enum hf_err refuse_shape(struct hf_str text, size_t values_max, struct hf_error *err)
 {
-    size_t depth = 0, line = 1, line_start = 0;
+    size_t depth = 0, line = 1, line_start = 0, values = 1;
     bool in_text = false;
 
     for (size_t i = 0; i < text.len; i++) {
@@ -34,6 +34,11 @@ static enum hf_err refuse_deep(struct hf_str text, struct hf_error *err)
         } else if (!in_text && (at == ']' || at == '}') && depth > 0) {
             depth--;
         }
+        if (!in_text && (at == ',' || at == ':' || at == '[' || at == '{') &&
+            ++values > values_max) {
+            return hf_fail(err, HF_ERR_LIMIT, "json: line %zu column %zu: more than %zu values",
+                           line, i - line_start + 1, values_max);
+        }
     }
     return HF_ERR_OK;
 }
@@ -41,13 +46,21 @@ static enum hf_err refuse_deep(struct hf_str text, struct hf_error *err)
 enum hf_err hf_json_decode(struct hf_str text, size_t max, struct hf_json **out,
                            struct hf_error *err)
 {
+    const struct hf_json_limits limits = {.bytes = max, .values = SIZE_MAX};
+
+    return hf_json_decode_within(text, &limits, out, err);
+}
+
+enum hf_err hf_json_decode_within(struct hf_str text, const struct hf_json_limits *limits,
+                                  struct hf_json **out, struct hf_error *err)
+{
     json_error_t cause;
 
-    if (text.len > max) {
+    if (text.len > limits->bytes) {
         return hf_fail(err, HF_ERR_LIMIT, "json: %zu bytes, at most %zu are allowed", text.len,
-                       max);
+                       limits->bytes);
     }
-    if (refuse_deep(text, err) != HF_ERR_OK) {
+    if (refuse_shape(text, limits->values, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_json_watch_memory();

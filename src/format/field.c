@@ -162,6 +162,9 @@ enum hf_err hf_field_root(const struct hf_json *json, const char *key, struct hf
         return err->code;
     }
     if (hf_tree_root_decode(hf_buf_bytes(&bytes), out, err) != HF_ERR_OK) {
+        if (err->code == HF_ERR_CORRUPT) {
+            err->code = HF_ERR_INVALID; /* nothing is damaged here: it came so */
+        }
         return hf_wrap(err, "%s", key);
     }
     return HF_ERR_OK;

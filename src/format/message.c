@@ -33,8 +33,10 @@ static enum hf_err end(struct hf_json *json, struct hf_buf *out, struct hf_error
 static enum hf_err open_message(struct hf_str in, const char *what, struct hf_json **out,
                                 struct hf_error *err)
 {
+    static const struct hf_json_limits limits = {.bytes = HF_MESSAGE_MAX_BYTES,
+                                                 .values = HF_MESSAGE_VALUES_MAX};
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
-    if (hf_json_decode(in, HF_MESSAGE_MAX_BYTES, &json, err) != HF_ERR_OK) {
+    if (hf_json_decode_within(in, &limits, &json, err) != HF_ERR_OK) {
         return hf_wrap(err, "%s", what);
     }
     if (hf_json_type(json) != HF_JSON_OBJECT) {

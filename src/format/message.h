@@ -23,7 +23,8 @@
 #include "format/manifest.h"
 
 #define HF_AGENT_PROTOCOL 1
-#define HF_MESSAGE_MAX_BYTES ((size_t)8 << 20) /* a root of 65,536 lists in base64 fits */
+#define HF_MESSAGE_MAX_BYTES ((size_t)8 << 20)   /* a root of 65,536 lists in base64 fits */
+#define HF_MESSAGE_VALUES_MAX ((size_t)64 << 10) /* the largest list of objects has a tenth */
 #define HF_MESSAGE_MEMBERS_MAX 64
 #define HF_MESSAGE_TASKS_MAX 64
 #define HF_MESSAGE_ERROR_BYTES HF_ERROR_MESSAGE_BYTES

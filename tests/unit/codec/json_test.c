@@ -54,6 +54,23 @@ static void test_what_is_built_is_encoded_with_sorted_keys(void **state)
     assert_encodes(object, BUILT);
 }
 
+static void test_a_text_that_must_fit_gets_no_longer(void **state)
+{
+    static const char *const texts[][2] = {
+        {"plain", "plain"},
+        {"caf\xC3\xA9", "caf\xC3\xA9"},
+        {"cut \xC3", "cut ?"},
+        {"\xFF\xE2\x82 \xE2\x82\xAC", "??? \xE2\x82\xAC"},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < HF_ARRAY_LEN(texts); i++) {
+        HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
+        hf_json_set_text_same_length(json, "a", texts[i][0]);
+        assert_string_equal(hf_json_get_text(json, "a"), texts[i][1]);
+    }
+}
+
 static void test_members_are_read_by_type_or_fall_back(void **state)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *object = build();
@@ -367,6 +384,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_built_is_encoded_with_sorted_keys),
+        cmocka_unit_test(test_a_text_that_must_fit_gets_no_longer),
         cmocka_unit_test(test_members_are_read_by_type_or_fall_back),
         cmocka_unit_test(test_types_are_told_apart),
         cmocka_unit_test(test_setting_again_replaces_and_removing_removes),

@@ -119,6 +119,28 @@ static void test_depth_has_its_limit_outside_of_texts(void **state)
     assert_int_equal(hf_json_count(wide), 99);
 }
 
+static void test_values_have_their_limit_outside_of_texts(void **state)
+{
+    const struct hf_json_limits limits = {.bytes = 100, .values = 6};
+    static const struct {
+        const char *text;
+        enum hf_err code;
+    } cases[] = {
+        {"[1,2,3,4]", HF_ERR_OK},          {"[1,2,3,4,5]", HF_ERR_OK},
+        {"[1,2,3,4,5,6]", HF_ERR_LIMIT},   {"{\"a\":1,\"b\":2}", HF_ERR_OK},
+        {"{\"a\":1,\"b\":[]}", HF_ERR_OK}, {"{\"a\":1,\"b\":[{}]}", HF_ERR_LIMIT},
+        {"[[[[[]]]]]", HF_ERR_OK},         {"[[[[[[]]]]]]", HF_ERR_LIMIT},
+        {"\",,,,[[[[::::\"", HF_ERR_OK},
+    };
+    struct hf_error err;
+    (void)state;
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        HF_CLEANUP(hf_json_drop) struct hf_json *value = NULL;
+        assert_int_equal(hf_json_decode_within(hf_str_of(cases[i].text), &limits, &value, &err),
+                         cases[i].code);
+    }
+}
+
 static void test_what_is_built_too_deep_is_not_encoded(void **state)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(1 << 16);
@@ -263,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_any_value_may_stand_alone),
         cmocka_unit_test(test_text_has_its_limit),
         cmocka_unit_test(test_depth_has_its_limit_outside_of_texts),
+        cmocka_unit_test(test_values_have_their_limit_outside_of_texts),
         cmocka_unit_test(test_what_is_built_too_deep_is_not_encoded),
         cmocka_unit_test(test_indentation_makes_it_readable),
         cmocka_unit_test(test_texts_are_escaped_and_read_back),
