@@ -288,3 +288,74 @@ enum hf_err hf_footer_check_name(const struct hf_footer *footer, const struct hf
     }
     return HF_ERR_OK;
 }
+
+/* ---- What an agent puts ---- */
+
+/* Two packs at most: a small capture's blocks and its tree. */
+#define PUT_RUNS_MAX 2
+#define PUT_BLOCKS_MAX (PUT_RUNS_MAX * HF_PACK_BLOCKS_MAX)
+
+static enum hf_err check_put_blocks(const struct hf_footer *footer,
+                                    const struct hf_object_name *name, struct hf_error *err)
+{
+    uint64_t room = footer->object_bytes - footer->footer_bytes - HF_OBJECT_HEADER_BYTES;
+    uint64_t stored = 0;
+
+    if (footer->block_count == 0) {
+        return hf_fail(err, HF_ERR_INVALID, "footer: no blocks");
+    }
+    for (uint32_t i = 0; i < footer->run_count; i++) {
+        uint64_t position = hf_position(footer->runs[i].capture, footer->runs[i].pack);
+        if (position < name->first || position > name->last) {
+            return hf_fail(err, HF_ERR_INVALID,
+                           "footer: blocks of capture %" PRIu64 ", pack %" PRIu32
+                           ", which the name does not cover",
+                           footer->runs[i].capture, footer->runs[i].pack);
+        }
+    }
+    for (uint32_t i = 0; i < footer->block_count; i++) {
+        const struct hf_footer_block *block = &footer->blocks[i];
+        if (i > 0 && hf_address_equal(&footer->blocks[i - 1].address, &block->address)) {
+            return hf_fail(err, HF_ERR_INVALID, "footer: block %s stands there twice",
+                           hf_address_text(&block->address).text);
+        }
+        stored += block->stored_bytes;
+    }
+    /* Grooming copies each block by itself: shared bytes would become many. */
+    if (stored > room) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "footer: blocks of %" PRIu64 " bytes in an object with room for %" PRIu64,
+                       stored, room);
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_object_check_put(struct hf_bytes object, const struct hf_object_name *name,
+                                struct hf_error *err)
+{
+    HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
+    uint64_t need = 0;
+    size_t len = 0;
+
+    enum hf_err code = hf_object_check_header(object, &name->job, err);
+    if (code == HF_ERR_OK) {
+        code = decode_trailer(object, object.len, &len, err);
+    }
+    if (code == HF_ERR_OK &&
+        len + HF_OBJECT_TRAILER_BYTES > hf_footer_encoded_bytes(PUT_RUNS_MAX, PUT_BLOCKS_MAX)) {
+        code = hf_fail(err, HF_ERR_INVALID, "a footer of %zu bytes for one or two packs", len);
+    }
+    if (code == HF_ERR_OK) {
+        code = hf_footer_decode(object, object.len, &need, &footer, err);
+    }
+    if (code == HF_ERR_OK) {
+        code = hf_footer_check_name(&footer, name, err);
+    }
+    if (code == HF_ERR_OK) {
+        code = check_put_blocks(&footer, name, err);
+    }
+    if (code == HF_ERR_CORRUPT) {
+        err->code = HF_ERR_INVALID; /* nothing is damaged here: it came so */
+    }
+    return code == HF_ERR_OK ? code : hf_wrap(err, "%s", hf_object_name_text(name).text);
+}

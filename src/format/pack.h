@@ -78,6 +78,15 @@ HF_MUST_CHECK enum hf_err hf_footer_check_name(const struct hf_footer *footer,
 HF_MUST_CHECK enum hf_err hf_object_check_header(struct hf_bytes object, const struct hf_id *job,
                                                  struct hf_error *err);
 
+/*
+ * A whole object as a capture may put it: header, footer and name say the same; each block is one of the name's range,
+ * has an address of its own and stored bytes of its own; nothing is asked of the memory that such an object does not
+ * need. INVALID or UNSUPPORTED, saying what is not so. No key is needed, and what the blocks hold is not looked at.
+ */
+HF_MUST_CHECK enum hf_err hf_object_check_put(struct hf_bytes object,
+                                              const struct hf_object_name *name,
+                                              struct hf_error *err);
+
 /* ---- Pack writer ---- */
 
 struct hf_pack_writer;

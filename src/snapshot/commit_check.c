@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "snapshot/commit.h"
 #include "snapshot/heal.h"
+#include "snapshot/marks.h"
 #include "snapshot/tree.h"
 
 #define SAMPLE_ONE_IN 16
@@ -22,6 +23,7 @@ struct check {
     uint64_t packs;
     struct hf_buf object;
     struct hf_healer *healer; /* owned */
+    struct hf_marks *seen;    /* owned: new blocks that the tree has referred to */
     struct hf_commit_check_result result;
 };
 
@@ -31,6 +33,7 @@ static void check_fini(struct check *check)
     hf_tree_reader_destroy(check->reader);
     hf_buf_fini(&check->object);
     hf_healer_destroy(check->healer);
+    hf_marks_destroy(check->seen);
 }
 HF_CLEANUP_DEFINE_VALUE(check_fini, struct check)
 
@@ -98,6 +101,15 @@ static enum hf_err check_new(struct check *check, const struct hf_ref *ref, uint
     if (plain_bytes != 0 && found.block.plain_bytes != plain_bytes) {
         return hf_fail(err, HF_ERR_CORRUPT, "block %s holds %" PRIu32 " bytes, not %" PRIu32,
                        hf_address_text(&ref->address).text, found.block.plain_bytes, plain_bytes);
+    }
+    /* A capture stores what is new once for each place. So the walk ends with the blocks that were really put: a tree
+     * that refers to one node over and over is as large as it says, and nobody has paid for it. */
+    if (hf_marks_has(check->seen, &ref->address)) {
+        return hf_fail(err, HF_ERR_CORRUPT, "block %s is referred to twice",
+                       hf_address_text(&ref->address).text);
+    }
+    if (hf_marks_set(check->seen, &ref->address, err) != HF_ERR_OK) {
+        return err->code;
     }
     check->result.stored_bytes += found.block.stored_bytes;
     uint64_t pack = hf_address_position(&ref->address);
@@ -328,7 +340,8 @@ enum hf_err hf_commit_check(const struct hf_commit_check_options *options,
     struct hf_tree_reader_options reader = {.store = options->store, .keyring = options->keyring};
     struct hf_block_coder_options coding = {.keyring = options->keyring};
     hf_progress_phase(options->progress, "check");
-    if (hf_tree_reader_create(&reader, &check.reader, err) != HF_ERR_OK ||
+    if (hf_marks_create(&check.seen, err) != HF_ERR_OK ||
+        hf_tree_reader_create(&reader, &check.reader, err) != HF_ERR_OK ||
         hf_block_coder_create(&coding, &check.coder, err) != HF_ERR_OK ||
         hf_healer_create(options->store, options->keyring, check.reader, &check.healer, err) !=
             HF_ERR_OK ||

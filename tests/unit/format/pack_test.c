@@ -151,6 +151,38 @@ static void test_an_object_of_another_job_is_refused(void **state)
                  &err);
 }
 
+/* As an agent puts it: what the test of the lying agent tries over the wire, here where each change has its place. */
+static void test_what_is_put_is_a_pack_of_its_name(void **state)
+{
+    struct hf_error err;
+    struct hf_keyring ring = fixed_keyring(true);
+    HF_CLEANUP(hf_buf_fini) struct hf_buf pack = HF_BUF_INIT((size_t)1 << 20);
+    struct hf_object_name name = {.kind = HF_OBJECT_DATA,
+                                  .job = ring.job,
+                                  .first = hf_position(7, 5),
+                                  .last = hf_position(7, 5)};
+    (void)state;
+    fixed_pack(&ring, &pack);
+    EXPECT_OK(hf_object_check_put(hf_buf_bytes(&pack), &name, &err), &err);
+    name.last = hf_position(7, 6);
+    EXPECT_OK(hf_object_check_put(hf_buf_bytes(&pack), &name, &err), &err);
+    name.first = name.last;
+    assert_int_equal(hf_object_check_put(hf_buf_bytes(&pack), &name, &err), HF_ERR_INVALID);
+    assert_non_null(strstr(err.message, "blocks of capture 7, pack 5, which the name does not"));
+    name.first = hf_position(7, 4);
+    name.last = hf_position(7, 4);
+    assert_int_equal(hf_object_check_put(hf_buf_bytes(&pack), &name, &err), HF_ERR_INVALID);
+    name.first = name.last = hf_position(7, 5);
+    name.kind = HF_OBJECT_TREE;
+    assert_int_equal(hf_object_check_put(hf_buf_bytes(&pack), &name, &err), HF_ERR_INVALID);
+    assert_non_null(strstr(err.message, "job or kind is not the name's"));
+    name.kind = HF_OBJECT_DATA;
+    for (size_t len = 0; len < pack.len; len += 7) {
+        struct hf_bytes cut = hf_bytes_of(pack.data, len);
+        assert_int_equal(hf_object_check_put(cut, &name, &err), HF_ERR_INVALID);
+    }
+}
+
 static void test_a_pack_is_full_at_its_target_but_takes_one_block_always(void **state)
 {
     struct hf_error err;
@@ -345,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_every_flipped_bit_of_a_footer_is_noticed),
         cmocka_unit_test(test_what_a_footer_says_is_checked_beyond_its_checksum),
         cmocka_unit_test(test_an_object_of_another_job_is_refused),
+        cmocka_unit_test(test_what_is_put_is_a_pack_of_its_name),
         cmocka_unit_test(test_a_pack_is_full_at_its_target_but_takes_one_block_always),
         cmocka_unit_test(test_threads_fill_one_pack_at_once),
         cmocka_unit_test(test_stored_blocks_move_unchanged_into_another_object),
