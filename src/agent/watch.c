@@ -63,8 +63,11 @@ static bool db_path_is_readable(const char *path)
     return engine != NULL && access(path, R_OK | X_OK) == 0 && access(engine, R_OK) == 0;
 }
 
-/* Bytes of the files in the dbPath, for planning. */
-static uint64_t data_bytes(const char *path)
+#define DATA_DEPTH 4 /* dbPath, database, collection or index */
+
+/* Bytes of the files below the dbPath, for planning and for the server's limit. Databases and indexes may have
+ * directories of their own, and any of these may be a symbolic link. */
+static uint64_t data_bytes(const char *path, unsigned depth)
 {
     HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list names = {0};
     struct hf_error ignored;
@@ -76,9 +79,13 @@ static uint64_t data_bytes(const char *path)
     for (size_t i = 0; i < names.count; i++) {
         HF_CLEANUP(hf_free) char *file = hf_path_join(path, names.names[i]);
         struct hf_file_info info;
-        if (file != NULL && hf_fs_lstat(file, &info, &ignored) == HF_ERR_OK &&
-            info.kind == HF_FILE_REGULAR) {
+        if (file == NULL || hf_fs_stat(file, &info, &ignored) != HF_ERR_OK) {
+            continue;
+        }
+        if (info.kind == HF_FILE_REGULAR) {
             sum += info.size_bytes;
+        } else if (info.kind == HF_FILE_DIR && depth < DATA_DEPTH) {
+            sum += data_bytes(file, depth + 1);
         }
     }
     return sum;
@@ -118,7 +125,7 @@ static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf
     }
     if (facts.dbpath != NULL) {
         out->readable = db_path_is_readable(facts.dbpath);
-        out->data_bytes = out->readable ? data_bytes(facts.dbpath) : 0;
+        out->data_bytes = out->readable ? data_bytes(facts.dbpath, 0) : 0;
     }
     if (!out->readable && out->problem[0] == '\0') {
         if (facts.dbpath == NULL) {

@@ -17,6 +17,7 @@ static const struct hf_field member_fields[] = {
     HF_FIELDS_BOOL(R, hidden, "hidden"),
     HF_FIELDS_U64(R, delay_s, "delayS"),
     HF_FIELDS_U64(R, lag_s, "lagS"),
+    HF_FIELDS_U64(R, data_bytes, "dataBytes"),
     HF_FIELDS_TEXT(R, fcv, "fcv", false),
     HF_FIELDS_TEXT(R, server_version, "serverVersion", false),
     HF_FIELDS_TEXT(R, edition, "edition", false),

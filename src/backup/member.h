@@ -32,6 +32,7 @@ struct hf_member_record {
     bool hidden;
     uint64_t delay_s;
     uint64_t lag_s;
+    uint64_t data_bytes; /* of its files, as its agent says; 0: unknown */
     char fcv[HF_WORD_BYTES];
     char server_version[HF_WORD_BYTES];
     char edition[HF_WORD_BYTES];

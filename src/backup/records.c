@@ -100,6 +100,7 @@ static const struct hf_field snapshot_fields[] = {
     HF_FIELDS_U64(R, expires_s, "expiresS"),
     HF_FIELDS_BOOL(R, keep, "doNotDelete"),
     HF_FIELDS_BOOL(R, encrypted, "encrypted"),
+    HF_FIELDS_U64(R, put_max_bytes, "putMaxBytes"),
     HF_FIELDS_TEXT(R, fcv, "fcv", false),
     HF_FIELDS_TEXT(R, server_version, "serverVersion", false),
     HF_FIELDS_TEXT(R, engine, "engine", false),

@@ -94,6 +94,7 @@ struct hf_snapshot_record {
     uint64_t expires_s; /* 0: none planned */
     bool keep;          /* doNotDelete */
     bool encrypted;
+    uint64_t put_max_bytes; /* what the attempt may put into the store; 0: a record of before */
     /* From the manifest, once the agent is done. */
     char fcv[HF_WORD_BYTES];
     char server_version[HF_WORD_BYTES];

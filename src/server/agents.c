@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hello, poll, finish and the rights of a task, over the catalog.
+ * Hello, poll and finish, over the catalog.
  */
 #include "server/agents.h"
 
@@ -14,33 +14,21 @@
 #define POLL_WAIT_MS 30000
 #define PROGRESS_MS 1000
 #define SESSIONS_MAX 10000
-#define RIGHTS_MAX 256
+#define AGENTS_MAX SESSIONS_MAX
 
 struct session {
     struct hf_id agent;
     struct hf_id project;
     char text[HF_SESSION_BYTES];
-};
-
-/* A task's right, remembered for a moment: object calls come hundreds a second. */
-struct right {
-    struct hf_task_record task;
-    struct hf_id writer; /* of a capture */
-    uint64_t until_ms;
+    uint64_t used_ms; /* when it was last named */
 };
 
 struct hf_server_agents {
     struct hf_server_app *app;
-    struct hf_mutex mutex; /* guards: sessions, session_count, rights, right_next */
+    struct hf_mutex mutex; /* guards: sessions, session_count */
     struct session *sessions;
     size_t session_count;
-    struct right rights[RIGHTS_MAX];
-    size_t right_next;
 };
-
-/* How long a right is believed without asking the catalog. A task given up meanwhile only puts garbage of its own
- * writer: its manifest's name is void by then (store-format.md 5). */
-#define RIGHT_KEPT_MS 1000
 
 enum hf_err hf_server_agents_create(struct hf_server_app *app, struct hf_server_agents **out,
                                     struct hf_error *err)
@@ -70,12 +58,11 @@ void hf_server_agents_destroy(struct hf_server_agents *agents)
 
 /* ---- Sessions ---- */
 
-static enum hf_err open_session(struct hf_server_agents *agents, const struct hf_id *agent,
-                                const struct hf_id *project, char out[HF_SESSION_BYTES],
-                                struct hf_error *err)
+static void open_session(struct hf_server_agents *agents, const struct hf_id *agent,
+                         const struct hf_id *project, char out[HF_SESSION_BYTES])
 {
     uint8_t random[32];
-    struct session *session = NULL;
+    struct session *session = NULL, *oldest = &agents->sessions[0];
 
     hf_random_bytes(random, sizeof random);
     hf_hex_encode(hf_bytes_of(random, sizeof random), out);
@@ -84,17 +71,18 @@ static enum hf_err open_session(struct hf_server_agents *agents, const struct hf
         if (hf_id_equal(&agents->sessions[i].agent, agent)) {
             session = &agents->sessions[i];
         }
+        oldest = agents->sessions[i].used_ms < oldest->used_ms ? &agents->sessions[i] : oldest;
     }
     if (session == NULL) {
-        if (agents->session_count == SESSIONS_MAX) {
-            return hf_fail(err, HF_ERR_LIMIT, "more than %d agents", SESSIONS_MAX);
-        }
-        session = &agents->sessions[agents->session_count++];
+        /* Whoever loses its session says hello again: that harms no agent, a full table would. */
+        session = agents->session_count == SESSIONS_MAX
+                      ? oldest
+                      : &agents->sessions[agents->session_count++];
     }
+    session->used_ms = hf_clock_mono_ms();
     session->agent = *agent;
     session->project = *project;
     memcpy(session->text, out, HF_SESSION_BYTES);
-    return HF_ERR_OK;
 }
 
 static enum hf_err check_session(struct hf_server_agents *agents, const struct hf_id *agent,
@@ -103,11 +91,12 @@ static enum hf_err check_session(struct hf_server_agents *agents, const struct h
 {
     HF_LOCKED(&agents->mutex);
     for (size_t i = 0; i < agents->session_count; i++) {
-        const struct session *session = &agents->sessions[i];
+        struct session *session = &agents->sessions[i];
         if (hf_id_equal(&session->agent, agent) && hf_id_equal(&session->project, project) &&
             strlen(text) == strlen(session->text) &&
             hf_secret_equal(hf_bytes_of(text, strlen(text)),
                             hf_bytes_of(session->text, strlen(text)))) {
+            session->used_ms = hf_clock_mono_ms();
             return HF_ERR_OK;
         }
     }
@@ -115,6 +104,83 @@ static enum hf_err check_session(struct hf_server_agents *agents, const struct h
 }
 
 /* ---- hello ---- */
+
+static bool has_open_task(struct hf_server_app *app, const struct hf_id *agent)
+{
+    const struct hf_id_text id = hf_id_text(agent);
+    const struct hf_catalog_query query = {
+        .index = "agentId", .equals_text = id.text, .limit = HF_MESSAGE_TASKS_MAX};
+    HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+    struct hf_error ignored;
+
+    if (hf_keep_task_find(app->catalog, &query, &tasks, &ignored) != HF_ERR_OK) {
+        return true; /* not known: it stays */
+    }
+    for (size_t i = 0; i < tasks.count; i++) {
+        if (tasks.items[i].state != HF_TASK_ENDED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool remove_document(struct hf_server_app *app, const char *kind, const char *id)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    struct hf_error ignored;
+
+    return hf_catalog_get(app->catalog, kind, id, &document, &ignored) == HF_ERR_OK &&
+           hf_catalog_remove(app->catalog, kind, id, document.revision, &ignored) == HF_ERR_OK;
+}
+
+/* With the catalog full of agents, those that are silent and have nothing to do are forgotten; should one come back, it
+ * says hello as a new one does. LIMIT when none is. */
+static enum hf_err make_room_for_agent(struct hf_server_app *app, struct hf_error *err)
+{
+    const struct hf_catalog_query count_query = {.kind = HF_KIND_AGENT};
+    const struct hf_catalog_query query = {.limit = AGENTS_MAX * 2};
+    HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
+    uint64_t there = 0;
+
+    if (hf_catalog_count(app->catalog, &count_query, &there, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (there < AGENTS_MAX) {
+        return HF_ERR_OK;
+    }
+    if (hf_keep_agent_find(app->catalog, &query, &agents, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < agents.count; i++) {
+        const struct hf_agent_record *one = &agents.items[i];
+        const struct hf_id_text id = hf_id_text(&one->id);
+        if (hf_flow_agent_silent_s(app, one) > HF_AGENT_SILENT_MAX_S &&
+            !has_open_task(app, &one->id)) {
+            (void)remove_document(app, HF_KIND_MEMBERS, id.text);
+            there -= remove_document(app, HF_KIND_AGENT, id.text);
+        }
+    }
+    return there < AGENTS_MAX
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_LIMIT, "there are %d agents already", AGENTS_MAX);
+}
+
+/* DENIED for an agent of another project; LIMIT for a new one too many. */
+static enum hf_err check_newcomer(struct hf_server_app *app, const struct hf_id *agent,
+                                  const struct hf_id *project, struct hf_error *err)
+{
+    struct hf_agent_record record;
+
+    enum hf_err code = hf_keep_agent_get(app->catalog, agent, &record, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return make_room_for_agent(app, err);
+    }
+    if (code == HF_ERR_OK && !hf_id_equal(&record.project, project)) {
+        return hf_fail(err, HF_ERR_DENIED, "agent %s belongs to another project",
+                       hf_id_text(agent).text);
+    }
+    return code;
+}
 
 static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hello *hello,
                               const struct hf_id *project, struct hf_error *err)
@@ -129,9 +195,6 @@ static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hel
                 .id = hello->agent, .project = *project, .created_s = hf_flow_now_s()};
         } else if (code != HF_ERR_OK) {
             return code;
-        } else if (!hf_id_equal(&record.project, project)) {
-            return hf_fail(err, HF_ERR_DENIED, "agent %s belongs to another project",
-                           hf_id_text(&record.id).text);
         }
         (void)snprintf(record.host, sizeof record.host, "%s", hello->host);
         (void)snprintf(record.release, sizeof record.release, "%s", hello->release);
@@ -161,11 +224,13 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
     }
     const struct hf_flow_sight sight = {
         .agent = hello.agent, .members = &hello.members, .hello = true};
-    if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
-        keep_agent(agents->app, &hello, project, err) != HF_ERR_OK ||
-        open_session(agents, &hello.agent, project, answer.session, err) != HF_ERR_OK) {
+    /* Whose agent it is comes first: nothing of another project's agent is touched. */
+    if (check_newcomer(agents->app, &hello.agent, project, err) != HF_ERR_OK ||
+        hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
+        keep_agent(agents->app, &hello, project, err) != HF_ERR_OK) {
         return err->code;
     }
+    open_session(agents, &hello.agent, project, answer.session);
     (void)snprintf(answer.server_release, sizeof answer.server_release, "%s", HF_VERSION);
     hf_log_info(agents->app->log, "agent.registered",
                 HF_STR("agent", hf_id_text(&hello.agent).text), HF_STR("host", hello.host),
@@ -215,7 +280,6 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
     uint64_t revision = 0;
     uint64_t now_s = hf_flow_now_s();
 
-    hf_server_heard_note(app->heard, HF_HEARD_TASK, &running->task);
     enum hf_err code = hf_keep_task_get(app->catalog, &running->task, &task, &revision, err);
     if (code == HF_ERR_NOT_FOUND) {
         return HF_ERR_OK;
@@ -223,9 +287,11 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
     if (code != HF_ERR_OK) {
         return code;
     }
+    /* Only whose task it is keeps it alive, and only what there is takes room. */
     if (!hf_id_equal(&task.attempt, &running->attempt) || !hf_id_equal(&task.agent, agent)) {
         return HF_ERR_OK;
     }
+    hf_server_heard_note(app->heard, HF_HEARD_TASK, &running->task);
     if (task.state == HF_TASK_WAITING) {
         if (hf_task_move(&task, HF_TASK_RUNNING, now_s, err) != HF_ERR_OK) {
             return err->code;
@@ -418,94 +484,5 @@ enum hf_err hf_server_agents_finish(struct hf_server_agents *agents, const struc
         return err->code;
     }
     *task = finish.task;
-    return hf_flow_note_finish(agents->app, body, &finish, fresh, err);
-}
-
-/* ---- Objects ---- */
-
-static enum hf_err look_up_right(struct hf_server_agents *agents, const struct hf_id *task,
-                                 struct right *out, struct hf_error *err)
-{
-    uint64_t now_ms = hf_clock_mono_ms();
-    struct right right = {.until_ms = now_ms + RIGHT_KEPT_MS};
-
-    hf_mutex_lock(&agents->mutex);
-    for (size_t i = 0; i < RIGHTS_MAX; i++) {
-        if (agents->rights[i].until_ms > now_ms && hf_id_equal(&agents->rights[i].task.id, task)) {
-            *out = agents->rights[i];
-            hf_mutex_unlock(&agents->mutex);
-            return HF_ERR_OK;
-        }
-    }
-    hf_mutex_unlock(&agents->mutex);
-    if (hf_keep_task_get(agents->app->catalog, task, &right.task, NULL, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (right.task.kind == HF_TASK_CAPTURE) {
-        struct hf_snapshot_record snapshot;
-        if (hf_keep_snapshot_get(agents->app->catalog, &right.task.snapshot, &snapshot, NULL,
-                                 err) != HF_ERR_OK) {
-            return err->code;
-        }
-        right.writer = snapshot.writer;
-    }
-    HF_LOCKED(&agents->mutex);
-    agents->rights[agents->right_next++ % RIGHTS_MAX] = right;
-    *out = right;
-    return HF_ERR_OK;
-}
-
-static bool has_prefix_of(const struct hf_str name, enum hf_object_kind kind,
-                          const struct hf_id *job)
-{
-    struct hf_object_text prefix = hf_object_prefix(kind, job);
-
-    return hf_str_starts_with(name, hf_str_of(prefix.text));
-}
-
-enum hf_err hf_server_agents_allow(struct hf_server_agents *agents,
-                                   const struct hf_server_object_call *call, struct hf_error *err)
-{
-    struct hf_object_name name;
-    struct hf_id task, attempt;
-    struct right right;
-
-    if (call->task == NULL || !hf_id_parse(hf_str_of(call->task), &task) || call->attempt == NULL ||
-        !hf_id_parse(hf_str_of(call->attempt), &attempt)) {
-        return hf_fail(err, HF_ERR_INVALID,
-                       "headers Holdfast-Task and Holdfast-Attempt must name a task");
-    }
-    if (look_up_right(agents, &task, &right, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (!hf_id_equal(&right.task.attempt, &attempt) || right.task.state == HF_TASK_ENDED) {
-        return hf_fail(err, HF_ERR_LOST, "task %s has ended or gone to another attempt",
-                       call->task);
-    }
-    if (!hf_id_equal(&right.task.project, &call->project)) {
-        return hf_fail(err, HF_ERR_DENIED, "task %s belongs to another project", call->task);
-    }
-    const struct hf_id *job = &right.task.job;
-    if (call->list) {
-        if (has_prefix_of(call->name, HF_OBJECT_DATA, job) ||
-            has_prefix_of(call->name, HF_OBJECT_TREE, job) ||
-            has_prefix_of(call->name, HF_OBJECT_MANIFEST, job)) {
-            return HF_ERR_OK;
-        }
-        return hf_fail(err, HF_ERR_DENIED, "task %s may not list %.*s", call->task,
-                       HF_STR_ARG(call->name));
-    }
-    if (hf_object_name_parse(call->name, &name, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    bool kind_is_read = name.kind == HF_OBJECT_DATA || name.kind == HF_OBJECT_TREE ||
-                        name.kind == HF_OBJECT_MANIFEST;
-    bool kind_is_put = name.kind == HF_OBJECT_DATA || name.kind == HF_OBJECT_TREE;
-    if (!hf_id_equal(&name.job, job) || (call->put ? !kind_is_put : !kind_is_read) ||
-        (call->put &&
-         (right.task.kind != HF_TASK_CAPTURE || !hf_id_equal(&name.writer, &right.writer)))) {
-        return hf_fail(err, HF_ERR_DENIED, "task %s may not %s %.*s", call->task,
-                       call->put ? "put" : "read", HF_STR_ARG(call->name));
-    }
-    return HF_ERR_OK;
+    return hf_flow_note_finish(agents->app, &finish, fresh, err);
 }

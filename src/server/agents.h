@@ -49,17 +49,4 @@ HF_MUST_CHECK enum hf_err hf_server_agents_finish(struct hf_server_agents *agent
                                                   struct hf_id *task, bool *fresh,
                                                   struct hf_error *err);
 
-/* May the agents of this project do that with this object, for this task and attempt? DENIED, LOST or NOT_FOUND if not. */
-struct hf_server_object_call {
-    struct hf_id project;
-    const char *task; /* header Holdfast-Task */
-    const char *attempt;
-    struct hf_str name; /* of the object, or the prefix of a list */
-    bool put;
-    bool list;
-};
-HF_MUST_CHECK enum hf_err hf_server_agents_allow(struct hf_server_agents *agents,
-                                                 const struct hf_server_object_call *call,
-                                                 struct hf_error *err);
-
 #endif

@@ -28,6 +28,8 @@ struct hf_server_app {
     uint64_t task_silence_s; /* after which a task is given up */
     struct hf_server_heard
         *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */
+    uint64_t
+        capture_limit_bytes; /* what one attempt may put, whatever its agent says; 0: no such limit */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;

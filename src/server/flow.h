@@ -46,7 +46,7 @@ HF_MUST_CHECK enum hf_err hf_flow_task_message(struct hf_server_app *app,
  * Writes down what the agent brought, durably, and moves the task to FINISHING. LOST when the attempt is another one,
  * NOT_FOUND for an unknown task; a finish that came before is OK. *fresh: hf_flow_finish is to be run.
  */
-HF_MUST_CHECK enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct hf_str message,
+HF_MUST_CHECK enum hf_err hf_flow_note_finish(struct hf_server_app *app,
                                               const struct hf_msg_finish *finish, bool *fresh,
                                               struct hf_error *err);
 /* Goes through the rest. An error is one that a later try may get over (the store is away); how the snapshot ended

@@ -159,19 +159,32 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
                     HF_U64("new_bytes", record->new_bytes),
                     HF_U64("stored_bytes", record->stored_bytes));
     } else {
-        hf_log_error(app->log, "snapshot.failed", HF_STR("snapshot", hf_id_text(&record->id).text),
-                     HF_STR("set", record->set_name),
-                     HF_STR("state", hf_snapshot_state_word(record->state)),
-                     HF_STR("error", record->error));
+        hf_log_error(
+            app->log, "snapshot.failed", HF_STR("snapshot", hf_id_text(&record->id).text),
+            HF_STR("set", record->set_name), HF_STR("job", hf_id_text(&record->job).text),
+            HF_STR("member", record->member), HF_STR("agent", hf_id_text(&record->agent).text),
+            HF_STR("state", hf_snapshot_state_word(record->state)), HF_STR("error", record->error));
     }
     return HF_ERR_OK;
 }
 
 /* ---- After the agent ---- */
 
-enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct hf_str message,
-                                const struct hf_msg_finish *finish, bool *fresh,
-                                struct hf_error *err)
+/* What is kept is what was understood, not what came: as text it is no longer than a message may be. */
+static enum hf_err finish_document(const struct hf_msg_finish *finish, struct hf_json **out,
+                                   struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(HF_MESSAGE_MAX_BYTES);
+
+    if (hf_msg_finish_encode(finish, &text, err) != HF_ERR_OK) {
+        return hf_wrap(err, "finish");
+    }
+    return hf_json_decode((struct hf_str){(const char *)text.data, text.len}, HF_MESSAGE_MAX_BYTES,
+                          out, err);
+}
+
+enum hf_err hf_flow_note_finish(struct hf_server_app *app, const struct hf_msg_finish *finish,
+                                bool *fresh, struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     struct hf_task_record task;
@@ -186,10 +199,15 @@ enum hf_err hf_flow_note_finish(struct hf_server_app *app, struct hf_str message
         return hf_fail(err, HF_ERR_LOST, "task %s has gone to another attempt",
                        hf_id_text(&task.id).text);
     }
+    if (task.kind != finish->kind) {
+        return hf_fail(err, HF_ERR_INVALID, "finish: kind: task %s is a %s",
+                       hf_id_text(&task.id).text,
+                       task.kind == HF_TASK_CAPTURE ? "capture" : "restore");
+    }
     if (task.state == HF_TASK_FINISHING || task.state == HF_TASK_ENDED) {
         return HF_ERR_OK;
     }
-    if (hf_json_decode(message, HF_MESSAGE_MAX_BYTES, &json, err) != HF_ERR_OK) {
+    if (finish_document(finish, &json, err) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = hf_catalog_insert(app->catalog, HF_KIND_FINISH, hf_id_text(&task.id).text,
@@ -314,6 +332,23 @@ static enum hf_err check_adopted(const struct hf_snapshot_record *record,
     return HF_ERR_OK;
 }
 
+/* What the agent found out must be of the set and member that it was sent to, and not contradict itself. Clocks are not
+ * asked: those of three hosts need not agree. */
+static enum hf_err check_facts(const struct hf_snapshot_record *record,
+                               const struct hf_facts *facts, struct hf_error *err)
+{
+    if (strcmp(facts->set_name, record->set_name) != 0 ||
+        strcmp(facts->member, record->member) != 0) {
+        return hf_fail(err, HF_ERR_CORRUPT,
+                       "the facts are of member %s of set %s, the capture is of %s of set %s",
+                       facts->member, facts->set_name, record->member, record->set_name);
+    }
+    if (hf_optime_compare(&facts->oplog_start, &facts->oplog_end) > 0) {
+        return hf_fail(err, HF_ERR_CORRUPT, "the facts' oplog ends before it starts");
+    }
+    return HF_ERR_OK;
+}
+
 /* Steps 4 and 5. */
 static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_record *record,
                                  struct hf_msg_finish *finish, struct hf_manifest *manifest,
@@ -324,7 +359,8 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
     struct hf_manifest_read read;
     struct hf_commit_check_result found = {0};
 
-    if (check_adopted(record, finish, err) != HF_ERR_OK ||
+    if (check_facts(record, &finish->facts, err) != HF_ERR_OK ||
+        check_adopted(record, finish, err) != HF_ERR_OK ||
         hf_job_keys_load(app->store, &app->key, &record->job, &keyring, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -611,7 +647,11 @@ static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *ta
         return HF_ERR_OK;
     }
     if (read_finish(app, task_id, &finish, err) != HF_ERR_OK) {
-        return hf_wrap(err, "finish of task %s", hf_id_text(task_id).text);
+        struct hf_error why = *err;
+        (void)hf_wrap(&why, "finish of task %s", hf_id_text(task_id).text);
+        /* What cannot be read today cannot be tomorrow: the job must not stay taken for ever. */
+        return hf_err_retry(why.code) ? hf_wrap(err, "finish of task %s", hf_id_text(task_id).text)
+                                      : hf_flow_not_given(app, &task, &why, err);
     }
     return task.kind == HF_TASK_CAPTURE ? finish_capture(app, &task, &finish, err)
                                         : hf_flow_finish_restore(app, &task, &finish, err);

@@ -9,6 +9,8 @@
 #include "server/flow.h"
 
 #define AGENTS_MAX 10000
+#define SETS_MAX 10000
+#define PRIORITY_MAX 1000 /* MongoDB's own */
 
 struct hf_id hf_flow_new_id(void)
 {
@@ -52,9 +54,13 @@ static void member_from_message(const struct hf_msg_member *from, const struct h
                                 uint64_t now_s, struct hf_member_record *to)
 {
     *to = (struct hf_member_record){
-        .priority_millis = from->priority <= 0 ? 0 : (uint64_t)(from->priority * 1000 + 0.5),
+        .priority_millis = from->priority <= 0 ? 0
+                           : from->priority > PRIORITY_MAX
+                               ? PRIORITY_MAX * 1000
+                               : (uint64_t)(from->priority * 1000 + 0.5),
         .hidden = from->hidden,
         .lag_s = from->lag_s,
+        .data_bytes = from->data_bytes,
         .agent = sight->agent,
         .seen_s = now_s,
     };
@@ -66,6 +72,76 @@ static void member_from_message(const struct hf_msg_member *from, const struct h
     (void)snprintf(to->engine, sizeof to->engine, "%s", from->engine);
     (void)snprintf(to->refusal, sizeof to->refusal, "%.*s", (int)sizeof to->refusal - 1,
                    from->problem);
+}
+
+static bool is_named(const struct hf_flow_members *members, const struct hf_keep_jobs *jobs,
+                     const struct hf_cluster_record *cluster)
+{
+    for (size_t i = 0; i < members->count; i++) {
+        if (strcmp(members->items[i].set_name, cluster->set_name) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < jobs->count; i++) {
+        if (hf_id_equal(&jobs->items[i].cluster, &cluster->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Sets that nobody names any more and that have no job go: an agent that names others each time must not fill the
+ * catalog. *count gets what is left. */
+static enum hf_err forget_sets(struct hf_server_app *app, size_t *count, struct hf_error *err)
+{
+    const struct hf_catalog_query clusters_query = {.limit = SETS_MAX * 2};
+    const struct hf_catalog_query jobs_query = {.limit = SETS_MAX * 2};
+    HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+    struct hf_flow_members members = {0};
+    struct hf_error ignored;
+
+    if (hf_keep_cluster_find(app->catalog, &clusters_query, &clusters, err) != HF_ERR_OK ||
+        hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK ||
+        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *count = clusters.count;
+    for (size_t i = 0; i < clusters.count; i++) {
+        HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+        const struct hf_id_text id = hf_id_text(&clusters.items[i].id);
+        if (!is_named(&members, &jobs, &clusters.items[i]) &&
+            hf_catalog_get(app->catalog, HF_KIND_CLUSTER, id.text, &document, &ignored) ==
+                HF_ERR_OK &&
+            hf_catalog_remove(app->catalog, HF_KIND_CLUSTER, id.text, document.revision,
+                              &ignored) == HF_ERR_OK) {
+            *count -= 1;
+        }
+    }
+    hf_free(members.items);
+    return HF_ERR_OK;
+}
+
+/* LIMIT when the catalog has no room for another set. */
+static enum hf_err make_room_for_set(struct hf_server_app *app, const char *set_name,
+                                     struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.kind = HF_KIND_CLUSTER};
+    uint64_t there = 0;
+    size_t left = 0;
+
+    if (hf_catalog_count(app->catalog, &query, &there, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (there < SETS_MAX) {
+        return HF_ERR_OK;
+    }
+    if (forget_sets(app, &left, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return left < SETS_MAX ? HF_ERR_OK
+                           : hf_fail(err, HF_ERR_LIMIT, "set %s: there are %d sets already",
+                                     set_name, SETS_MAX);
 }
 
 /* The cluster of the set in our project; made on first sight. Two at once: the second finds the first's. */
@@ -82,6 +158,9 @@ static enum hf_err see_set(struct hf_server_app *app, const char *set_name, stru
     }
     if (found.count > 0) {
         return HF_ERR_OK;
+    }
+    if (make_room_for_set(app, set_name, err) != HF_ERR_OK) {
+        return err->code;
     }
     /* The id follows from project and set, so that servers that see the set at the same moment make one cluster. */
     (void)snprintf(text, sizeof text, "%s/%s", hf_id_text(&app->project).text, set_name);
@@ -122,6 +201,36 @@ static enum hf_err check_served(struct hf_server_app *app, const struct hf_flow_
     return code;
 }
 
+/* True when the agent says nothing new: each of the members is one that it has named before, alive all the time. */
+static bool has_named(struct hf_server_app *app, const struct hf_flow_sight *sight)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document old = {.json = NULL};
+    struct hf_error ignored;
+
+    if (hf_catalog_get(app->catalog, HF_KIND_MEMBERS, hf_id_text(&sight->agent).text, &old,
+                       &ignored) != HF_ERR_OK) {
+        return sight->members->count == 0;
+    }
+    const struct hf_json *before = hf_json_get_array(old.json, "members");
+    int64_t seen_s = hf_json_get_integer(old.json, "seenS", 0);
+    uint64_t mark = seen_s < 0 ? 0 : (uint64_t)seen_s;
+    if (hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &sight->agent, mark, age_s(mark)) >
+        HF_AGENT_SILENT_MAX_S) {
+        return false; /* another agent may have taken them over meanwhile */
+    }
+    for (size_t i = 0; i < sight->members->count; i++) {
+        bool known = false;
+        for (size_t k = 0; k < hf_json_count(before) && !known; k++) {
+            const char *host = hf_json_get_text(hf_json_at(before, k), "host");
+            known = host != NULL && strcmp(host, sight->members->items[i].address) == 0;
+        }
+        if (!known) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* The document is the agent's alone; it is written over whatever revision stands there. */
 static enum hf_err put_document(struct hf_server_app *app, const char *id,
                                 const struct hf_json *json, struct hf_error *err)
@@ -150,7 +259,7 @@ enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_
     struct hf_json *members = hf_json_array();
     uint64_t now_s = hf_flow_now_s();
 
-    if (sight->hello && check_served(app, sight, err) != HF_ERR_OK) {
+    if ((sight->hello || !has_named(app, sight)) && check_served(app, sight, err) != HF_ERR_OK) {
         hf_json_drop(members);
         return err->code;
     }
@@ -193,13 +302,15 @@ enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *o
     for (size_t i = 0; i < found.count; i++) {
         const struct hf_json *members = hf_json_get_array(found.documents[i].json, "members");
         for (size_t k = 0; k < hf_json_count(members); k++) {
-            struct hf_member_record *one = &items[count++];
-            if (hf_member_record_decode(hf_json_at(members, k), one, err) != HF_ERR_OK) {
-                hf_free(items);
-                return err->code;
+            struct hf_member_record *one = &items[count];
+            struct hf_error ignored;
+            /* One agent's words must not hide what the others see. */
+            if (hf_member_record_decode(hf_json_at(members, k), one, &ignored) != HF_ERR_OK) {
+                continue;
             }
             one->silent_s = hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &one->agent,
                                                      one->seen_s, age_s(one->seen_s));
+            count++;
         }
     }
     *out = (struct hf_flow_members){.items = items, .count = count};

@@ -106,6 +106,21 @@ static const struct hf_snapshot_record *newest_complete(const struct hf_keep_sna
     return newest;
 }
 
+/* Blocks are never stored larger than they are, and lists and nodes take a hundredth: what goes beyond is garbage. The
+ * data may grow between the agent's last look and the cursor. */
+#define PUT_SLACK_BYTES ((uint64_t)1 << 30)
+
+static uint64_t put_max_bytes(const struct hf_server_app *app, uint64_t data_bytes)
+{
+    uint64_t limit =
+        data_bytes > UINT64_MAX / 4 ? INT64_MAX : data_bytes + data_bytes / 4 + PUT_SLACK_BYTES;
+
+    limit = limit > INT64_MAX ? INT64_MAX : limit;
+    return app->capture_limit_bytes != 0 && app->capture_limit_bytes < limit
+               ? app->capture_limit_bytes
+               : limit;
+}
+
 /* Member, parent and adopted attempt, into the record. */
 static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_record *job,
                                  struct hf_snapshot_record *record, struct hf_error *err)
@@ -133,6 +148,7 @@ static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_
     (void)snprintf(record->member_state, sizeof record->member_state, "%s", member->state);
     (void)snprintf(record->reason, sizeof record->reason, "%s", choice.reason);
     record->agent = member->agent;
+    record->put_max_bytes = put_max_bytes(app, member->data_bytes);
     hf_free(members.items);
     const struct hf_snapshot_record *parent =
         hf_snapshot_choose_parent(snapshots.items, snapshots.count, record->member, &job->store);
@@ -248,7 +264,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     hf_flow_notify(app, &out->agent);
     hf_log_info(app->log, "snapshot.started", HF_STR("snapshot", hf_id_text(&out->id).text),
                 HF_STR("set", out->set_name), HF_STR("member", out->member),
-                HF_STR("reason", out->reason));
+                HF_STR("reason", out->reason), HF_U64("put_max_bytes", out->put_max_bytes));
     return HF_ERR_OK;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "format/message.h"
+#include "format/pack.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "store/store.h"
@@ -13,9 +14,17 @@
 #define API_BODY_MAX ((uint64_t)1 << 20)
 #define RELOOKS 3
 
+/* What one task may have on its way: a capture's packs (five of 16 MiB) with what it reads beside them, or a restore's
+ * stretches. So one task, whose agent may be slow, or mean to be, leaves most of the memory to the others. */
+#define TASK_SHARE_BYTES ((uint64_t)160 << 20)
+/* What the messages of one address may take, and the answers to them: 1,000 agents behind one proxy need a tenth. */
+#define PEER_SHARE_BYTES ((uint64_t)64 << 20)
+
 /* Travels with a request from its headers to its end. */
 struct incoming {
     struct hf_server_caller caller;
+    char share[HF_SHARE_NAME_BYTES]; /* whose; empty: nobody's */
+    uint64_t share_max_bytes, share_bytes;
 };
 
 /* A message of an agent on its way to a worker. */
@@ -59,6 +68,44 @@ static struct hf_str body_text(const struct hf_http_request *request)
     return (struct hf_str){(const char *)body.data, body.len};
 }
 
+/* Refuses an agent's call, and says so in the log. */
+static void refuse_agent(struct hf_server *server, struct hf_http_request *request,
+                         const struct hf_error *err)
+{
+    hf_server_refusals_note(server->refusals, request, err);
+    hf_server_agent_error(request, err);
+}
+
+enum hf_err hf_server_front_charge(struct hf_server *server, struct hf_http_request *request,
+                                   uint64_t bytes, struct hf_error *err)
+{
+    struct incoming *incoming = hf_http_request_user(request);
+
+    if (incoming->share[0] == '\0') {
+        return HF_ERR_OK;
+    }
+    if (!hf_server_shares_enter(server->shares, incoming->share, bytes,
+                                incoming->share_max_bytes)) {
+        return hf_fail(err, HF_ERR_BUSY, "too much of %s is on its way; again in a moment",
+                       incoming->share);
+    }
+    incoming->share_bytes += bytes;
+    return HF_ERR_OK;
+}
+
+/* The answer to a message counts as its body does. */
+static void answer_message(struct hf_server *server, struct hf_http_request *request,
+                           struct hf_buf *body)
+{
+    struct hf_error err;
+
+    if (hf_server_front_charge(server, request, body->len, &err) != HF_ERR_OK) {
+        hf_server_agent_error(request, &err);
+        return;
+    }
+    agent_answer(request, body);
+}
+
 /* ---- Agents' messages, on a worker ---- */
 
 static void run_hello(void *argument)
@@ -69,9 +116,9 @@ static void run_hello(void *argument)
 
     if (hf_server_agents_hello(work->server->agents, &work->project, body_text(work->request), &out,
                                &err) != HF_ERR_OK) {
-        hf_server_agent_error(work->request, &err);
+        refuse_agent(work->server, work->request, &err);
     } else {
-        agent_answer(work->request, &out);
+        answer_message(work->server, work->request, &out);
     }
     hf_free(work);
 }
@@ -97,11 +144,11 @@ static void run_poll(void *argument)
             work->woken = true;
         }
         if (code != HF_ERR_OK) {
-            hf_server_agent_error(work->request, &err);
+            refuse_agent(server, work->request, &err);
             break;
         }
         if (!quiet || work->poll.wait_ms == 0 || looks == RELOOKS) {
-            agent_answer(work->request, &out);
+            answer_message(server, work->request, &out);
             break;
         }
         if (hf_server_waiting_add(server->waiting, work->request, &work->poll, mark)) {
@@ -122,7 +169,7 @@ static void run_finish(void *argument)
     if (hf_server_agents_finish(work->server->agents, &work->project, body_text(work->request),
                                 &task, &fresh, &err) != HF_ERR_OK ||
         hf_buf_appendf(&out, &err, "{\"protocol\":%d}", HF_AGENT_PROTOCOL) != HF_ERR_OK) {
-        hf_server_agent_error(work->request, &err);
+        refuse_agent(work->server, work->request, &err);
     } else {
         agent_answer(work->request, &out);
         if (fresh) {
@@ -215,7 +262,7 @@ static void take_agent_call(struct hf_server *server, struct hf_http_request *re
         (void)hf_fail(&err, HF_ERR_UNSUPPORTED,
                       "agent protocol %s is not spoken here; this server speaks 1",
                       protocol == NULL ? "(none named)" : protocol);
-        hf_server_agent_error(request, &err);
+        refuse_agent(server, request, &err);
         return;
     }
     if (hf_str_equal_c(path, "/agent/v1/objects") ||
@@ -231,7 +278,7 @@ static void take_agent_call(struct hf_server *server, struct hf_http_request *re
     }
     if (run == NULL) {
         (void)hf_fail(&err, HF_ERR_NOT_FOUND, "there is no %s %.*s", method, HF_STR_ARG(path));
-        hf_server_agent_error(request, &err);
+        refuse_agent(server, request, &err);
         return;
     }
     struct agent_work *work = hf_alloc_zero(sizeof *work);
@@ -446,13 +493,60 @@ static void challenge_caller(struct hf_http_request *request, const char *challe
     (void)hf_http_respond(request, &answer);
 }
 
+/* What the body will take, as far as it is known: one that comes in chunks may become as long as is allowed. */
+static uint64_t body_bytes(const struct hf_http_request *request, uint64_t max_bytes)
+{
+    const char *length = hf_http_request_header(request, "Content-Length");
+    uint64_t bytes = 0;
+
+    if (length == NULL) {
+        return hf_http_request_header(request, "Transfer-Encoding") == NULL ? 0 : max_bytes;
+    }
+    return hf_parse_u64(hf_str_of(length), &bytes) && bytes < max_bytes ? bytes : max_bytes;
+}
+
+/* Who asks, whether it may, and whether there is room for what it brings: known before the body is read. */
+static uint64_t on_agent_headers(struct hf_server *server, struct hf_http_request *request,
+                                 struct incoming *incoming, struct hf_str path)
+{
+    const char *task = hf_http_request_header(request, "Holdfast-Task");
+    bool object = hf_str_starts_with(path, hf_str_of("/agent/v1/objects"));
+    bool put = object && strcmp(hf_http_request_method(request), "PUT") == 0;
+    uint64_t max_bytes = put ? HF_PACK_OBJECT_MAX_BYTES : HF_MESSAGE_MAX_BYTES;
+    struct hf_error err;
+    struct hf_id id;
+
+    if (hf_server_auth_agent(server->auth, request, &incoming->caller, &err) != HF_ERR_OK) {
+        hf_server_agent_error(request, &err);
+        return 0;
+    }
+    if (put &&
+        hf_server_object_may_put(server, request, &incoming->caller.project, &err) != HF_ERR_OK) {
+        refuse_agent(server, request, &err);
+        return 0;
+    }
+    if (object && task != NULL && hf_id_parse(hf_str_of(task), &id)) {
+        (void)snprintf(incoming->share, sizeof incoming->share, "task %s", hf_id_text(&id).text);
+        incoming->share_max_bytes = TASK_SHARE_BYTES;
+    } else {
+        (void)snprintf(incoming->share, sizeof incoming->share, "address %s",
+                       hf_http_request_peer(request));
+        incoming->share_max_bytes = PEER_SHARE_BYTES;
+    }
+    if (hf_server_front_charge(server, request, body_bytes(request, max_bytes), &err) !=
+        HF_ERR_OK) {
+        hf_server_agent_error(request, &err);
+        return 0;
+    }
+    return max_bytes;
+}
+
 static uint64_t on_headers(void *context, struct hf_http_request *request)
 {
     struct hf_server *server = context;
     struct hf_str path = path_of(request);
     struct incoming *incoming = hf_alloc_zero(sizeof *incoming);
     char challenge[HF_DIGEST_CHALLENGE_BYTES];
-    struct hf_error err;
 
     if (incoming == NULL) {
         refuse_busy(request);
@@ -463,12 +557,7 @@ static uint64_t on_headers(void *context, struct hf_http_request *request)
         return 0;
     }
     if (is_agent_path(path)) {
-        if (hf_server_auth_agent(server->auth, request, &incoming->caller, &err) != HF_ERR_OK) {
-            hf_server_agent_error(request, &err);
-            return 0;
-        }
-        return hf_str_starts_with(path, hf_str_of("/agent/v1/objects/")) ? HF_STORE_OBJECT_MAX_BYTES
-                                                                         : HF_MESSAGE_MAX_BYTES;
+        return on_agent_headers(server, request, incoming, path);
     }
     if (!hf_server_auth_api(server->auth, request, &incoming->caller, challenge)) {
         challenge_caller(request, challenge);
@@ -503,8 +592,13 @@ static void on_gone(void *context, struct hf_http_request *request)
 
 static void on_end(void *context, struct hf_http_request *request)
 {
-    (void)context;
-    hf_free(hf_http_request_user(request));
+    struct hf_server *server = context;
+    struct incoming *incoming = hf_http_request_user(request);
+
+    if (incoming != NULL && incoming->share_bytes > 0) {
+        hf_server_shares_leave(server->shares, incoming->share, incoming->share_bytes);
+    }
+    hf_free(incoming);
 }
 
 /* What the HTTP server answers by itself has a body in the form of whom it answers. */
@@ -515,10 +609,10 @@ static void on_refuse(void *context, const struct hf_http_request *request,
     {                                                                                              \
         "{\"error\":" #status ",\"reason\":\"" reason "\",\"errorCode\":\"" code                   \
         "\",\"errorClass\":\"" class "\",\"parameters\":[],\"detail\":\"" text "\"}",              \
-            "{\"error\":\"" class "\",\"message\":\"" text "\"}"                                   \
+            "{\"error\":\"" class "\",\"message\":\"" text "\"}", text                             \
     }
     static const struct {
-        const char *api, *agent;
+        const char *api, *agent, *text;
     } bodies[] = {
         [HF_HTTP_REFUSE_TOO_LARGE] = BODIES(413, "Content Too Large", "REQUEST_TOO_LARGE", "LIMIT",
                                             "the body is longer than is taken here"),
@@ -541,9 +635,17 @@ static void on_refuse(void *context, const struct hf_http_request *request,
         {"Content-Type", "application/json"},
         {"X-MongoDB-Service-Version", HF_REPLY_VERSION},
     };
-    const char *body = is_agent_path(path_of(request)) ? bodies[why].agent : bodies[why].api;
+    bool agent = is_agent_path(path_of(request));
+    const char *body = agent ? bodies[why].agent : bodies[why].api;
 
-    (void)context;
+    if (agent && (why == HF_HTTP_REFUSE_TOO_LARGE || why == HF_HTTP_REFUSE_MALFORMED ||
+                  why == HF_HTTP_REFUSE_HEADERS)) {
+        struct hf_server *server = context;
+        struct hf_error err;
+        (void)hf_fail(&err, why == HF_HTTP_REFUSE_MALFORMED ? HF_ERR_INVALID : HF_ERR_LIMIT, "%s",
+                      bodies[why].text);
+        hf_server_refusals_note(server->refusals, request, &err);
+    }
     answer->headers = headers;
     answer->header_count = HF_ARRAY_LEN(headers);
     answer->body = hf_bytes_of(body, strlen(body));

@@ -8,18 +8,23 @@
 #include "base/fault.h"
 #include "codec/hash.h"
 #include "format/message.h"
+#include "format/pack.h"
 #include "server/server_internal.h"
 
 #define PATH_HEAD "/agent/v1/objects/"
 #define LIST_MAX 1000
 
-static void answer_bytes(struct hf_http_request *request, int status, const char *range,
-                         struct hf_buf *body)
+/* An answer stays in memory until its reader has taken it, so it counts before it is given. */
+static enum hf_err answer_bytes(struct hf_server_object_work *work, int status, const char *range,
+                                struct hf_buf *body, struct hf_error *err)
 {
     char checksum[17];
     struct hf_http_header headers[3] = {{"Content-Type", "application/octet-stream"}};
     struct hf_http_answer answer = {.status = status, .headers = headers, .header_count = 2};
 
+    if (hf_server_front_charge(work->server, work->request, body->len, err) != HF_ERR_OK) {
+        return err->code;
+    }
     (void)snprintf(checksum, sizeof checksum, "%016llx",
                    (unsigned long long)hf_xxh3(hf_buf_bytes(body)));
     headers[1] = (struct hf_http_header){"Holdfast-Checksum", checksum};
@@ -27,7 +32,8 @@ static void answer_bytes(struct hf_http_request *request, int status, const char
         headers[2] = (struct hf_http_header){"Content-Range", range};
         answer.header_count = 3;
     }
-    (void)hf_http_respond_buf_take(request, &answer, body);
+    (void)hf_http_respond_buf_take(work->request, &answer, body);
+    return HF_ERR_OK;
 }
 
 /* The body is what the agent meant to send: compared at memory speed before anything is written. */
@@ -47,15 +53,41 @@ static enum hf_err check_body(const struct hf_http_request *request, struct hf_e
     return HF_ERR_OK;
 }
 
-static enum hf_err put(struct hf_server_object_work *work, struct hf_str name, struct hf_error *err)
+/* Counts the object, unless it is there: sent again after a lost answer it takes no more room. */
+static enum hf_err book(struct hf_server_object_work *work, const struct hf_server_permit *permit,
+                        struct hf_str name, uint64_t bytes, bool *booked, struct hf_error *err)
+{
+    uint64_t there = 0;
+
+    enum hf_err code = hf_store_size(work->server->app.store, name, &there, err);
+    if (code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    code = hf_server_rights_book(work->server->rights, permit, bytes, err);
+    *booked = code == HF_ERR_OK;
+    return code;
+}
+
+static enum hf_err put(struct hf_server_object_work *work, const struct hf_server_permit *permit,
+                       struct hf_str name, struct hf_error *err)
 {
     const struct hf_store_put_options options = {.use_reserve = false};
+    struct hf_bytes body = hf_http_request_body(work->request);
+    bool booked = false;
 
     if (check_body(work->request, err) != HF_ERR_OK ||
         HF_FAULT("server.object.received", err) != HF_ERR_OK ||
-        hf_store_put(work->server->app.store, name, hf_http_request_body(work->request), &options,
-                     err) != HF_ERR_OK ||
-        HF_FAULT("server.object.stored", err) != HF_ERR_OK) {
+        hf_object_check_put(body, &permit->name, err) != HF_ERR_OK ||
+        book(work, permit, name, body.len, &booked, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (hf_store_put(work->server->app.store, name, body, &options, err) != HF_ERR_OK) {
+        if (booked) {
+            hf_server_rights_unbook(work->server->rights, permit, body.len);
+        }
+        return err->code;
+    }
+    if (HF_FAULT("server.object.stored", err) != HF_ERR_OK) {
         return err->code;
     }
     (void)hf_http_respond_text(work->request, 201, "application/json", "{}");
@@ -121,8 +153,7 @@ static enum hf_err get_range(struct hf_server_object_work *work, struct hf_str n
     (void)snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)range.first,
                    (unsigned long long)(range.first + body.len - (body.len > 0)),
                    (unsigned long long)size_bytes);
-    answer_bytes(work->request, 206, text, &body);
-    return HF_ERR_OK;
+    return answer_bytes(work, 206, text, &body, err);
 }
 
 static enum hf_err get(struct hf_server_object_work *work, struct hf_str name, struct hf_error *err)
@@ -137,8 +168,7 @@ static enum hf_err get(struct hf_server_object_work *work, struct hf_str name, s
         HF_ERR_OK) {
         return err->code;
     }
-    answer_bytes(work->request, 200, NULL, &body);
-    return HF_ERR_OK;
+    return answer_bytes(work, 200, NULL, &body, err);
 }
 
 /* The size goes in a header of our own as well: libmicrohttpd counts the (empty) body for Content-Length. */
@@ -190,7 +220,8 @@ static enum hf_err list(struct hf_server_object_work *work, const struct hf_url_
         object->size_bytes = found.entries[i].size_bytes;
     }
     objects.more = found.more;
-    if (hf_msg_objects_encode(&objects, &text, err) != HF_ERR_OK) {
+    if (hf_msg_objects_encode(&objects, &text, err) != HF_ERR_OK ||
+        hf_server_front_charge(work->server, work->request, text.len, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_http_header headers[] = {{"Content-Type", "application/json"}};
@@ -199,40 +230,65 @@ static enum hf_err list(struct hf_server_object_work *work, const struct hf_url_
     return HF_ERR_OK;
 }
 
+/* What is asked, and whether it may be; target is to be ended by the caller. */
+static enum hf_err allow(struct hf_server *server, const struct hf_http_request *request,
+                         const struct hf_id *project, struct hf_url_target *target,
+                         struct hf_server_object_call *call, struct hf_server_permit *permit,
+                         struct hf_error *err)
+{
+    const char *method = hf_http_request_method(request);
+
+    if (hf_url_target_parse(target, hf_str_of(hf_http_request_target(request)), err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *call = (struct hf_server_object_call){
+        .project = *project,
+        .task = hf_http_request_header(request, "Holdfast-Task"),
+        .attempt = hf_http_request_header(request, "Holdfast-Attempt"),
+        .put = strcmp(method, "PUT") == 0,
+        .list = target->segment_count == 3,
+    };
+    if (call->list) {
+        const char *prefix = hf_url_target_parameter(target, "prefix");
+        if (prefix == NULL || strcmp(method, "GET") != 0) {
+            return hf_fail(err, HF_ERR_INVALID, "a list is GET " PATH_HEAD "?prefix=...");
+        }
+        call->name = hf_str_of(prefix);
+    } else {
+        /* Names hold nothing that needs percent-encoding: the raw path is the name. */
+        call->name = (struct hf_str){target->path.data + sizeof PATH_HEAD - 1,
+                                     target->path.len - (sizeof PATH_HEAD - 1)};
+    }
+    return hf_server_rights_allow(server->rights, call, permit, err);
+}
+
+enum hf_err hf_server_object_may_put(struct hf_server *server,
+                                     const struct hf_http_request *request,
+                                     const struct hf_id *project, struct hf_error *err)
+{
+    HF_CLEANUP(hf_url_target_fini) struct hf_url_target target = {0};
+    struct hf_server_object_call call;
+    struct hf_server_permit permit;
+
+    return allow(server, request, project, &target, &call, &permit, err);
+}
+
 static enum hf_err run(struct hf_server_object_work *work, struct hf_error *err)
 {
     HF_CLEANUP(hf_url_target_fini) struct hf_url_target target = {0};
     const char *method = hf_http_request_method(work->request);
-    struct hf_str raw = hf_str_of(hf_http_request_target(work->request));
+    struct hf_server_object_call call;
+    struct hf_server_permit permit;
 
-    if (hf_url_target_parse(&target, raw, err) != HF_ERR_OK) {
+    if (allow(work->server, work->request, &work->project, &target, &call, &permit, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
-    struct hf_server_object_call call = {
-        .project = work->project,
-        .task = hf_http_request_header(work->request, "Holdfast-Task"),
-        .attempt = hf_http_request_header(work->request, "Holdfast-Attempt"),
-        .put = strcmp(method, "PUT") == 0,
-        .list = target.segment_count == 3,
-    };
     if (call.list) {
-        const char *prefix = hf_url_target_parameter(&target, "prefix");
-        if (prefix == NULL || strcmp(method, "GET") != 0) {
-            return hf_fail(err, HF_ERR_INVALID, "a list is GET " PATH_HEAD "?prefix=...");
-        }
-        call.name = hf_str_of(prefix);
-        return hf_server_agents_allow(work->server->agents, &call, err) == HF_ERR_OK
-                   ? list(work, &target, err)
-                   : err->code;
-    }
-    /* Names hold nothing that needs percent-encoding: the raw path is the name. */
-    call.name = (struct hf_str){target.path.data + sizeof PATH_HEAD - 1,
-                                target.path.len - (sizeof PATH_HEAD - 1)};
-    if (hf_server_agents_allow(work->server->agents, &call, err) != HF_ERR_OK) {
-        return err->code;
+        return list(work, &target, err);
     }
     if (call.put) {
-        return put(work, call.name, err);
+        return put(work, &permit, call.name, err);
     }
     if (strcmp(method, "GET") == 0) {
         return get(work, call.name, err);
@@ -248,6 +304,7 @@ void hf_server_object_run(struct hf_server_object_work *work)
     struct hf_error err;
 
     if (run(work, &err) != HF_ERR_OK) {
+        hf_server_refusals_note(work->server->refusals, work->request, &err);
         hf_server_agent_error(work->request, &err);
     }
 }

@@ -48,6 +48,9 @@ static void server_fini(struct hf_server *server)
     hf_server_waiting_destroy(server->waiting);
     hf_server_agents_destroy(server->agents);
     hf_server_heard_destroy(server->app.heard);
+    hf_server_rights_destroy(server->rights);
+    hf_server_refusals_destroy(server->refusals);
+    hf_server_shares_destroy(server->shares);
     hf_server_auth_destroy(server->auth);
     hf_store_close(server->app.store);
     hf_catalog_close(server->app.catalog);
@@ -75,6 +78,9 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
         hf_server_pool_create(&work, &server->work, err) != HF_ERR_OK ||
         hf_server_pool_create(&stream, &server->streams, err) != HF_ERR_OK ||
         hf_server_waiting_create(&waiting, &server->waiting, err) != HF_ERR_OK ||
+        hf_server_rights_create(&server->app, &server->rights, err) != HF_ERR_OK ||
+        hf_server_shares_create(&server->shares, err) != HF_ERR_OK ||
+        hf_server_refusals_create(&server->app, &server->refusals, err) != HF_ERR_OK ||
         hf_server_heard_create(&server->app.heard, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -239,6 +245,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     struct hf_server server = {
         .app = {.log = options->log,
                 .cancel = cancel,
+                .capture_limit_bytes = options->capture_limit_bytes,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

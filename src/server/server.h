@@ -21,7 +21,8 @@ struct hf_server_options {
     bool plain_http;         /* other hosts are served without TLS */
     bool plain_store;        /* a new store is made without encryption */
     uint64_t task_silence_s; /* 0: 300 */
-    unsigned workers;        /* threads for objects; 0: by cores */
+    uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
+    unsigned workers;             /* threads for objects; 0: by cores */
     const char *
         profile_path; /* where a first start puts a copy of the command line's profile; NULL: nowhere */
     struct hf_log *log;

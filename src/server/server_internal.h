@@ -12,7 +12,10 @@
 #include "server/auth.h"
 #include "server/call.h"
 #include "server/pool.h"
+#include "server/refusals.h"
+#include "server/rights.h"
 #include "server/server.h"
+#include "server/shares.h"
 #include "server/waiting.h"
 
 struct hf_server {
@@ -21,6 +24,9 @@ struct hf_server {
     uint64_t started_ms;                     /* monotonic */
     struct hf_server_auth *auth;
     struct hf_server_agents *agents;
+    struct hf_server_rights *rights;     /* of tasks on objects */
+    struct hf_server_shares *shares;     /* of the memory for what is on its way */
+    struct hf_server_refusals *refusals; /* for the log */
     struct hf_server_waiting *waiting;
     struct hf_server_pool *api;     /* calls of people and programs, and agents' messages */
     struct hf_server_pool *objects; /* agents' objects */
@@ -57,6 +63,15 @@ struct hf_server_object_work {
     struct hf_id project;
 };
 void hf_server_object_run(struct hf_server_object_work *work);
+/* For a PUT whose body is still to come: the refusal that it would meet. */
+HF_MUST_CHECK enum hf_err hf_server_object_may_put(struct hf_server *server,
+                                                   const struct hf_http_request *request,
+                                                   const struct hf_id *project,
+                                                   struct hf_error *err);
+/* The request holds so much more until it is over. BUSY when its task, or its sender, holds too much already. */
+HF_MUST_CHECK enum hf_err hf_server_front_charge(struct hf_server *server,
+                                                 struct hf_http_request *request, uint64_t bytes,
+                                                 struct hf_error *err);
 /* Answers an agent's call with the protocol's error body. */
 void hf_server_agent_error(struct hf_http_request *request, const struct hf_error *err);
 

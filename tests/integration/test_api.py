@@ -6,7 +6,6 @@ Clients: Python's own (urllib with its digest handler, http.client), and curl. T
 says hello, takes tasks, and does with its rights what it can.
 """
 import contextlib
-import ctypes.util
 import http.client
 import json
 import os
@@ -20,6 +19,8 @@ import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness
+from handmade import Pack
+from handmade import checksum as xxh3
 from harness import wait_for
 
 PUBLIC = "/api/public/v1.0"
@@ -27,14 +28,6 @@ PRIVATE = "/api/private/v1.0"
 NO_ID = "0" * 22 + "42"
 VERSION = r"gitHash=[0-9a-f]{40}; versionString=\d+\.\d+\.\d+"
 JSON = {"Content-Type": "application/json"}
-
-
-def xxh3(data):
-    """XXH3-64 in 16 digits, by the library that the product links."""
-    library = ctypes.CDLL(ctypes.util.find_library("xxhash") or "libxxhash.so.0")
-    library.XXH3_64bits.restype = ctypes.c_uint64
-    library.XXH3_64bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-    return f"{library.XXH3_64bits(data, len(data)):016x}"
 
 
 class Reply:
@@ -546,11 +539,14 @@ class Strangers(Case):
         _, task = self.take()
         job, writer, capture = task["keys"]["job"], task["capture"]["writer"], task["capture"]["capture"]
         names = [f"/j/{job}/p/{position:016x}-{0:016x}-{0:04x}-{writer}" for position in (capture << 24, (capture << 24) + 1)]
-        name, content = names[0], b"some bytes " * 1000
+        name, pack, other = names[0], *(Pack(job, b"key", capture) for _ in range(2))
+        pack.add(b"some bytes " * 1000)
+        other.add(b"other")
+        content = pack.object()
         try:
             self.assertEqual(self.agent.object("PUT", name, task, content).status, 201)
             self.assertEqual(self.agent.object("PUT", name, task, content).status, 201, "equal bytes are done already")
-            self.check_agent_error(self.agent.object("PUT", name, task, b"other"), 409, "EXISTS", "other bytes")
+            self.check_agent_error(self.agent.object("PUT", name, task, other.object()), 409, "EXISTS", "other bytes")
             reply = self.agent.object("GET", name, task)
             self.assertEqual((reply.status, reply.body, reply.headers["Holdfast-Checksum"]), (200, content, xxh3(content)))
             self.assertEqual(reply.headers["Content-Type"], "application/octet-stream")
