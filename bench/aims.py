@@ -119,13 +119,14 @@ class Aims:
                 peaks += [(f"{self.server['threads']} packs at a time", max(self.server["disk"]["peaks"].values()))]
             yield at_most("memory", f"{who} under 128 MiB resident", max(peak for _, peak in peaks) / MIB if peaks else None, MEMORY_BYTES / MIB, "{:.0f} MiB",
                           ", ".join(f"{what} {peak / MIB:.0f}" for what, peak in peaks))
-        aim = f"under 128 MiB at {MANY_FILES:,} files too"
+        aim = f"each under 128 MiB at {MANY_FILES:,} files too"
         if not self.many:
             yield Row("memory", aim)
             return
         most, files = max(self.many["peaks"].values()), self.many["files"]
         yield Row("memory", aim, f"{most / MIB:.0f} MiB", MEMORY_BYTES / most if files >= MANY_FILES else None,
-                  f"{files:,} files, agent's and server's part in one process: " + ", ".join(f"{name} {peak / MIB:.0f}" for name, peak in self.many["peaks"].items()))
+                  f"{files:,} files: " + ", ".join(f"{who} {self.many['peaks_captures'][who] / MIB:.0f} after two captures, {peak / MIB:.0f} after a restore"
+                                                   for who, peak in self.many["peaks"].items()))
 
     def way_through(self):
         disk = self.server and {way: statistics.median(rates) for way, rates in self.server["disk"]["rates"].items()}

@@ -1,50 +1,120 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory where there are many files: the agent's and the server's rooms in one process, which has the memory of both."""
-import json
-import random
+"""Memory of agent and server where a member has 100,000 files.
 
-from measure import PROGRAMS, WORK, Failed, call, clear, tree_hash
+A member that has made so many tables itself takes hours; this one lists them and has a small data set: a proxy in front of it
+adds them to what $backupCursor answers. For the agent there is no difference: it is told of files below dbPath, and they are
+there.
+"""
+import os
+import random
+import socket
+import struct
+import threading
+
+import bson
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+
+from measure import Failed, tree_hash
+from source import Deployed, harness, start_member
 
 SEED = 4
+FOLDER = "many"
+OP_MSG = 2013
+AS_IT_CAME = CodecOptions(document_class=bson.SON, uuid_representation=bson.binary.STANDARD)
 
 
 def make_tree(top, count):
     """Small tables: a page or three, most of it text-like, a thousand files a directory, as with directoryPerDB."""
     rng = random.Random(SEED)
     words = [rng.randbytes(5).hex() for _ in range(500)]
+    listed = []
     for number in range(count):
         directory = top / f"db{number // 1000:04d}"
         if number % 1000 == 0:
             directory.mkdir(parents=True)
         text = f"{number:012d} " + " ".join(rng.choices(words, k=300))
         size = rng.choice((4096, 4096, 8192, 12288))
-        (directory / f"collection-{number}.wt").write_bytes((text * (size // len(text) + 1)).encode()[:size])
+        path = directory / f"collection-{number}.wt"
+        path.write_bytes((text * (size // len(text) + 1)).encode()[:size])
+        listed.append({"filename": str(path), "fileSize": bson.Int64(size)})
+    return listed
 
 
-def measure(scratch_dir, count):
-    """What each work needed. The restored tree is compared."""
-    top = scratch_dir / "many"
-    clear(top)
-    source, store, restored = top / "source", top / "store", top / "restored"
-    peaks, seconds = {}, {}
-    log = WORK / "many.log"
+class Proxy:
+    """Passes everything between the agent and the member, but adds documents to the answer that opens a backup cursor."""
 
-    def run(name, *words):
-        output = call([PROGRAMS / "store_bench", *words], log=log)[1]
-        result = json.loads(output)
-        peaks[name], seconds[name] = result["peak_bytes"], result["seconds"]
-        return result
+    def __init__(self, port, member, added):
+        self.member, self.added, self.times = member, [RawBSONDocument(bson.encode(one)) for one in added], 0
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.accept, daemon=True).start()
 
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(self.member)
+            for run in (self.pass_on, self.answer):
+                threading.Thread(target=run, args=(client, server), daemon=True).start()
+
+    @staticmethod
+    def pass_on(client, server):
+        try:
+            while piece := client.recv(1 << 16):
+                server.sendall(piece)
+            server.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the agent or the member has gone: the other direction ends too
+
+    def answer(self, client, server):
+        try:
+            with server.makefile("rb") as stream, client:
+                while len(head := stream.read(16)) == 16:
+                    length, request, response, code = struct.unpack("<iiii", head)
+                    body = stream.read(length - 16)
+                    if code == OP_MSG and b"backupId" in body:
+                        body = self.add(body)
+                    client.sendall(struct.pack("<iiii", 16 + len(body), request, response, code) + body)
+        except OSError:
+            pass  # as above
+
+    def add(self, body):
+        """body: flags, the kind of the one section, a document."""
+        document = bson.decode(body[5:], AS_IT_CAME)
+        batch = document.get("cursor", {}).get("firstBatch", [])
+        if not batch or "metadata" not in batch[0]:
+            return body
+        batch.extend(self.added)
+        self.times += 1
+        return struct.pack("<IB", 0, 0) + bson.encode(document, codec_options=AS_IT_CAME)
+
+    def close(self):
+        self.listener.close()
+
+
+def measure(data, scratch_dir, count):
+    """The most memory that agent and server had: two captures and a restore, which is compared."""
+    os.environ["HOLDFAST_TEST_TMP"] = str(scratch_dir)
+    scratch = harness.Scratch("bench-many")
     try:
-        make_tree(source, count)
-        full = run("full capture", "capture", source, store)
-        if full["files"] != count:
-            raise Failed(f"{full['files']} files were captured of {count}")
-        run("nothing changed, all read", "capture", source, store, "--parent", "--read-all")
-        run("verify", "verify", store)
-        run("restore", "restore", store, full["id"], restored)
-        if tree_hash(restored) != tree_hash(source):
-            raise Failed("the restored tree of many files differs from its source")
-        return {"files": count, "bytes": full["bytes"], "peaks": peaks, "seconds": seconds}
+        dbpath, port, _ = start_member(scratch, data, "127.0.0.2")
+        added = make_tree(dbpath / FOLDER, count)
+        proxy = Proxy(port, ("127.0.0.2", port), added)
+        with Deployed(scratch, port) as deployed:
+            taken = [deployed.take(), deployed.take()]
+            captured = deployed.peaks()
+            if proxy.times < 2 or taken[1]["files"] < count:
+                raise Failed(f"the member listed more files {proxy.times} times, and the snapshot has {taken[1]['files']} of {count}")
+            restore_s = deployed.restore(taken[1]["id"])
+            peaks = deployed.peaks()
+            if tree_hash(deployed.restored / "all" / FOLDER) != tree_hash(dbpath / FOLDER):
+                raise Failed("of many files, what was restored differs from its source")
+        proxy.close()
+        return {"files": count, "peaks_captures": captured, "peaks": peaks, "seconds": [one["seconds"] for one in taken], "restore_seconds": restore_s}
+    except BaseException:
+        scratch.show()
+        raise
     finally:
-        clear(top)
+        scratch.close()

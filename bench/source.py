@@ -26,18 +26,18 @@ PAGE = mmap.PAGESIZE
 # ---- The member ----
 
 
-def start_member(scratch, data):
-    """A member on a copy of the data set, as the primary that it was."""
+def start_member(scratch, data, address="127.0.0.1"):
+    """A member on a copy of the data set, as the primary that it was. The address is where it listens; the set calls it by 127.0.0.1."""
     port = int(data.about["address"].rpartition(":")[2])
     dbpath = scratch.dir / "member" / "db"
     shutil.copytree(data.before, dbpath)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cache_gb = min(max(size_below(dbpath) // 2, 1 << 28), memory // 8) / (1 << 30)
-    process = harness.Process(scratch, "member", [data.program, "--dbpath", dbpath, "--port", port, "--bind_ip", "127.0.0.1", "--replSet", "bench",
+    process = harness.Process(scratch, "member", [data.program, "--dbpath", dbpath, "--port", port, "--bind_ip", address, "--replSet", "bench",
                                                   "--wiredTigerCacheSizeGB", f"{cache_gb:.2f}"])
     process.out = process.log
     process.start()
-    client = scratch.client("127.0.0.1", port, directConnection=True)
+    client = scratch.client(address, port, directConnection=True)
     def primary():
         if not process.alive():
             raise Failed(f"the member ended with {process.popen.returncode}: {process.tail(5)}")
@@ -82,7 +82,7 @@ class Deployed:
         ended = time.monotonic()
         if snapshot["state"] != "COMPLETE":
             raise Failed(f"the snapshot ended {snapshot['state']}: {snapshot}")
-        return {"began": began, "ended": ended, "seconds": ended - began, "id": snapshot["id"], "bytes": snapshot["bytes"],
+        return {"began": began, "ended": ended, "seconds": ended - began, **{name: snapshot[name] for name in ("id", "bytes", "files")},
                 "cpu_seconds": {name: cpu_seconds(pid) - cpu[name] for name, pid in self.pids().items()}}
 
     def restore(self, snapshot):
