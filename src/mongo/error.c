@@ -232,6 +232,26 @@ enum hf_err hf_mongo_reply_check(const char *host, const char *what, const bson_
     return HF_ERR_OK;
 }
 
+/* The driver calls a connection that fails on its hello or in its login an error of the client: by its words it is the
+ * network's. */
+static enum hf_err client_class(const bson_error_t *error)
+{
+    switch (error->code) {
+    case MONGOC_ERROR_STREAM_NAME_RESOLUTION:
+    case MONGOC_ERROR_STREAM_SOCKET:
+    case MONGOC_ERROR_STREAM_CONNECT:
+    case MONGOC_ERROR_STREAM_NOT_ESTABLISHED:
+        return HF_ERR_UNAVAILABLE;
+    case MONGOC_ERROR_CLIENT_AUTHENTICATE:
+        return mentions(error->message, "Failed to send \"") ? HF_ERR_UNAVAILABLE
+                                                             : HF_ERR_UNAUTHENTICATED;
+    case MONGOC_ERROR_CLIENT_SESSION_FAILURE:
+        return HF_ERR_UNSUPPORTED;
+    default:
+        return HF_ERR_INTERNAL;
+    }
+}
+
 enum hf_err hf_mongo_fail_driver(struct hf_error *err, const char *host, const char *what,
                                  const bson_error_t *error)
 {
@@ -244,9 +264,7 @@ enum hf_err hf_mongo_fail_driver(struct hf_error *err, const char *host, const c
         class = HF_ERR_UNAVAILABLE;
         break;
     case MONGOC_ERROR_CLIENT:
-        class = error->code == MONGOC_ERROR_CLIENT_AUTHENTICATE      ? HF_ERR_UNAUTHENTICATED
-                : error->code == MONGOC_ERROR_CLIENT_SESSION_FAILURE ? HF_ERR_UNSUPPORTED
-                                                                     : HF_ERR_INTERNAL;
+        class = client_class(error);
         break;
     case MONGOC_ERROR_PROTOCOL:
         class = error->code == MONGOC_ERROR_PROTOCOL_BAD_WIRE_VERSION ? HF_ERR_UNSUPPORTED

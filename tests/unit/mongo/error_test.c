@@ -194,6 +194,16 @@ static void test_a_driver_error_without_a_reply_names_host_and_command(void **st
                            .code = MONGOC_ERROR_CLIENT_AUTHENTICATE,
                            .message = "Authentication failed."};
     assert_int_equal(hf_mongo_fail_driver(&err, "h:1", "hello", &error), HF_ERR_UNAUTHENTICATED);
+    error =
+        (bson_error_t){.domain = MONGOC_ERROR_CLIENT,
+                       .code = MONGOC_ERROR_CLIENT_AUTHENTICATE,
+                       .message = "Failed to send \"saslStart\" command with database \"admin\": "
+                                  "Failed to read 4 bytes: socket error or timeout"};
+    assert_int_equal(hf_mongo_fail_driver(&err, "h:1", "hello", &error), HF_ERR_UNAVAILABLE);
+    error = (bson_error_t){.domain = MONGOC_ERROR_CLIENT,
+                           .code = MONGOC_ERROR_STREAM_CONNECT,
+                           .message = "socket timeout calling hello on 'h:1'"};
+    assert_int_equal(hf_mongo_fail_driver(&err, "h:1", "getMore", &error), HF_ERR_UNAVAILABLE);
     error = (bson_error_t){.domain = MONGOC_ERROR_PROTOCOL,
                            .code = MONGOC_ERROR_PROTOCOL_BAD_WIRE_VERSION,
                            .message = "too old"};
