@@ -554,6 +554,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
         .workers = options->workers,
         .rate_bytes_s = options->rate_bytes_s,
         .patience_ms = (uint32_t)options->patience_ms,
+        .majority_wait_ms = options->majority_wait_ms,
         .silence_ms = options->silence_ms,
     };
     enum hf_err code = start(&agent, err);

@@ -28,6 +28,7 @@ struct hf_agent_options {
     uint64_t rate_bytes_s;     /* of reading; 0: no limit */
     uint64_t patience_ms;      /* for somebody else's backup cursor; 0: 120,000 */
     uint64_t watch_ms;         /* how often the members are asked; 0: 5,000 */
+    uint64_t majority_wait_ms; /* for the end of the copied oplog to be committed; 0: 30,000 */
     uint32_t silence_ms;       /* a connection to the server is dead after so long; 0: 60,000 */
     struct hf_log *log;        /* borrowed */
     /* Called once, after the first registration, with a text for people. May be NULL. */

@@ -258,9 +258,11 @@ static enum hf_err confirm_oplog(struct capture *capture, struct hf_optime *comm
 {
     const struct hf_agent_work *work = capture->work;
     const struct hf_mongo_backup_metadata *metadata = hf_mongo_backup_metadata(capture->backup);
+    uint64_t ours_ms = work->context->majority_wait_ms;
     uint64_t limit_ms = work->task->limits.majority_wait_ms != 0
                             ? work->task->limits.majority_wait_ms
-                            : MAJORITY_WAIT_MS;
+                        : ours_ms != 0 ? ours_ms
+                                       : MAJORITY_WAIT_MS;
 
     hf_progress_phase(work->progress, "confirming the oplog");
     *committed = (struct hf_optime){.seconds = metadata->checkpoint.seconds,

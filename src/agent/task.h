@@ -24,8 +24,9 @@ struct hf_agent_context {
     struct hf_log *log;
     unsigned workers;
     uint64_t rate_bytes_s;
-    uint32_t patience_ms; /* for somebody else's backup cursor; 0: the default */
-    uint32_t silence_ms;  /* of a connection to the server; 0: the default */
+    uint32_t patience_ms;      /* for somebody else's backup cursor; 0: the default */
+    uint64_t majority_wait_ms; /* unless the task says; 0: the default */
+    uint32_t silence_ms;       /* of a connection to the server; 0: the default */
 };
 
 struct hf_agent_work {

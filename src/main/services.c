@@ -194,6 +194,8 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
         "Read at most so many bytes a second; 0 is no limit")                                      \
     OPT(cursor_patience, SECONDS, "2m", 1, 86400, OPT_NONE,                                        \
         "Wait so long for somebody else's backup cursor on the member to close")                   \
+    OPT(majority_wait, SECONDS, "30s", 1, 3600, OPT_NONE,                                          \
+        "Wait so long for the end of the copied oplog to be majority committed")                   \
     OPT(server_patience, SECONDS, "1m", 1, 3600, OPT_NONE,                                         \
         "Take a connection to the server for dead when nothing moved on it for so long")           \
     OPT(watch_interval, SECONDS, "5s", 1, 60, OPT_NONE, "How often the members are asked")         \
@@ -245,6 +247,7 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .rate_bytes_s = values->rate_limit,
         .patience_ms = values->cursor_patience * 1000,
         .watch_ms = values->watch_interval * 1000,
+        .majority_wait_ms = values->majority_wait * 1000,
         .silence_ms = (uint32_t)(values->server_patience * 1000),
         .log = log,
         .ready = say_ready,
