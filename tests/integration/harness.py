@@ -665,17 +665,17 @@ class Agent(Process):
 
 
 class Deployment:
-    """A set, a server, an agent for each member (the first restores), and the command line."""
+    """A set, a server, an agent for each member or the first so many (the first restores), and the command line."""
 
     def __init__(self, scratch, members=1, set_name="rs0", config=None, server_arguments=(), agent_arguments=(), store=None,
-                 settings=None, member_arguments=(), start_job=True, through=None):
+                 settings=None, member_arguments=(), start_job=True, through=None, agents=None):
         self.scratch = scratch
         self.server = Server(scratch, store=store, arguments=server_arguments).start()
         self.set = ReplicaSet(scratch, members, set_name, config, settings, member_arguments, through)
         self.restore_root = scratch.dir / "restored"
         seeds = ",".join(member.host for member in self.set.members)
         self.agents = []
-        for i, member in enumerate(self.set.members):
+        for i, member in enumerate(self.set.members[:agents]):
             self.agents.append(Agent(scratch, f"agent-{i}", self.server, seeds, [member.host], self.restore_root if i == 0 else None,
                                      arguments=agent_arguments).start())
         self.cli = Cli(scratch)
