@@ -166,6 +166,41 @@ void hf_md5_hex(struct hf_bytes content, char out[33])
     hf_hex_encode(hf_bytes_of(sum, sizeof sum), out);
 }
 
+struct hf_md5 {
+    EVP_MD_CTX *context; /* owned */
+};
+
+struct hf_md5 *hf_md5_create(void)
+{
+    HF_CLEANUP(hf_md5_destroy) struct hf_md5 *state = hf_alloc_zero(sizeof *state);
+    if (state == NULL || (state->context = EVP_MD_CTX_new()) == NULL ||
+        EVP_DigestInit_ex2(state->context, EVP_md5(), NULL) != 1) {
+        return NULL;
+    }
+    return HF_TAKE(state);
+}
+
+void hf_md5_update(struct hf_md5 *state, struct hf_bytes piece)
+{
+    HF_ASSERT(piece.len == 0 || EVP_DigestUpdate(state->context, piece.data, piece.len) == 1);
+}
+
+void hf_md5_end(struct hf_md5 *state, char hex[33])
+{
+    uint8_t sum[16];
+    HF_ASSERT(EVP_DigestFinal_ex(state->context, sum, NULL) == 1);
+    HF_ASSERT(EVP_DigestInit_ex2(state->context, NULL, NULL) == 1);
+    hf_hex_encode(hf_bytes_of(sum, sizeof sum), hex);
+}
+
+void hf_md5_destroy(struct hf_md5 *state)
+{
+    if (state != NULL) {
+        EVP_MD_CTX_free(state->context);
+        hf_free(state);
+    }
+}
+
 void hf_sha256_hex(struct hf_bytes content, char out[65])
 {
     struct hf_hash sum;

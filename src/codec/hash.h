@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes: HMAC-SHA-256 names a block, SHA-256 a key's origin, XXH3 guards bytes on their way at memory speed, MD5 only
- * where HTTP digest authentication asks for it.
+ * where others ask for it: HTTP digest authentication, dbHash.
  */
 #ifndef HF_CODEC_HASH_H
 #define HF_CODEC_HASH_H
@@ -49,6 +49,13 @@ HF_CLEANUP_DEFINE(hf_xxh3_destroy, struct hf_xxh3 *)
 
 /* 32 lower-case hexadecimal digits and NUL. */
 void hf_md5_hex(struct hf_bytes content, char out[33]);
+/* Incremental; after _end it begins anew. */
+struct hf_md5;
+HF_MUST_CHECK struct hf_md5 *hf_md5_create(void);
+void hf_md5_update(struct hf_md5 *state, struct hf_bytes piece);
+void hf_md5_end(struct hf_md5 *state, char hex[33]);
+void hf_md5_destroy(struct hf_md5 *state);
+HF_CLEANUP_DEFINE(hf_md5_destroy, struct hf_md5 *)
 /* 64 lower-case hexadecimal digits and NUL. */
 void hf_sha256_hex(struct hf_bytes content, char out[65]);
 

@@ -99,6 +99,9 @@ static enum hf_err apply_create(const struct command *command, struct hf_error *
             HF_ERR_OK) {
         return err->code;
     }
+    if (command->coll != NULL && memcmp(command->coll->uuid, uuid, HF_SANDBOX_UUID_BYTES) == 0) {
+        return hf_sandbox_coll_rename(command->txn, command->coll, command->ns, err);
+    }
     bson_copy_to_excluding_noinit(command->o, options, "create", "idIndex", "ui", NULL);
     return hf_sandbox_coll_create(command->txn, command->ns, options, uuid, NULL, err);
 }
@@ -127,23 +130,110 @@ static enum hf_err apply_drop_database(const struct command *command, struct hf_
 static enum hf_err apply_rename(const struct command *command, struct hf_error *err)
 {
     const char *to = hf_sandbox_get_utf8(command->o, "to", "");
+    HF_CLEANUP(bson_destroy) bson_t *options = bson_new();
 
     if (command->coll == NULL || strcmp(command->coll->ns, to) == 0 ||
         hf_sandbox_coll_drop(command->txn, hf_sandbox_txn_find(command->txn, to), err) !=
-            HF_ERR_OK) {
+            HF_ERR_OK ||
+        hf_sandbox_coll_rename(command->txn, command->coll, to, err) != HF_ERR_OK ||
+        hf_sandbox_get_true(command->o, "stayTemp")) {
         return err->code;
     }
-    return hf_sandbox_coll_rename(command->txn, command->coll, to, err);
+    bson_copy_to_excluding_noinit(command->coll->options, options, "temp", NULL);
+    return hf_sandbox_coll_redefine(command->txn, command->coll, NULL, options, err);
+}
+
+/* Sets the fields of changes but for those named in `not`; a flag that is false goes. */
+static bson_t *changed_definition(const bson_t *old, const bson_t *changes, const char * not )
+{
+    bson_t *out = bson_copy(old);
+    struct hf_sandbox_refusal no;
+
+    HF_SANDBOX_EACH (iter, changes, true) {
+        const char *key = bson_iter_key(&iter);
+        const bson_value_t *value = bson_iter_value(&iter);
+        bool unset = value->value_type == BSON_TYPE_BOOL && !value->value.v_bool;
+
+        if (strstr(not, key) == NULL) {
+            /* A path of one name has nothing in its way. */
+            (void)!hf_sandbox_edit(&out, key, unset ? &hf_sandbox_value_missing : value, &no);
+        }
+    }
+    return out;
+}
+
+static enum hf_err apply_coll_mod(const struct command *command, struct hf_error *err)
+{
+    struct hf_sandbox_coll *coll = command->coll;
+    HF_CLEANUP(bson_destroy) bson_t *definition = NULL;
+    struct hf_sandbox_index *index;
+    bson_t changes;
+
+    if (coll == NULL) {
+        return HF_ERR_OK;
+    }
+    if (hf_sandbox_get_doc(command->o, "index", &changes)) {
+        index = hf_sandbox_coll_index_named(coll, hf_sandbox_get_utf8(&changes, "name", ""));
+        definition =
+            index == NULL ? NULL : changed_definition(index->spec, &changes, "name keyPattern");
+        return index == NULL ? HF_ERR_OK
+                             : hf_sandbox_coll_redefine(command->txn, coll, index, definition, err);
+    }
+    definition = changed_definition(coll->options, command->o, "collMod");
+    return hf_sandbox_coll_redefine(command->txn, coll, NULL, definition, err);
+}
+
+static enum hf_err apply_convert_to_capped(const struct command *command, struct hf_error *err)
+{
+    HF_CLEANUP(bson_destroy) bson_t *options = BCON_NEW("capped", BCON_BOOL(true));
+    bson_value_t size;
+
+    if (command->coll == NULL || !hf_sandbox_get(command->o, "size", &size)) {
+        return HF_ERR_OK;
+    }
+    hf_sandbox_append(options, "size", &size);
+    return hf_sandbox_coll_redefine(command->txn, command->coll, NULL, options, err);
+}
+
+static enum hf_err apply_emptycapped(const struct command *command, struct hf_error *err)
+{
+    const struct hf_sandbox_scan_options natural = {.index = NULL};
+    HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
+    bool found = command->coll != NULL;
+    int64_t record;
+    bson_t doc;
+
+    if (found &&
+        hf_sandbox_scan_open(command->txn, command->coll, &natural, &scan, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    while (found) {
+        if (hf_sandbox_scan_next(scan, &found, &record, &doc, err) != HF_ERR_OK ||
+            (found &&
+             hf_sandbox_coll_remove(command->txn, command->coll, record, &doc, err) != HF_ERR_OK)) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
 }
 
 static enum hf_err create_index(const struct command *command, const bson_t *spec,
                                 struct hf_error *err)
 {
+    static const char *const first[] = {"v", "unique", "key", "name"};
+    HF_CLEANUP(bson_destroy) bson_t *stored = bson_new(); /* in the order of the real server */
     const char *name = hf_sandbox_get_utf8(spec, "name", "");
+    bson_value_t value;
 
+    for (size_t i = 0; i < HF_ARRAY_LEN(first); i++) {
+        if (hf_sandbox_get(spec, first[i], &value)) {
+            hf_sandbox_append(stored, first[i], &value);
+        }
+    }
+    bson_copy_to_excluding_noinit(spec, stored, "v", "unique", "key", "name", NULL);
     return command->coll == NULL || hf_sandbox_coll_index_named(command->coll, name) != NULL
                ? HF_ERR_OK
-               : hf_sandbox_coll_create_index(command->txn, command->coll, spec, err);
+               : hf_sandbox_coll_create_index(command->txn, command->coll, stored, err);
 }
 
 static enum hf_err apply_create_indexes(const struct command *command, struct hf_error *err)
@@ -180,6 +270,95 @@ static enum hf_err apply_drop_indexes(const struct command *command, struct hf_e
                : hf_sandbox_coll_drop_index(command->txn, command->coll, name, err);
 }
 
+/* ---- Transactions: their operations take effect with their last entry ---- */
+
+static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, struct hf_error *err);
+
+static enum hf_err apply_list(struct hf_sandbox_txn *txn, const bson_t *o, struct hf_error *err)
+{
+    bson_t list, op;
+
+    if (!hf_sandbox_get_doc(o, "applyOps", &list)) {
+        return hf_fail(err, HF_ERR_CORRUPT, "no applyOps where a transaction has some");
+    }
+    HF_SANDBOX_EACH (iter, &list, true) {
+        if (!hf_sandbox_value_doc(bson_iter_value(&iter), &op)) {
+            return hf_fail(err, HF_ERR_CORRUPT, "applyOps of what is no operation");
+        }
+        if (apply_op(txn, &op, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+struct chain {        /* entries, the last one first */
+    bson_t **entries; /* owned, and each of them */
+    size_t count;
+};
+
+static void chain_fini(struct chain *chain)
+{
+    for (size_t i = 0; i < chain->count; i++) {
+        bson_destroy(chain->entries[i]);
+    }
+    hf_free(chain->entries);
+}
+HF_CLEANUP_DEFINE_VALUE(chain_fini, struct chain)
+
+enum hf_err hf_sandbox_apply_before(struct hf_sandbox_txn *txn, struct hf_sandbox_optime last,
+                                    struct hf_error *err)
+{
+    struct hf_sandbox_coll *oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
+    HF_CLEANUP(chain_fini) struct chain chain = {.entries = NULL};
+    bson_t o;
+
+    hf_error_clear(err);
+    for (uint64_t above = UINT64_MAX; last.ts != 0;) {
+        bson_t *entry = NULL;
+
+        if (oplog != NULL && last.ts < above &&
+            hf_sandbox_coll_get(txn, oplog, (int64_t)last.ts, &entry, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (entry == NULL) {
+            return hf_fail(err, HF_ERR_CORRUPT,
+                           "the oplog no longer has the entry of %u.%u of a transaction",
+                           hf_sandbox_ts_seconds(last.ts), hf_sandbox_ts_increment(last.ts));
+        }
+        *HF_SANDBOX_PUSH(chain.entries, chain.count) = entry;
+        above = last.ts;
+        last = hf_sandbox_get_optime(entry, "prevOpTime");
+    }
+    for (size_t i = chain.count; i-- > 0;) {
+        if (!hf_sandbox_get_doc(chain.entries[i], "o", &o) ||
+            apply_list(txn, &o, err) != HF_ERR_OK) {
+            return err->code == HF_ERR_OK ? hf_fail(err, HF_ERR_CORRUPT, "an entry without o")
+                                          : err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* One of the command applyOps has its operations for itself. */
+static enum hf_err apply_ops(const struct command *command, struct hf_error *err)
+{
+    if (hf_sandbox_get_true(command->o, "partialTxn") ||
+        hf_sandbox_get_true(command->o, "prepare")) {
+        return HF_ERR_OK;
+    }
+    return hf_sandbox_apply_before(
+               command->txn, hf_sandbox_get_optime(command->entry, "prevOpTime"), err) != HF_ERR_OK
+               ? err->code
+               : apply_list(command->txn, command->o, err);
+}
+
+static enum hf_err apply_commit(const struct command *command, struct hf_error *err)
+{
+    return hf_sandbox_apply_before(command->txn,
+                                   hf_sandbox_get_optime(command->entry, "prevOpTime"), err);
+}
+
 static const struct {
     const char *name;
     enum hf_err (*apply)(const struct command *command, struct hf_error *err); /* NULL: nothing */
@@ -193,6 +372,12 @@ static const struct {
     {"commitIndexBuild", apply_commit_index_build},
     {"abortIndexBuild", NULL},
     {"dropIndexes", apply_drop_indexes},
+    {"collMod", apply_coll_mod},
+    {"convertToCapped", apply_convert_to_capped},
+    {"emptycapped", apply_emptycapped},
+    {"applyOps", apply_ops},
+    {"commitTransaction", apply_commit},
+    {"abortTransaction", NULL},
 };
 
 static enum hf_err apply_command(struct hf_sandbox_txn *txn, const bson_t *entry, const bson_t *o,
@@ -217,7 +402,7 @@ static enum hf_err apply_command(struct hf_sandbox_txn *txn, const bson_t *entry
             return commands[i].apply == NULL ? HF_ERR_OK : commands[i].apply(&command, err);
         }
     }
-    return hf_fail(err, HF_ERR_UNSUPPORTED, "oplog command %s", name);
+    return hf_fail(err, HF_ERR_UNSUPPORTED, "Unknown oplog entry command type: %s", name);
 }
 
 static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, struct hf_error *err)
@@ -246,15 +431,34 @@ static enum hf_err apply_op(struct hf_sandbox_txn *txn, const bson_t *entry, str
     return apply_doc(txn, coll, op[0], op[0] == 'u' ? &o2 : &o, &o, err);
 }
 
-/* What a retryable write leaves in config.transactions, which is in no oplog: each member makes
+/* Where the entry leaves a transaction; NULL: it is of a retryable write. */
+static const char *state_after(const bson_t *entry)
+{
+    bson_t o = BSON_INITIALIZER;
+
+    (void)hf_sandbox_get_doc(entry, "o", &o);
+    if (hf_sandbox_get_utf8(entry, "op", "")[0] != 'c') {
+        return NULL;
+    }
+    return hf_sandbox_get_true(&o, "partialTxn")    ? "inProgress"
+           : hf_sandbox_get_true(&o, "prepare")     ? "prepared"
+           : bson_has_field(&o, "abortTransaction") ? "aborted"
+                                                    : "committed";
+}
+
+/* What an entry of a session leaves in config.transactions, which is in no oplog: each member makes
  * it. */
 static enum hf_err note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
                                 struct hf_error *err)
 {
     struct hf_sandbox_coll *coll = NULL;
     HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
+    HF_CLEANUP(bson_destroy) bson_t *old = NULL;
+    struct hf_sandbox_optime start = hf_sandbox_optime_of(entry);
+    const char *state = state_after(entry);
     bson_value_t lsid, number;
     bson_value_t wall;
+    int64_t record;
 
     if (!hf_sandbox_get(entry, "lsid", &lsid) || !bson_has_field(entry, "prevOpTime") ||
         !hf_sandbox_get(entry, "txnNumber", &number) || !hf_sandbox_get(entry, "wall", &wall) ||
@@ -263,8 +467,20 @@ static enum hf_err note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
     }
     hf_sandbox_append(doc, "_id", &lsid);
     hf_sandbox_append(doc, "txnNum", &number);
+    if (state != NULL && (state[0] == 'i' || state[0] == 'p')) { /* a part that is not the first */
+        if (hf_sandbox_get_optime(entry, "prevOpTime").ts != 0) {
+            if (hf_sandbox_coll_find_id(txn, coll, &lsid, &record, &old, err) != HF_ERR_OK) {
+                return err->code;
+            }
+            start = old == NULL ? start : hf_sandbox_get_optime(old, "startOpTime");
+        }
+        hf_sandbox_append_optime(doc, "startOpTime", start);
+    }
     hf_sandbox_append_optime(doc, "lastWriteOpTime", hf_sandbox_optime_of(entry));
     hf_sandbox_append(doc, "lastWriteDate", &wall);
+    if (state != NULL) {
+        (void)BSON_APPEND_UTF8(doc, "state", state);
+    }
     return apply_doc(txn, coll, 'i', doc, doc, err);
 }
 

@@ -135,6 +135,15 @@ static void set_ns(struct hf_sandbox_coll *coll, const char *ns)
     coll->oplog = strcmp(ns, HF_SANDBOX_OPLOG_NS) == 0;
 }
 
+static void set_options(struct hf_sandbox_coll *coll, const bson_t *options)
+{
+    bson_destroy(coll->options);
+    coll->options = bson_copy(options);
+    coll->capped = hf_sandbox_get_true(options, "capped");
+    coll->cap_bytes = hf_sandbox_get_int64(options, "size", 0);
+    coll->cap_records = hf_sandbox_get_int64(options, "max", 0);
+}
+
 /* A collection without indexes, for as long as the transaction. */
 static struct hf_sandbox_coll *add_coll(struct hf_sandbox_txn *txn, const char *ns,
                                         const char *ident, const uint8_t *uuid,
@@ -147,10 +156,7 @@ static struct hf_sandbox_coll *add_coll(struct hf_sandbox_txn *txn, const char *
     coll->table = table_of(txn->engine, ident);
     set_ns(coll, ns);
     memcpy(coll->uuid, uuid, HF_SANDBOX_UUID_BYTES);
-    coll->options = bson_copy(options);
-    coll->capped = hf_sandbox_get_true(options, "capped");
-    coll->cap_bytes = hf_sandbox_get_int64(options, "size", 0);
-    coll->cap_records = hf_sandbox_get_int64(options, "max", 0);
+    set_options(coll, options);
     *HF_SANDBOX_PUSH(txn->colls, txn->coll_count) = coll;
     return coll;
 }
@@ -451,6 +457,23 @@ enum hf_err hf_sandbox_coll_rename(struct hf_sandbox_txn *txn, struct hf_sandbox
         return err->code;
     }
     set_ns(coll, to);
+    return write_row(txn, coll, err);
+}
+
+enum hf_err hf_sandbox_coll_redefine(struct hf_sandbox_txn *txn, struct hf_sandbox_coll *coll,
+                                     struct hf_sandbox_index *index, const bson_t *definition,
+                                     struct hf_error *err)
+{
+    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (index == NULL) {
+        set_options(coll, definition);
+    } else {
+        bson_destroy(index->spec);
+        index->spec = bson_copy(definition);
+        index->name = hf_sandbox_get_utf8(index->spec, "name", "");
+    }
     return write_row(txn, coll, err);
 }
 

@@ -143,9 +143,17 @@ HF_MUST_CHECK enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn,
                                              const struct hf_sandbox_entry *entry,
                                              struct hf_sandbox_optime *optime,
                                              struct hf_error *err);
+/* `wall` of the transaction's last entry; 0: it has none. */
+int64_t hf_sandbox_txn_wall(const struct hf_sandbox_txn *txn);
 /* Does what the entry {op, ns, ui, o, ..} says, whether it was done before or not. */
 HF_MUST_CHECK enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bson_t *entry,
                                            struct hf_error *err);
+
+/* Does the operations of a session's transaction whose newest entry (of those with operations) is
+ * that one: the chain of them, oldest first. */
+HF_MUST_CHECK enum hf_err hf_sandbox_apply_before(struct hf_sandbox_txn *txn,
+                                                  struct hf_sandbox_optime last,
+                                                  struct hf_error *err);
 
 /* ---- The catalog ---- */
 
@@ -209,6 +217,12 @@ HF_MUST_CHECK enum hf_err hf_sandbox_coll_drop(struct hf_sandbox_txn *txn,
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_rename(struct hf_sandbox_txn *txn,
                                                  struct hf_sandbox_coll *coll, const char *to,
                                                  struct hf_error *err);
+/* The collection's options (index NULL) or the index's specification, of the same name, become
+ * these. */
+HF_MUST_CHECK enum hf_err hf_sandbox_coll_redefine(struct hf_sandbox_txn *txn,
+                                                   struct hf_sandbox_coll *coll,
+                                                   struct hf_sandbox_index *index,
+                                                   const bson_t *definition, struct hf_error *err);
 /* Builds it over what is there. EXISTS: a duplicate key, see hf_sandbox_txn_duplicate. spec: {v,
  * key, name, ...}. */
 HF_MUST_CHECK enum hf_err hf_sandbox_coll_create_index(struct hf_sandbox_txn *txn,

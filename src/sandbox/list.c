@@ -98,79 +98,113 @@ int32_t hf_sandbox_body_list_indexes(struct hf_sandbox_work *work)
 
 /* ---- dbHash, validate ---- */
 
-/* hex becomes the MD5 of itself and the bytes. */
-static void chain(struct hf_buf *buf, const void *bytes, size_t len, char hex[33])
-{
-    struct hf_error err;
-
-    hf_buf_clear(buf);
-    HF_ASSERT(hf_buf_append(buf, hf_bytes_of(hex, 32), &err) == HF_ERR_OK &&
-              hf_buf_append(buf, hf_bytes_of(bytes, len), &err) == HF_ERR_OK);
-    hf_md5_hex(hf_buf_bytes(buf), hex);
-}
-
-/*
- * Reads the collection in the order of an index, in its own (which sets the fast counts right) where that is NULL: how
- * many there are, in *broken how many documents cannot be read to their end, in hex a hash of all.
- */
-static int32_t read_all(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
-                        const char *index, int64_t *count, int64_t *broken, char hex[33])
+/* Shows the documents in the order of an index, in its own where that is NULL. */
+static int32_t walk(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll, const char *index,
+                    hf_sandbox_query_visit visit, void *context)
 {
     HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
-    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(HF_SANDBOX_MESSAGE_MAX_BYTES);
     struct hf_sandbox_scan_options options = {.index = index};
     enum hf_err rc = hf_sandbox_scan_open(work->txn, coll, &options, &scan, &work->err);
-    bool found = rc == HF_ERR_OK;
-    int64_t bytes = 0;
+    bool more = rc == HF_ERR_OK;
     int32_t code = 0;
 
-    (void)memset(hex, '0', 32);
-    for (*count = 0; found && code == 0; *count += found) {
+    for (unsigned seen = 1; more && code == 0; seen++) {
+        int64_t record;
         bson_t doc;
-        rc = hf_sandbox_scan_next(scan, &found, NULL, &doc, &work->err);
-        found = found && rc == HF_ERR_OK;
-        if (found) {
-            *broken += !hf_sandbox_doc_valid(&doc);
-            bytes += (int64_t)doc.len;
-            chain(&buf, bson_get_data(&doc), doc.len, hex);
-        }
-        code = *count % 256 == 255 ? hf_sandbox_call_check(work->call) : 0;
-    }
-    if (rc == HF_ERR_OK && code == 0 && index == NULL) {
-        coll->table->records = *count;
-        coll->table->bytes = bytes;
+        rc = hf_sandbox_scan_next(scan, &more, &record, &doc, &work->err);
+        more = rc == HF_ERR_OK && more && visit(record, &doc, context);
+        code = seen % 256 == 0 ? hf_sandbox_call_check(work->call) : 0;
     }
     return code != 0 ? code : hf_sandbox_work_code(work, rc);
 }
 
-/* Only what every member has alike. */
-static bool is_hashed(const struct hf_sandbox_coll *coll)
-{
-    const char *ns = coll->ns;
+struct counting {
+    int64_t count, bytes, broken; /* broken: cannot be read to their end */
+};
 
-    return strncmp(ns, "local.", 6) != 0 && strcmp(ns, "config.transactions") != 0 &&
-           (strncmp(coll->name, "system.", 7) != 0 || strncmp(ns, "admin.", 6) == 0);
+static bool count_doc(int64_t record, const bson_t *doc, void *context)
+{
+    struct counting *counting = context;
+
+    (void)record;
+    counting->count++;
+    counting->bytes += (int64_t)doc->len;
+    counting->broken += !hf_sandbox_doc_valid(doc);
+    return true;
+}
+
+struct hashing {
+    struct hf_sandbox_refusal *no;
+    struct hf_md5 *md5;            /* owned */
+    struct hf_sandbox_docs places; /* {_id, at: record} */
+    int32_t code;
+};
+
+static bool note_place(int64_t record, const bson_t *doc, void *context)
+{
+    struct hashing *hashing = context;
+    bson_t *place = BCON_NEW("at", BCON_INT64(record));
+    bson_value_t id = hf_sandbox_value_missing;
+
+    (void)hf_sandbox_get(doc, "_id", &id);
+    hf_sandbox_append(place, "_id", &id);
+    hashing->code = hf_sandbox_docs_add_take(&hashing->places, place, hashing->no);
+    return hashing->code == 0;
+}
+
+static bool hash_doc(int64_t record, const bson_t *doc, void *context)
+{
+    const struct hashing *hashing = context;
+
+    (void)record;
+    hf_md5_update(hashing->md5, hf_bytes_of(bson_get_data(doc), doc->len));
+    return true;
+}
+
+/* In hex the MD5 of the documents one after the other, as the real server has them: in the order of their _id, those
+ * of a capped collection in its own. Our index on _id is in another one. */
+static int32_t hash_coll(struct hf_sandbox_work *work, struct hf_sandbox_coll *coll,
+                         struct hashing *hashing, char hex[33])
+{
+    OWNED_DOC *stages = BCON_NEW("0", "{", "$sort", "{", "_id", BCON_INT32(1), "}", "}");
+    bool sorted = !coll->capped && coll->index_count > 0;
+    int32_t code =
+        walk(work, coll, sorted ? "_id_" : NULL, sorted ? note_place : hash_doc, hashing);
+
+    code = code != 0 ? code : hashing->code;
+    code = code != 0 ? code : hf_sandbox_pipeline_run(stages, 0, &hashing->places, work->call->no);
+    for (size_t i = 0; code == 0 && i < hashing->places.count; i++) {
+        OWNED_DOC *doc = NULL;
+        int64_t record = hf_sandbox_get_int64(hashing->places.items[i], "at", 0);
+        code = hf_sandbox_work_code(work,
+                                    hf_sandbox_coll_get(work->txn, coll, record, &doc, &work->err));
+        code = code == 0 && i % 256 == 0 ? hf_sandbox_call_check(work->call) : code;
+        (void)(code == 0 && hash_doc(0, doc, hashing));
+    }
+    hf_sandbox_docs_fini(&hashing->places);
+    hf_md5_end(hashing->md5, hex);
+    return code;
 }
 
 int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work)
 {
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
-    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT(64);
+    HF_CLEANUP(hf_md5_destroy) struct hf_md5 *md5 = hf_md5_create(), *all = hf_md5_create();
+    struct hashing hashing = {.no = work->call->no, .md5 = md5};
     OWNED_DOC *hashes = bson_new();
     OWNED_DOC *capped = bson_new();
     OWNED_DOC *uuids = bson_new();
     uint32_t capped_count = 0;
-    int64_t records, broken = 0;
     size_t count = 0;
-    char all[33] = "00000000000000000000000000000000", hex[33];
+    char hex[33];
     int32_t code = list(work, work->call->db, &colls, &count);
 
+    HF_ASSERT(md5 != NULL && all != NULL);
     for (size_t i = 0; code == 0 && i < count; i++) {
         bson_value_t name = hf_sandbox_value_of_utf8(colls[i]->name);
-        bool ordered = colls[i]->index_count > 0;
-        if (is_hashed(colls[i])) {
-            code = read_all(work, colls[i], ordered ? "_id_" : NULL, &records, &broken, hex);
-            chain(&buf, hex, 32, all);
+        if (!colls[i]->local) { /* what is replicated */
+            code = hash_coll(work, colls[i], &hashing, hex);
+            hf_md5_update(all, hf_bytes_of(hex, 32));
             BCON_APPEND(hashes, name.value.v_utf8.str, BCON_UTF8(hex));
             BCON_APPEND(uuids, name.value.v_utf8.str,
                         BCON_BIN(BSON_SUBTYPE_UUID, colls[i]->uuid, 16));
@@ -179,9 +213,10 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work)
             }
         }
     }
+    hf_md5_end(all, hex);
     BCON_APPEND(work->call->reply, "host", BCON_UTF8(work->call->server->host), "collections",
                 BCON_DOCUMENT(hashes), "capped", BCON_ARRAY(capped), "uuids", BCON_DOCUMENT(uuids),
-                "md5", BCON_UTF8(all), "timeMillis", BCON_INT32(0));
+                "md5", BCON_UTF8(hex), "timeMillis", BCON_INT32(0));
     return code;
 }
 
@@ -191,19 +226,25 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work)
     OWNED_DOC *keys = bson_new();
     OWNED_DOC *details = bson_new();
     struct hf_sandbox_coll *coll;
-    int64_t records = 0, broken = 0;
+    struct counting all = {0};
     bool valid = true;
-    char hex[33];
     int32_t code = hf_sandbox_work_find(work, &coll);
 
-    code = code != 0 ? code : read_all(work, coll, NULL, &records, &broken, hex);
+    code = code != 0 ? code : walk(work, coll, NULL, count_doc, &all);
+    int64_t records = all.count, broken = all.broken;
+    if (code == 0) { /* the fast counts are right from here on */
+        coll->table->records = records;
+        coll->table->bytes = all.bytes;
+    }
     for (size_t i = 0; code == 0 && i < coll->index_count; i++) {
         const struct hf_sandbox_index *index = coll->indexes[i];
         const char *name = index->name;
         bool whole = index->keyed && !index->sparse;
-        int64_t entries = records; /* of a definition only, as if */
+        struct counting keys_there = {0};
 
-        code = index->keyed ? read_all(work, coll, name, &entries, &broken, hex) : 0;
+        code = index->keyed ? walk(work, coll, name, count_doc, &keys_there) : 0;
+        broken += keys_there.broken;
+        int64_t entries = index->keyed ? keys_there.count : records; /* of a definition: as if */
         valid = valid && (!whole || entries == records);
         bson_append_int32(keys, name, -1, (int32_t)entries);
         BCON_APPEND(details, name, "{", "valid", BCON_BOOL(!whole || entries == records), "}");

@@ -143,6 +143,11 @@ const bson_t *hf_sandbox_txn_duplicate(const struct hf_sandbox_txn *txn)
     return txn->duplicate;
 }
 
+int64_t hf_sandbox_txn_wall(const struct hf_sandbox_txn *txn)
+{
+    return txn->last_wall;
+}
+
 /* ---- The oplog's lock, and times ---- */
 
 enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err)

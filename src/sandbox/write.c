@@ -115,10 +115,10 @@ static const bson_t *find_done(const struct write *write, int32_t statement)
 static int32_t record_done(struct hf_sandbox_work *work, const struct write *write)
 {
     OWNED_DOC *id = session_doc(&work->call->session);
-    OWNED_DOC *entry = BCON_NEW("op", "i", "ns", TRANSACTIONS_NS, "o", "{", "_id",
-                                BCON_DOCUMENT(id), "txnNum", BCON_INT64(work->call->txn_number),
-                                "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(write->last),
-                                "lastWriteDate", BCON_DATE_TIME((int64_t)hf_clock_wall_ms()), "}");
+    OWNED_DOC *entry = BCON_NEW(
+        "op", "i", "ns", TRANSACTIONS_NS, "o", "{", "_id", BCON_DOCUMENT(id), "txnNum",
+        BCON_INT64(work->call->txn_number), "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(write->last),
+        "lastWriteDate", BCON_DATE_TIME(hf_sandbox_txn_wall(work->txn)), "}");
     struct hf_sandbox_coll *coll;
     int32_t code;
 
@@ -139,7 +139,7 @@ static int32_t begin(struct hf_sandbox_call *call, struct write *out)
                           .upserted = bson_new(),
                           .filter = BSON_INITIALIZER,
                           .sort = BSON_INITIALIZER};
-    if (strcmp(call->ns, OPLOG_NS) == 0) {
+    if (strcmp(call->ns, OPLOG_NS) == 0 && hf_sandbox_repl_enabled(call->repl)) {
         return REFUSE(call, ILLEGAL_OPERATION, "cannot write to '" OPLOG_NS "'");
     }
     return out->kind != WORK_WRITE || call->txn_number < 0 ? 0 : read_done(out);

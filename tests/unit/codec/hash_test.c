@@ -223,6 +223,21 @@ static void test_md5_gives_the_values_of_rfc_1321(void **state)
     assert_string_equal(hex, "57edf4a22be3c955ac49da2e2107b67a");
 }
 
+static void test_md5_in_pieces_is_the_same_and_begins_anew(void **state)
+{
+    HF_CLEANUP(hf_md5_destroy) struct hf_md5 *md5 = hf_md5_create();
+    char hex[33];
+    (void)state;
+    assert_non_null(md5);
+    for (int i = 0; i < 2; i++) {
+        hf_md5_update(md5, text("a"));
+        hf_md5_update(md5, text(""));
+        hf_md5_update(md5, text("bc"));
+        hf_md5_end(md5, hex);
+        assert_string_equal(hex, "900150983cd24fb0d6963f7d28e17f72");
+    }
+}
+
 static void test_making_an_object_can_fail_for_memory(void **state)
 {
     struct hf_hmac *hmac = NULL;
@@ -234,9 +249,11 @@ static void test_making_an_object_can_fail_for_memory(void **state)
     assert_null(hmac);
     assert_null(hf_sha256_create());
     assert_null(hf_xxh3_create());
+    assert_null(hf_md5_create());
     hf_hmac_destroy(NULL);
     hf_sha256_destroy(NULL);
     hf_xxh3_destroy(NULL);
+    hf_md5_destroy(NULL);
 }
 
 int main(void)
@@ -250,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_equality_of_hashes_sees_the_last_byte),
         cmocka_unit_test(test_xxh3_gives_the_published_values),
         cmocka_unit_test(test_md5_gives_the_values_of_rfc_1321),
+        cmocka_unit_test(test_md5_in_pieces_is_the_same_and_begins_anew),
         cmocka_unit_test_teardown(test_making_an_object_can_fail_for_memory, disarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
