@@ -309,6 +309,17 @@ enum hf_err hf_chain_hash_at(const struct hf_chains *chains, const struct hf_cha
     return HF_ERR_OK;
 }
 
+struct hf_chain_point hf_chain_head(const struct hf_chains *chains, const struct hf_chain *chain)
+{
+    const struct hf_chain_segment *segment = &chain->segments[chain->segment_count - 1];
+    const struct hf_slice_link *link = &chains->links[segment->link];
+    HF_ASSERT(chain->end != HF_CHAIN_DIVERGED &&
+              hf_optime_equal(&segment->to, &link->name.last_optime));
+    return (struct hf_chain_point){.previous = chain->last,
+                                   .hash = chain->hash_last,
+                                   .sequence = link->sequence + link->entry_count};
+}
+
 /* ---- Check ---- */
 
 void hf_chain_report_fini(struct hf_chain_report *report)

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "format/slice.h"
 #include "oplog/slice_reader.h"
+#include "oplog/slicer.h"
 #include "store/store.h"
 
 #define HF_CHAIN_SLICES_MAX ((size_t)1000000)
@@ -109,6 +110,9 @@ HF_MUST_CHECK enum hf_err hf_chain_hash_at(const struct hf_chains *chains,
                                            struct hf_slice_reader *reader,
                                            const struct hf_optime *optime, bool *found,
                                            struct hf_hash *hash, struct hf_error *err);
+
+/* Where a tailer goes on: behind the chain's last entry, which it has to find again first. Not for one that diverged. */
+struct hf_chain_point hf_chain_head(const struct hf_chains *chains, const struct hf_chain *chain);
 
 /* ---- A check of a chain: every entry is read, every hash computed again ---- */
 

@@ -242,9 +242,7 @@ enum hf_err hf_ranges_compute(const struct hf_ranges_options *options, struct hf
     struct hf_ranges ranges = {.chains = options->chains,
                                .snapshot_count = options->snapshot_count};
     ranges.snapshots = hf_alloc_array(options->snapshot_count + 1, sizeof *ranges.snapshots);
-    ranges.items =
-        hf_alloc_array(options->snapshot_count + options->chains->count + 1, sizeof *ranges.items);
-    if (ranges.snapshots == NULL || ranges.items == NULL) {
+    if (ranges.snapshots == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "restorable ranges");
     }
     if (options->snapshot_count > 0) {
