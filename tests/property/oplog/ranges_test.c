@@ -395,6 +395,9 @@ static void expect_restorable(struct model *m, const struct hf_ranges *ranges,
         assert_true(is_ancestor(m, shot->checkpoint, before));
         assert_true(is_ancestor(m, shot->committed, before) ||
                     is_ancestor(m, before, shot->committed));
+        /* What the copy holds beyond that either is the same history, or is cut off. */
+        assert_true(is_ancestor(m, shot->oplog_end, before) ||
+                    is_ancestor(m, before, shot->oplog_end));
         last = before > last && is_ancestor(m, last, before) ? before : last;
         m->counts.entries += seen;
     }

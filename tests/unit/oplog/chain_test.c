@@ -4,6 +4,7 @@
  */
 #include "support/chain_kit.h"
 
+#include "format/slice_internal.h"
 #include "store/faulty.h"
 
 static void test_slices_of_one_tailer_are_one_chain(void **state)
@@ -95,6 +96,78 @@ static void test_overlaps_that_differ_end_the_chain_where_they_do(void **state)
     tailer_end(&one);
     tailer_end(&two);
     tailer_end(&three);
+    world_end(&world);
+}
+
+static void test_a_third_history_behind_a_cut_is_a_branch_of_its_own(void **state)
+{
+    struct world world;
+    struct tailer tailers[3];
+    HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
+    (void)state;
+    world_begin(&world);
+    tailer_begin(&tailers[0], &world, NULL);
+    tailer_slice(&tailers[0], 1, 10, 7);
+    struct hf_chain_point point = hf_slicer_point(tailers[0].slicer);
+    tailer_begin(&tailers[1], &world, &point);
+    tailer_begin(&tailers[2], &world, &point);
+    tailer_slice(&tailers[2], 11, 12, 7);
+    for (uint32_t t = 0; t < 3; t++) { /* all the same to 14 */
+        for (uint32_t i = t == 2 ? 13 : 11; i <= 20 + t; i++) {
+            struct hf_optime optime = {.seconds = 100, .increment = i, .term = i > 14 ? 1 + t : 1};
+            tailer_add(&tailers[t], &optime, i > 14 ? 7 + t : 7);
+        }
+        tailer_put(&tailers[t]);
+    }
+    load_chains(&world, &chains);
+    assert_int_equal(chains.count, 4);
+    expect_chain(&chains.items[0], 1, 14, HF_CHAIN_CAUSE, HF_CHAIN_DIVERGED);
+    for (uint32_t t = 0; t < 3; t++) {
+        expect_chain(&chains.items[1 + t], 15, 20 + t, HF_CHAIN_DIVERGED, HF_CHAIN_OPEN);
+        assert_int_equal(chains.items[1 + t].last.term, 1 + t);
+        tailer_end(&tailers[t]);
+    }
+    world_end(&world);
+}
+
+/* The slice again, with another running hash behind its first block: what only a holder of the keys could make. */
+static void falsify_hash(struct world *world, const struct hf_object_name *name)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf object = HF_BUF_INIT(HF_SLICE_OBJECT_MAX_BYTES);
+    HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+    HF_CLEANUP(hf_hmac_destroy) struct hf_hmac *hmac = NULL;
+    struct hf_object_text text = hf_object_name_text(name);
+    EXPECT_OK(
+        hf_store_get(world->store, hf_str_of(text.text), HF_SLICE_OBJECT_MAX_BYTES, &object, &err),
+        &err);
+    read_slice(&world->ring, &object, &header, NULL);
+    EXPECT_OK(hf_slice_hmac(&world->ring, HF_SLICE_HEADER_INFO, &hmac, &err), &err);
+    header.blocks[0].hash.bytes[0] ^= 1;
+    header.hash_after = header.blocks[header.block_count - 1].hash;
+    object.len = header.index_place + header.index_stored_bytes;
+    EXPECT_OK(hf_slice_header_encode(&header, hmac, &object, &err), &err);
+    remove_slice(world, name);
+    EXPECT_OK(hf_store_put(world->store, hf_str_of(text.text), hf_buf_bytes(&object), NULL, &err),
+              &err);
+}
+
+static void test_entries_that_do_not_give_the_hash_are_refused(void **state)
+{
+    struct hf_error err;
+    struct world world;
+    struct tailer one;
+    struct hf_oplog_entry entry;
+    bool more = false;
+    (void)state;
+    world_begin(&world);
+    tailer_begin(&one, &world, NULL);
+    tailer_slice(&one, 1, 10, 7);
+    falsify_hash(&world, &one.name);
+    EXPECT_OK(hf_slice_reader_open(world.reader, &one.name, &err), &err);
+    EXPECT_ERROR(hf_slice_reader_next(world.reader, &entry, &more, &err), HF_ERR_CORRUPT,
+                 "block 0: entries up to 100.10/1 do not match the running hash", &err);
+    tailer_end(&one);
     world_end(&world);
 }
 
@@ -416,6 +489,8 @@ int main(void)
         cmocka_unit_test(test_slices_of_one_tailer_are_one_chain),
         cmocka_unit_test(test_overlaps_that_agree_are_one_chain),
         cmocka_unit_test(test_overlaps_that_differ_end_the_chain_where_they_do),
+        cmocka_unit_test(test_a_third_history_behind_a_cut_is_a_branch_of_its_own),
+        cmocka_unit_test(test_entries_that_do_not_give_the_hash_are_refused),
         cmocka_unit_test(test_same_timestamps_under_another_term_are_another_history),
         cmocka_unit_test(test_missing_and_pruned_slices_are_told_apart),
         cmocka_unit_test(test_damaged_and_forged_slices_are_named),
