@@ -17,6 +17,8 @@
 #include "os/fs.h"
 #include "os/fs_internal.h"
 
+#define ZEROS_BYTES ((size_t)64 << 10)
+
 static int open_flags(enum hf_open_mode how)
 {
     switch (how) {
@@ -207,6 +209,42 @@ enum hf_err hf_file_truncate(struct hf_file *file, uint64_t size_bytes, struct h
     return HF_ERR_OK;
 }
 
+/* For file systems without holes. */
+static enum hf_err write_zeros(struct hf_file *file, uint64_t offset, uint64_t len,
+                               struct hf_error *err)
+{
+    static const uint8_t zeros[ZEROS_BYTES];
+    for (uint64_t done = 0; done < len;) {
+        uint64_t step = len - done < ZEROS_BYTES ? len - done : ZEROS_BYTES;
+        if (hf_file_write_at(file, offset + done, hf_bytes_of(zeros, (size_t)step), err) !=
+            HF_ERR_OK) {
+            return err->code;
+        }
+        done += step;
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_file_zero(struct hf_file *file, uint64_t offset, uint64_t len, struct hf_error *err)
+{
+    if (HF_FAULT("os.file.zero", err) != HF_ERR_OK) {
+        return hf_wrap(err, "make a hole in %s at %" PRIu64, file->path, offset);
+    }
+    if (refuse_offset(file, "make a hole in", offset, (size_t)len, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    while (len > 0 && fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset,
+                                (off_t)len) != 0) {
+        if (errno == EOPNOTSUPP || errno == ENOSYS) {
+            return write_zeros(file, offset, len, err);
+        }
+        if (errno != EINTR) {
+            return hf_fail_errno(err, errno, "make a hole in %s at %" PRIu64, file->path, offset);
+        }
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_file_sync(struct hf_file *file, struct hf_error *err)
 {
     if (HF_FAULT("os.file.sync", err) != HF_ERR_OK) {
@@ -322,14 +360,14 @@ static enum hf_err refuse_held(int fd, const char *path, struct hf_error *err)
     return hf_fail(err, HF_ERR_CONFLICT, "lock %s: another process holds it", path);
 }
 
-enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struct hf_error *err)
+static enum hf_err lock_file(const char *path, int flags, struct hf_lock_file **out,
+                             struct hf_error *err)
 {
-    char pid[24];
     struct hf_lock_file *lock = hf_alloc_zero(sizeof *lock);
     if (lock == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "lock %s", path);
     }
-    lock->fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    lock->fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | flags, 0600);
     if (lock->fd < 0) {
         int cause = errno;
         hf_free(lock);
@@ -341,12 +379,45 @@ enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struc
         hf_lock_file_drop(lock);
         return code;
     }
+    *out = lock;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_lock_file_borrow(const char *path, struct hf_lock_file **out, struct hf_error *err)
+{
+    return lock_file(path, 0, out, err);
+}
+
+enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struct hf_error *err)
+{
+    char pid[24];
+    if (lock_file(path, O_CREAT, out, err) != HF_ERR_OK) {
+        return err->code;
+    }
     /* The holder's number is for people; the lock holds without it. */
     int len = snprintf(pid, sizeof pid, "%d", (int)getpid());
-    if (ftruncate(lock->fd, 0) == 0) {
-        (void)!pwrite(lock->fd, pid, (size_t)len, 0);
+    if (ftruncate((*out)->fd, 0) == 0) {
+        (void)!pwrite((*out)->fd, pid, (size_t)len, 0);
     }
-    *out = lock;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_lock_file_check_records(const char *path, struct hf_error *err)
+{
+    struct flock wanted = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? HF_ERR_OK : hf_fail_errno(err, errno, "look at %s", path);
+    }
+    int cause = fcntl(fd, F_GETLK, &wanted) == 0 ? 0 : errno;
+    (void)close(fd); /* nothing was written through it, and no lock of ours is on it */
+    if (cause != 0) {
+        return hf_fail_errno(err, cause, "look for locks on %s", path);
+    }
+    if (wanted.l_type != F_UNLCK) {
+        return hf_fail(err, HF_ERR_CONFLICT, "lock %s: process %d holds it", path,
+                       (int)wanted.l_pid);
+    }
     return HF_ERR_OK;
 }
 

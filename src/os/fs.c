@@ -33,6 +33,7 @@ void hf_fs_info_of(const struct stat *from, struct hf_file_info *out)
         .disk_bytes = (uint64_t)from->st_blocks * 512,
         .device = from->st_dev,
         .inode = from->st_ino,
+        .names = from->st_nlink,
         .mtime_ns = (int64_t)from->st_mtim.tv_sec * 1000000000 + from->st_mtim.tv_nsec,
         .ctime_ns = (int64_t)from->st_ctim.tv_sec * 1000000000 + from->st_ctim.tv_nsec,
     };

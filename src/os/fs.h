@@ -23,6 +23,7 @@ struct hf_file_info {
     uint64_t size_bytes; /* apparent size */
     uint64_t disk_bytes; /* allocated */
     uint64_t device, inode;
+    uint64_t names; /* hard links */
     int64_t mtime_ns, ctime_ns;
 };
 
@@ -127,6 +128,9 @@ HF_MUST_CHECK enum hf_err hf_file_append(struct hf_file *file, struct hf_bytes b
                                          struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_file_truncate(struct hf_file *file, uint64_t size_bytes,
                                            struct hf_error *err);
+/* Makes a range read as zeros, as a hole where the file system can; the size stays. The range lies within the file. */
+HF_MUST_CHECK enum hf_err hf_file_zero(struct hf_file *file, uint64_t offset, uint64_t len,
+                                       struct hf_error *err);
 /* fsync. Once it failed, written data may be lost, and every later sync of this file fails. */
 HF_MUST_CHECK enum hf_err hf_file_sync(struct hf_file *file, struct hf_error *err);
 /* Asks the kernel to begin writing out a range, without waiting: keeps the later sync short. Never fails. */
@@ -140,6 +144,11 @@ HF_MUST_CHECK enum hf_err hf_file_next_data(struct hf_file *file, uint64_t offse
 struct hf_lock_file;
 HF_MUST_CHECK enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out,
                                             struct hf_error *err);
+/* The same on a file that is there and stays as it is: another program's lock file. NOT_FOUND when it is not. */
+HF_MUST_CHECK enum hf_err hf_lock_file_borrow(const char *path, struct hf_lock_file **out,
+                                              struct hf_error *err);
+/* CONFLICT when another process holds a record lock (fcntl) on the file; OK too when there is no such file. */
+HF_MUST_CHECK enum hf_err hf_lock_file_check_records(const char *path, struct hf_error *err);
 void hf_lock_file_drop(struct hf_lock_file *lock);
 HF_CLEANUP_DEFINE(hf_lock_file_drop, struct hf_lock_file *)
 

@@ -509,6 +509,28 @@ int ftruncate(int fd, off_t size)
     return result;
 }
 
+/* Only as a hole within a file is it used: a write of zeros, as far as losing it goes. */
+int fallocate(int fd, int mode, off_t offset, off_t len)
+{
+    char path[DISK_PATH_BYTES];
+    if (!disk_path_of(fd, path)) {
+        return (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    }
+    (void)pthread_mutex_lock(&disk_mutex);
+    int cause = disk_enter(DISK_WRITE, path);
+    if (cause != 0) {
+        DISK_FAIL(cause);
+    }
+    if (disk_notes()) {
+        disk_note_change(fd, path, (uint64_t)offset, (uint64_t)len, false);
+    }
+    int result = (int)syscall(SYS_fallocate, fd, mode, offset, len);
+    cause = errno;
+    (void)pthread_mutex_unlock(&disk_mutex);
+    errno = cause;
+    return result;
+}
+
 static inline int disk_sync(int fd)
 {
     char path[DISK_PATH_BYTES];
@@ -692,16 +714,31 @@ int close(int fd)
     return result;
 }
 
+/* The attic's link to a file is not to be seen. */
+static inline int disk_hide_attic(int result, struct stat *info)
+{
+    if (result != 0 || the_disk == NULL || the_disk->root[0] == '\0' || !disk_notes()) {
+        return result;
+    }
+    (void)pthread_mutex_lock(&disk_mutex);
+    if (S_ISREG(info->st_mode) && disk_find_file(info) != DISK_NOTHING) {
+        info->st_nlink--;
+    }
+    (void)pthread_mutex_unlock(&disk_mutex);
+    return result;
+}
+
 int stat(const char *path, struct stat *info)
 {
     DISK_REFUSE(disk_look_in(DISK_STAT, path), -1);
-    return (int)syscall(SYS_newfstatat, AT_FDCWD, path, info, 0);
+    return disk_hide_attic((int)syscall(SYS_newfstatat, AT_FDCWD, path, info, 0), info);
 }
 
 int lstat(const char *path, struct stat *info)
 {
     DISK_REFUSE(disk_look_in(DISK_STAT, path), -1);
-    return (int)syscall(SYS_newfstatat, AT_FDCWD, path, info, AT_SYMLINK_NOFOLLOW);
+    return disk_hide_attic((int)syscall(SYS_newfstatat, AT_FDCWD, path, info, AT_SYMLINK_NOFOLLOW),
+                           info);
 }
 
 int fstat(int fd, struct stat *info)
@@ -713,7 +750,7 @@ int fstat(int fd, struct stat *info)
 int fstatat(int dir, const char *path, struct stat *info, int flags)
 {
     DISK_REFUSE(disk_look_in(DISK_STAT, path), -1);
-    return (int)syscall(SYS_newfstatat, dir, path, info, flags);
+    return disk_hide_attic((int)syscall(SYS_newfstatat, dir, path, info, flags), info);
 }
 
 /* The next definition of a symbol: the library's own. */

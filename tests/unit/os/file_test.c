@@ -350,6 +350,90 @@ static void test_a_lock_excludes_until_it_is_dropped(void **state)
     assert_true(hf_fs_exists(path));
 }
 
+static void test_anothers_lock_file_is_borrowed_as_it_is(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    struct hf_lock_file *lock = NULL, *second = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf content = HF_BUF_INIT(100);
+    const char *path = at(room, "lock");
+    assert_int_equal(hf_lock_file_borrow(path, &lock, &err), HF_ERR_NOT_FOUND);
+    assert_false(hf_fs_exists(path));
+    put(path, "of old");
+    assert_int_equal(hf_lock_file_borrow(path, &lock, &err), HF_ERR_OK);
+    assert_int_equal(hf_lock_file_borrow(path, &second, &err), HF_ERR_CONFLICT);
+    assert_message(&err, "lock ", path, ": another process holds it");
+    hf_lock_file_drop(lock);
+    assert_int_equal(hf_fs_read_whole(path, 100, &content, &err), HF_ERR_OK);
+    assert_int_equal(content.len, 6);
+    assert_memory_equal(content.data, "of old", 6);
+}
+
+static void test_a_record_lock_of_another_process_is_seen(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    char expected[64];
+    int ready[2], go[2], status;
+    char byte = 0;
+    const char *path = at(room, "records");
+    assert_int_equal(hf_lock_file_check_records(path, &err), HF_ERR_OK);
+    assert_false(hf_fs_exists(path));
+    put(path, "x");
+    assert_int_equal(hf_lock_file_check_records(path, &err), HF_ERR_OK);
+    assert_int_equal(pipe(ready), 0);
+    assert_int_equal(pipe(go), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct flock wanted = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+        int fd = open(path, O_RDWR | O_CLOEXEC);
+        (void)close(go[1]);
+        bool held = fcntl(fd, F_SETLK, &wanted) == 0 && write(ready[1], &byte, 1) == 1;
+        (void)!read(go[0], &byte, 1);
+        _exit(held ? 0 : 1);
+    }
+    (void)close(ready[1]);
+    (void)close(go[0]);
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    assert_int_equal(hf_lock_file_check_records(path, &err), HF_ERR_CONFLICT);
+    (void)snprintf(expected, sizeof expected, ": process %d holds it", (int)child);
+    assert_message(&err, "lock ", path, expected);
+    (void)close(go[1]);
+    (void)close(ready[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(hf_lock_file_check_records(path, &err), HF_ERR_OK);
+}
+
+static void test_a_range_is_made_zero_and_the_size_stays(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    struct hf_file_info info;
+    uint8_t bytes[20000];
+    size_t got = 0;
+    const char *path = at(room, "zeros");
+    struct hf_file *file = open_file(path, HF_OPEN_CREATE_NEW);
+    memset(bytes, 'x', sizeof bytes);
+    assert_int_equal(hf_file_write_at(file, 0, hf_bytes_of(bytes, sizeof bytes), &err), HF_ERR_OK);
+    assert_int_equal(hf_file_zero(file, 100, 0, &err), HF_ERR_OK);
+    assert_int_equal(hf_file_zero(file, 5000, 10000, &err), HF_ERR_OK);
+    assert_int_equal(hf_file_read_at(file, 0, bytes, sizeof bytes, &got, &err), HF_ERR_OK);
+    assert_int_equal(got, sizeof bytes);
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        assert_int_equal(bytes[i], i >= 5000 && i < 15000 ? 0 : 'x');
+    }
+    assert_int_equal(hf_file_info(file, &info, &err), HF_ERR_OK);
+    assert_int_equal(info.size_bytes, sizeof bytes);
+    assert_int_equal(info.names, 1);
+    hf_fault_arm("os.file.zero", HF_ERR_NO_SPACE);
+    assert_int_equal(hf_file_zero(file, 8, 8, &err), HF_ERR_NO_SPACE);
+    assert_message(&err, "make a hole in ", path, " at 8: injected fault at os.file.zero");
+    assert_int_equal(hf_file_zero(file, UINT64_MAX - 1, 8, &err), HF_ERR_INVALID);
+    hf_file_drop(file);
+}
+
 static void test_a_lock_goes_with_its_process(void **state)
 {
     struct room *room = *state;
@@ -402,6 +486,9 @@ int main(void)
         cmocka_unit_test(test_a_file_that_hides_its_size_is_read_too),
         IN_ROOM(test_a_failed_read_of_a_whole_file_is_told),
         IN_ROOM(test_a_lock_excludes_until_it_is_dropped),
+        IN_ROOM(test_anothers_lock_file_is_borrowed_as_it_is),
+        IN_ROOM(test_a_record_lock_of_another_process_is_seen),
+        IN_ROOM(test_a_range_is_made_zero_and_the_size_stays),
         IN_ROOM(test_a_lock_goes_with_its_process),
         IN_ROOM(test_a_lock_that_cannot_be_made_says_why),
     };
