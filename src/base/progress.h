@@ -12,13 +12,15 @@
 #include "base/thread.h"
 
 #define HF_PROGRESS_NAME_BYTES 512
+/* The phase in which bytes_new counts what differed from files that lay there. */
+#define HF_PROGRESS_ONTO "restore onto"
 
 struct hf_progress {
     atomic_uint_fast64_t bytes_total;
     atomic_uint_fast64_t bytes_done;
     atomic_uint_fast64_t files_total;
     atomic_uint_fast64_t files_done;
-    atomic_uint_fast64_t bytes_new;    /* not in the parent */
+    atomic_uint_fast64_t bytes_new;    /* not in the parent; of a restore: written */
     atomic_uint_fast64_t bytes_stored; /* after compression, sent */
     atomic_uint_fast64_t started_ms;   /* monotonic; 0 before the start */
     struct hf_mutex mutex;             /* guards: phase, current */

@@ -21,6 +21,8 @@
 struct restore {
     const struct hf_restore_options *options; /* borrowed */
     struct hf_restore_writer writer;
+    struct hf_lock_file
+        *lock; /* owned: on the mark, so that a restore onto these files knows that we live */
     bool made_directory;
     struct hf_restore_result result;
 };
@@ -125,12 +127,17 @@ static enum hf_err directory_is_empty(const char *path, bool *exists, struct hf_
     if (code == HF_ERR_LIMIT || (code == HF_ERR_OK && list.count > 0)) {
         for (size_t i = 0; code == HF_ERR_OK && i < list.count; i++) {
             if (strcmp(list.names[i], HF_RESTORE_MARK_NAME) == 0) {
-                return hf_fail(err, HF_ERR_EXISTS,
-                               "%s holds a restore that did not end; hint: empty it first", path);
+                return hf_fail(
+                    err, HF_ERR_EXISTS,
+                    "%s holds a restore that did not end; hint: empty it first, or let the "
+                    "restore go on with --onto",
+                    path);
             }
         }
         return hf_fail(err, HF_ERR_EXISTS,
-                       "%s is not empty; hint: a restore goes into an empty one", path);
+                       "%s is not empty; hint: a restore goes into an empty one, or with --onto "
+                       "onto a database's files",
+                       path);
     }
     return code;
 }
@@ -177,7 +184,8 @@ static enum hf_err begin_directory(struct restore *restore, struct hf_error *err
         return err->code;
     }
     /* EXISTS here: another restore began at the same time, and what lies there is its own. */
-    if (hf_fs_publish_new(mark, hf_buf_bytes(&text), 0600, err) != HF_ERR_OK) {
+    if (hf_fs_publish_new(mark, hf_buf_bytes(&text), 0600, err) != HF_ERR_OK ||
+        hf_lock_file_borrow(mark, &restore->lock, err) != HF_ERR_OK) {
         remove_own_mark(restore, mark, &text);
         return err->code;
     }
@@ -253,20 +261,16 @@ static void undo_directory(struct restore *restore)
 static void restore_fini(struct restore *restore)
 {
     hf_restore_writer_fini(&restore->writer);
+    hf_lock_file_drop(restore->lock);
 }
 HF_CLEANUP_DEFINE_VALUE(restore_fini, struct restore)
 
-enum hf_err hf_restore_run(const struct hf_restore_options *options, struct hf_restore_result *out,
-                           struct hf_error *err)
+static enum hf_err restore_into(const struct hf_restore_options *options,
+                                struct hf_restore_result *out, struct hf_error *err)
 {
     HF_CLEANUP(restore_fini) struct restore restore = {.options = options};
     struct hf_restore_writer *writer = &restore.writer;
     hf_restore_writer_init(writer, options);
-    hf_progress_phase(options->progress, "restore");
-    if (options->progress != NULL) {
-        atomic_store(&options->progress->bytes_total, options->root->sums.bytes);
-        atomic_store(&options->progress->files_total, options->root->sums.files);
-    }
     if (hf_restore_writer_open(writer, err) != HF_ERR_OK ||
         begin_directory(&restore, err) != HF_ERR_OK) {
         return hf_wrap(err, "restore into %s", options->directory);
@@ -280,6 +284,18 @@ enum hf_err hf_restore_run(const struct hf_restore_options *options, struct hf_r
         return hf_wrap(err, "restore into %s", options->directory);
     }
     restore.result.read_bytes = hf_fetcher_read_bytes(writer->fetcher);
+    restore.result.written_bytes = atomic_load(&writer->written_bytes);
     *out = restore.result;
     return HF_ERR_OK;
+}
+
+enum hf_err hf_restore_run(const struct hf_restore_options *options, struct hf_restore_result *out,
+                           struct hf_error *err)
+{
+    hf_progress_phase(options->progress, options->onto ? HF_PROGRESS_ONTO : "restore");
+    if (options->progress != NULL) {
+        atomic_store(&options->progress->bytes_total, options->root->sums.bytes);
+        atomic_store(&options->progress->files_total, options->root->sums.files);
+    }
+    return options->onto ? hf_restore_onto(options, out, err) : restore_into(options, out, err);
 }

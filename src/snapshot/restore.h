@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a snapshot's tree back to files: into an empty directory, or as a tar stream
+ * From a snapshot's tree back to files: into an empty directory, onto files that differ a little, or as a tar stream
  * (store-format.md section 3).
  *
  * Every block is proved by its hash before a byte of it is written. Memory does not grow with the
@@ -9,6 +9,7 @@
 #ifndef HF_SNAPSHOT_RESTORE_H
 #define HF_SNAPSHOT_RESTORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -29,21 +30,31 @@ struct hf_restore_options {
     struct hf_store *store;
     const struct hf_keyring *keyring;
     const struct hf_tree_root *root;
-    const char *directory;    /* made when missing; EXISTS when anything lies in it */
+    const char *directory; /* made when missing; EXISTS when anything lies in it (but see onto) */
     const char *restore_info; /* text of restoreInfo.txt; NULL: none is written */
     unsigned workers;         /* 0: one a core */
     uint64_t rate_bytes_s;    /* of writing; 0: no limit */
     struct hf_progress *progress;
     const struct hf_cancel *cancel;
     struct hf_log *log;
+    bool onto;          /* the directory holds an earlier restore, or a database's files: only what
+                           differs is written */
+    bool leave_foreign; /* onto: what is not a database's stays; else its name is refused */
 };
 struct hf_restore_result {
     uint64_t files, bytes;
     uint64_t read_bytes; /* from the store */
+    uint64_t written_bytes;
+    /* onto: of the files that lay there */
+    uint64_t compared_bytes, equal_bytes, removed_files;
 };
 /*
  * Reads in address order, joins near ranges, writes in place, leaves holes, syncs files and
  * directories. On failure what it wrote is removed again; after a death the mark stays.
+ *
+ * Onto files: CONFLICT or NOT_FOUND, with nothing changed, when the directory is in use, holds no database, or holds
+ * what is in the way. Once writing began, a failure as well as a death leaves a mixture with the mark; the next restore
+ * onto it goes on. What the snapshot does not have is removed at the end, as far as it is a database's.
  */
 HF_MUST_CHECK enum hf_err hf_restore_run(const struct hf_restore_options *options,
                                          struct hf_restore_result *out, struct hf_error *err);

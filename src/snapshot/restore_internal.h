@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The files of a restore, which several threads write, a window of blocks at a time.
+ * What a restore into an empty directory and one onto files have in common: many files that several threads write, a
+ * window of blocks at a time.
  */
 #ifndef HF_SNAPSHOT_RESTORE_INTERNAL_H
 #define HF_SNAPSHOT_RESTORE_INTERNAL_H
@@ -39,6 +40,7 @@ struct hf_restore_writer {
     size_t file_count;
     char **dirs; /* owned: every directory with files, to be synced */
     size_t dir_count, dir_capacity;
+    atomic_uint_fast64_t written_bytes;
     struct hf_mutex mutex; /* guards: slots */
     struct hf_restore_slot slots[HF_RESTORE_OPEN_FILES];
 };
@@ -76,5 +78,41 @@ HF_MUST_CHECK enum hf_err hf_restore_sync_dirs(struct hf_restore_writer *writer,
                                                struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_restore_close_files(struct hf_restore_writer *writer,
                                                  struct hf_error *err);
+
+/* ---- any thread ---- */
+
+/* Makes a range of a file of the window zero. */
+HF_MUST_CHECK enum hf_err hf_restore_write_zeros(struct hf_restore_writer *writer,
+                                                 const struct hf_fetch_item *item,
+                                                 struct hf_error *err);
+
+/* ---- onto files; restore_onto.c ---- */
+
+HF_MUST_CHECK enum hf_err hf_restore_onto(const struct hf_restore_options *options,
+                                          struct hf_restore_result *out, struct hf_error *err);
+
+/* ---- what lies in the directory; restore_look.c ---- */
+
+struct hf_restore_look_options {
+    const struct hf_restore_options *restore; /* borrowed */
+    struct hf_tree_reader *reader;            /* borrowed */
+    struct hf_block_coder *coder;             /* borrowed */
+};
+/* What a restore onto files has to know before it changes anything. */
+struct hf_restore_look {
+    char **
+        extra; /* owned; relative: files of a database that the snapshot does not have, ascending */
+    size_t extra_count, extra_capacity;
+    bool snapshot_has_lock, snapshot_has_metadata; /* mongod.lock, storage.bson */
+    bool has_metadata;                             /* lies there now */
+};
+#define HF_RESTORE_LOCK_NAME "mongod.lock"
+#define HF_RESTORE_METADATA_NAME "storage.bson"
+/* True, or why not: CONFLICT when neither an earlier restore nor a database left its files there. */
+HF_MUST_CHECK enum hf_err hf_restore_is_database(const char *directory, struct hf_error *err);
+/* Changes nothing. CONFLICT names what stands in the way. */
+HF_MUST_CHECK enum hf_err hf_restore_look(const struct hf_restore_look_options *options,
+                                          struct hf_restore_look *out, struct hf_error *err);
+void hf_restore_look_fini(struct hf_restore_look *look);
 
 #endif

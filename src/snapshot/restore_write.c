@@ -80,26 +80,45 @@ enum hf_err hf_restore_close_files(struct hf_restore_writer *writer, struct hf_e
 
 /* ---- writing; any thread ---- */
 
-static enum hf_err write_block(void *context, const struct hf_fetch_item *item,
+/* plain.data is NULL for zeros. */
+static enum hf_err write_range(struct hf_restore_writer *writer, const struct hf_fetch_item *item,
                                struct hf_bytes plain, struct hf_error *err)
 {
-    struct hf_restore_writer *writer = context;
     struct hf_file *file = NULL;
     struct hf_restore_slot *slot = NULL;
+    struct hf_progress *progress = writer->options->progress;
     hf_rate_take(&writer->rate, plain.len, writer->options->cancel);
     if (HF_FAULT("snapshot.restore.write", err) != HF_ERR_OK ||
         take_file(writer, item->file, &file, &slot, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = hf_file_write_at_uncached(file, item->offset, plain, err);
+    enum hf_err code = plain.data == NULL
+                           ? hf_file_zero(file, item->offset, plain.len, err)
+                           : hf_file_write_at_uncached(file, item->offset, plain, err);
     struct hf_error second;
     enum hf_err back = give_file_back(writer, file, slot, &second);
     if (code == HF_ERR_OK && back != HF_ERR_OK) {
         *err = second;
         code = back;
     }
-    hf_progress_add_done(writer->options->progress, plain.len);
+    atomic_fetch_add(&writer->written_bytes, plain.len);
+    if (progress != NULL) {
+        atomic_fetch_add(&progress->bytes_new, plain.len);
+    }
+    hf_progress_add_done(progress, plain.len);
     return code;
+}
+
+static enum hf_err write_block(void *context, const struct hf_fetch_item *item,
+                               struct hf_bytes plain, struct hf_error *err)
+{
+    return write_range(context, item, plain, err);
+}
+
+enum hf_err hf_restore_write_zeros(struct hf_restore_writer *writer,
+                                   const struct hf_fetch_item *item, struct hf_error *err)
+{
+    return write_range(writer, item, (struct hf_bytes){.len = item->plain_bytes}, err);
 }
 
 /* The first damage ends the restore, with file and place named. */
@@ -111,6 +130,7 @@ static enum hf_err name_damage(void *context, const struct hf_fetch_item *item,
     return hf_wrap(err, "%s at %" PRIu64, writer->files[item->file].path, item->offset);
 }
 
+/* For reading: a file onto which nothing had to be written may be one that we must not write. */
 static enum hf_err sync_file(void *context, unsigned worker, size_t item, struct hf_error *err)
 {
     struct hf_restore_writer *writer = context;

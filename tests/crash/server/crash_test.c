@@ -43,7 +43,7 @@
 struct story {
     bool listed[VERSIONS + 1];
     bool delete_asked, deleted;
-    bool restored;
+    bool restored_first, restored;
     bool target_gone;              /* a recovery has looked at it, and removes it */
     bool all_gone;                 /* a recovery deletes everything */
     uint64_t reused[VERSIONS + 1]; /* blocks, by the life that nothing disturbed */
@@ -151,12 +151,14 @@ static void groom(struct life *life)
     hf_keyring_wipe(&keyring);
 }
 
-static void restore_into_target(struct life *life, const struct hf_id *snapshot)
+/* The second time onto what the first time left. */
+static void restore_into_target(struct life *life, const struct hf_id *snapshot, bool onto)
 {
     struct hf_error err;
     struct hf_restore_record restore;
     char *target = hf_path_join(life->restore_root, "target");
-    const struct hf_flow_restore_wish wish = {.snapshot = *snapshot, .directory = target};
+    const struct hf_flow_restore_wish wish = {
+        .snapshot = *snapshot, .directory = target, .onto = onto};
     LIFE_OK(hf_flow_restore(&life->server.app, &wish, &restore, &err), &err);
     life_work(life);
     struct hf_id id = restore.id;
@@ -187,11 +189,13 @@ static void live(struct fixture *f)
         story->reused[1] = first.blocks_reused;
         story->reused[2] = second.blocks_reused;
     }
+    restore_into_target(&life, &first.id, false);
+    story->restored_first = true;
     story->delete_asked = true;
     LIFE_OK(hf_flow_delete(&life.server.app, &first.id, &err), &err);
     story->deleted = true;
     groom(&life);
-    restore_into_target(&life, &second.id);
+    restore_into_target(&life, &second.id, true);
     story->restored = true;
     life_stop(&life);
     story->fault_passes = hf_fault_passes(NULL);
@@ -332,7 +336,53 @@ static void expect_restores(const struct fixture *f, struct life *life)
     hf_free(dir);
 }
 
-/* Files without the mark are a restore that was finished. */
+/* The newest snapshot that is listed, restored onto whatever lies there. False: none is. */
+static bool go_on(struct life *life, const char *target)
+{
+    struct hf_error err;
+    struct hf_keep_snapshots snapshots;
+    struct hf_flow_reading reading = {0};
+    struct hf_restore_result result;
+    const struct hf_snapshot_record *newest = NULL;
+    life_snapshots(life, &snapshots);
+    for (size_t i = 0; i < snapshots.count; i++) {
+        const struct hf_snapshot_record *one = &snapshots.items[i];
+        if (one->state == HF_SNAPSHOT_COMPLETE &&
+            (newest == NULL || one->capture > newest->capture)) {
+            newest = one;
+        }
+    }
+    if (newest != NULL) {
+        LIFE_OK(hf_flow_open(&life->server.app, &newest->id, &reading, &err), &err);
+        const struct hf_restore_options options = {.store = life->server.app.store,
+                                                   .keyring = &reading.keyring,
+                                                   .root = &reading.manifest.root,
+                                                   .directory = target,
+                                                   .restore_info = "gone on with\n",
+                                                   .workers = 1,
+                                                   .onto = true};
+        LIFE_OK(hf_restore_run(&options, &result, &err), &err);
+        hf_flow_reading_fini(&reading);
+    }
+    hf_keep_snapshots_fini(&snapshots);
+    return newest != NULL;
+}
+
+/* One file differs in size between the versions. */
+static size_t version_of(const char *target)
+{
+    struct hf_error err;
+    struct hf_file_info info;
+    char *path = hf_path_join(target, file_names[2]);
+    LIFE_OK(hf_fs_stat(path, &info, &err), &err);
+    hf_free(path);
+    return info.size_bytes == file_sizes[2] + 2 * 9000 ? 2 : 1;
+}
+
+/*
+ * Files without the mark are a restore that was finished, of the first snapshot or of the second; files with it can be
+ * gone on with.
+ */
 static void expect_whole_or_marked(const struct fixture *f, struct life *life)
 {
     struct hf_error err;
@@ -341,17 +391,27 @@ static void expect_whole_or_marked(const struct fixture *f, struct life *life)
     char *target = hf_path_join(life->restore_root, "target");
     char *mark = hf_path_join(target, HF_RESTORE_MARK_NAME);
     bool there = hf_fs_exists(target);
+    bool going_on = !story->target_gone && hf_fs_exists(mark) && go_on(life, target);
     size_t files = 0;
+    size_t beside = 1; /* restoreInfo.txt */
     if (there) {
         LIFE_OK(hf_fs_list(target, 1000, &list, &err), &err);
     }
     for (size_t i = 0; i < list.count; i++) {
-        files += strncmp(list.names[i], ".hf-tmp-", 8) !=
-                 0; /* of the mark itself, before it has its name */
+        /* Of the mark itself, before it has its name; of a restore that only looked. */
+        bool early =
+            strncmp(list.names[i], ".hf-tmp-", 8) == 0 || strcmp(list.names[i], "mongod.lock") == 0;
+        files += !early;
+        beside += early;
     }
-    if (!story->target_gone && (story->restored || (files > 0 && !hf_fs_exists(mark)))) {
+    if (story->restored) {
+        LIFE_CHECK(story->target_gone || version_of(target) == 2);
+    }
+    if (!story->target_gone &&
+        (going_on || story->restored_first || (files > 0 && !hf_fs_exists(mark)))) {
         LIFE_CHECK(!hf_fs_exists(mark));
-        expect_version(f, target, 2, 1);
+        LIFE_CHECK(!going_on || beside == 1);
+        expect_version(f, target, version_of(target), beside);
     }
     story->target_gone = true;
     hf_dir_list_fini(&list);
@@ -527,7 +587,7 @@ static void begin_world(struct fixture *f)
     assert_int_equal(hf_fs_make_dirs(f->world, 0700, &err), HF_ERR_OK);
     assert_int_equal(hf_fs_make_dirs(f->attic, 0700, &err), HF_ERR_OK);
     memset(story->listed, 0, sizeof story->listed);
-    story->delete_asked = story->deleted = story->restored = false;
+    story->delete_asked = story->deleted = story->restored_first = story->restored = false;
     story->target_gone = story->all_gone = false;
     the_disk->clock_ahead_s = 0;
     disk_watch(f->world, f->attic);
