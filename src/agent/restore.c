@@ -118,6 +118,8 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
         .progress = work->progress,
         .cancel = work->cancel,
         .log = context->log,
+        .onto = task->restore.onto,
+        .leave_foreign = task->restore.leave_foreign,
     };
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK ||
         HF_FAULT("agent.restore.done", err) != HF_ERR_OK) {
@@ -125,5 +127,7 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
     }
     finish->restored_files = result.files;
     finish->restored_bytes = result.bytes;
+    finish->written_bytes = result.written_bytes;
+    finish->removed_files = result.removed_files;
     return HF_ERR_OK;
 }

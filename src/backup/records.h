@@ -126,7 +126,9 @@ struct hf_restore_record {
     enum hf_restore_state state;
     char directory[HF_RECORD_PATH_BYTES];
     uint64_t created_s, finished_s;
+    bool onto, leave_foreign; /* how it was asked for */
     uint64_t files, bytes;
+    uint64_t written_bytes, removed_files;
     char error_class[HF_WORD_BYTES];
     char error[HF_RECORD_ERROR_BYTES];
 };

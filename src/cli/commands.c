@@ -497,7 +497,9 @@ static enum hf_err snapshot_verify(const struct snapshot_verify_values *values,
 
 #define RESTORE_OPTIONS(OPT)                                                                       \
     OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
-    OPT(to, PATH, "", 0, 4096, OPT_NONE, "Directory on the agent's host, empty or not there yet")  \
+    OPT(to, PATH, "", 0, 4096, OPT_NONE,                                                           \
+        "Directory on the agent's host, empty or not there yet (but see --onto)")                  \
+    HF_CLI_ONTO_OPTIONS(OPT)                                                                       \
     OPT(agent, TEXT, "", 0, 100, OPT_NONE, "Agent that restores; otherwise the one that can")      \
     OPT(tar, PATH, "", 0, 4096, OPT_NONE,                                                          \
         "Write a tar archive here instead; - is standard output")                                  \
@@ -590,11 +592,15 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
-    char target[128], bytes[24];
+    char target[128];
 
     session.client = NULL;
     hf_json_set_text(body, "snapshotId", id);
     hf_json_set_text(body, "directory", values->to);
+    if (values->onto) {
+        hf_json_set_bool(body, "onto", true);
+        hf_json_set_bool(body, "leaveForeign", values->leave_foreign);
+    }
     hf_json_set_text(body, "agentId", values->agent[0] == '\0' ? NULL : values->agent);
     if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
         hf_cli_call(&session, "POST", PRIVATE "/restores", body, &begun, err) != HF_ERR_OK) {
@@ -620,9 +626,7 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
                        hf_cli_text(ended, "error", "no reason given"));
     }
     if (!values->json) {
-        bytes_text(ended, "bytes", bytes, sizeof bytes);
-        (void)printf("snapshot %s is restored into %s: %llu files, %s\n", id, values->to,
-                     (unsigned long long)hf_json_get_u64(ended, "files", 0), bytes);
+        hf_cli_print_restored(ended);
         (void)printf(
             "restoreInfo.txt there says of which moment it is, and which Startup Options a "
             "mongod on it needs:\nmongod --dbpath %s ...\n",
@@ -642,6 +646,9 @@ static enum hf_err restore_start(const struct restore_start_values *values,
     if ((values->to[0] == '\0') == (values->tar[0] == '\0')) {
         return hf_fail(err, HF_ERR_INVALID,
                        "say where to: either --to DIR (an agent restores) or --tar FILE");
+    }
+    if ((values->onto && values->to[0] == '\0') || (values->leave_foreign && !values->onto)) {
+        return hf_fail(err, HF_ERR_INVALID, "--onto belongs to --to, --leave-foreign to --onto");
     }
     return values->tar[0] != '\0' ? restore_tar(values, id, err)
                                   : restore_directory(values, id, err);

@@ -53,6 +53,15 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
         return code;                                                                               \
     }
 
+/* Of the commands that restore into a directory. */
+#define HF_CLI_ONTO_OPTIONS(OPT)                                                                   \
+    OPT(onto, FLAG, "false", 0, 0, OPT_NONE,                                                       \
+        "The directory holds an earlier restore, or the files of a stopped mongod: write only "    \
+        "what "                                                                                    \
+        "differs, remove what the snapshot does not have")                                         \
+    OPT(leave_foreign, FLAG, "false", 0, 0, OPT_NONE,                                              \
+        "With --onto: leave files there that are no database's; else they are refused")
+
 /* Opens the session that the values' own options describe. */
 #define HF_CLI_OPEN(values, session, err)                                                          \
     hf_cli_session_open(&(const struct hf_cli_session_options){.profile = (values)->profile,       \

@@ -116,13 +116,24 @@ void hf_cli_time(uint64_t seconds, char out[32])
 
 /* ---- Progress ---- */
 
+/* Of a restore onto files it counts how much of them had to be written. */
+static void format_view(const struct hf_progress_view *view, char *out, size_t out_len)
+{
+    char text[480], written[24];
+
+    hf_progress_format(view, text, sizeof text);
+    hf_format_bytes(view->bytes_new, written, sizeof written);
+    bool onto = strcmp(view->phase, HF_PROGRESS_ONTO) == 0;
+    (void)snprintf(out, out_len, "%s%s%s", onto ? written : "", onto ? " written, " : "", text);
+}
+
 static void draw_bar(const char *what, const struct hf_progress_view *view)
 {
     enum { WIDTH = 24 };
-    char text[512], bar[WIDTH + 1];
+    char text[544], bar[WIDTH + 1];
     unsigned columns = 80, filled = 0;
 
-    hf_progress_format(view, text, sizeof text);
+    format_view(view, text, sizeof text);
     (void)hf_stdout_is_terminal(&columns);
     if (view->bytes_total > 0) {
         filled = view->bytes_done >= view->bytes_total
@@ -144,7 +155,7 @@ void hf_cli_progress_show(struct hf_cli_progress *progress, const char *what,
     uint64_t now_ms = hf_clock_mono_ms();
     bool new_phase = strcmp(progress->said_phase, view->phase) != 0;
     bool due = now_ms - progress->said_ms >= (terminal ? BAR_EVERY_MS : LINE_EVERY_MS);
-    char text[512];
+    char text[544];
 
     if (!new_phase && (!due || (!terminal && progress->said_bytes == view->bytes_done))) {
         return;
@@ -157,7 +168,7 @@ void hf_cli_progress_show(struct hf_cli_progress *progress, const char *what,
         progress->drawn = true;
         return;
     }
-    hf_progress_format(view, text, sizeof text);
+    format_view(view, text, sizeof text);
     (void)fprintf(stderr, "%s: %s%s%s\n", what, view->phase, view->phase[0] == '\0' ? "" : ": ",
                   text);
 }
@@ -189,4 +200,25 @@ void hf_cli_progress_from_json(const struct hf_json *json, struct hf_progress_vi
     };
     (void)snprintf(out->phase, sizeof out->phase, "%s", phase == NULL ? "" : phase);
     (void)snprintf(out->current, sizeof out->current, "%s", current == NULL ? "" : current);
+}
+
+void hf_cli_print_restored(const struct hf_json *json)
+{
+    char bytes[24], written[24];
+    uint64_t removed = hf_json_get_u64(json, "removedFiles", 0);
+    const char *snapshot = hf_json_get_text(json, "snapshotId");
+    const char *directory = hf_json_get_text(json, "directory");
+
+    hf_format_bytes(hf_json_get_u64(json, "bytes", 0), bytes, sizeof bytes);
+    hf_format_bytes(hf_json_get_u64(json, "writtenBytes", 0), written, sizeof written);
+    (void)printf("snapshot %s is restored into %s: %llu files, %s",
+                 snapshot == NULL ? "?" : snapshot, directory == NULL ? "?" : directory,
+                 (unsigned long long)hf_json_get_u64(json, "files", 0), bytes);
+    if (hf_json_get_bool(json, "onto", false)) {
+        (void)printf(" (%s written)", written);
+    }
+    if (removed > 0) {
+        (void)printf(", %llu that it does not have removed", (unsigned long long)removed);
+    }
+    (void)printf("\n");
 }

@@ -39,6 +39,8 @@ void hf_cli_progress_show(struct hf_cli_progress *progress, const char *what,
                           const struct hf_progress_view *view);
 /* Ends the bar's line. */
 void hf_cli_progress_end(struct hf_cli_progress *progress);
+/* The line after a restore into a directory; json as of the API's restore, or of `store restore`. */
+void hf_cli_print_restored(const struct hf_json *json);
 /* Out of the API's "progress" document. */
 void hf_cli_progress_from_json(const struct hf_json *json, struct hf_progress_view *out);
 

@@ -316,7 +316,8 @@ static enum hf_err store_verify(const struct store_verify_values *values,
 #define STORE_RESTORE_OPTIONS(OPT)                                                                 \
     OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file")                             \
     OPT(snapshot, TEXT, "", 1, 100, OPT_REQUIRED, "Id of the snapshot")                            \
-    OPT(to, PATH, "", 1, 4096, OPT_REQUIRED, "Directory, empty or not there yet")                  \
+    OPT(to, PATH, "", 1, 4096, OPT_REQUIRED, "Directory, empty or not there yet (but see --onto)") \
+    HF_CLI_ONTO_OPTIONS(OPT)                                                                       \
     OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE, "Threads; auto is one a core")                  \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
 HF_CLI_VALUES(store_restore, STORE_RESTORE_OPTIONS)
@@ -343,6 +344,8 @@ static enum hf_err restore_manifest(const struct store_restore_values *values,
         .workers = (unsigned)values->workers,
         .progress = &teller.progress,
         .cancel = hf_cli_cancel(),
+        .onto = values->onto,
+        .leave_foreign = values->leave_foreign,
     };
     enum hf_err code = hf_restore_run(&options, result, err);
     teller_stop(&teller);
@@ -358,11 +361,13 @@ static enum hf_err store_restore(const struct store_restore_values *values,
     struct hf_restore_result result = {0};
     struct hf_id snapshot;
     const struct open_wish wish = {.url = rest->arguments.values[0], .key_file = values->key_file};
-    char bytes[24];
 
     if (!hf_id_parse(hf_str_of(values->snapshot), &snapshot)) {
         return hf_fail(err, HF_ERR_INVALID, "'%s' is not an id: 24 hexadecimal digits are",
                        values->snapshot);
+    }
+    if (values->leave_foreign && !values->onto) {
+        return hf_fail(err, HF_ERR_INVALID, "--leave-foreign belongs to --onto");
     }
     if (open_store(&wish, &opened, err) != HF_ERR_OK ||
         hf_list_find_snapshot(opened.store, key_of(&opened), &snapshot, &manifest, err) !=
@@ -370,16 +375,17 @@ static enum hf_err store_restore(const struct store_restore_values *values,
         restore_manifest(values, &opened, &manifest, &result, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_json_set_text(json, "snapshotId", values->snapshot);
+    hf_json_set_text(json, "directory", values->to);
+    hf_json_set_bool(json, "onto", values->onto);
+    hf_json_set_u64(json, "files", result.files);
+    hf_json_set_u64(json, "bytes", result.bytes);
+    hf_json_set_u64(json, "writtenBytes", result.written_bytes);
+    hf_json_set_u64(json, "removedFiles", result.removed_files);
     if (values->json) {
-        hf_json_set_text(json, "snapshotId", values->snapshot);
-        hf_json_set_text(json, "directory", values->to);
-        hf_json_set_u64(json, "files", result.files);
-        hf_json_set_u64(json, "bytes", result.bytes);
         return hf_cli_print_json(json, err);
     }
-    hf_format_bytes(result.bytes, bytes, sizeof bytes);
-    (void)printf("snapshot %s is restored into %s: %llu files, %s\n", values->snapshot, values->to,
-                 (unsigned long long)result.files, bytes);
+    hf_cli_print_restored(json);
     return HF_ERR_OK;
 }
 

@@ -535,6 +535,8 @@ enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_b
     if (finish->code == HF_ERR_OK && !capture) {
         hf_json_set_u64(json, "files", finish->restored_files);
         hf_json_set_u64(json, "bytes", finish->restored_bytes);
+        hf_json_set_u64(json, "writtenBytes", finish->written_bytes);
+        hf_json_set_u64(json, "removedFiles", finish->removed_files);
     }
     return end(json, out, err);
 }
@@ -546,10 +548,12 @@ static enum hf_err finish_result_from_json(const struct hf_json *json, struct hf
         return HF_ERR_OK;
     }
     if (out->kind == HF_TASK_RESTORE) {
-        if (hf_field_u64(json, "files", INT64_MAX, &out->restored_files, err) != HF_ERR_OK) {
+        if (hf_field_u64(json, "files", INT64_MAX, &out->restored_files, err) != HF_ERR_OK ||
+            hf_field_u64(json, "bytes", INT64_MAX, &out->restored_bytes, err) != HF_ERR_OK ||
+            hf_field_u64(json, "writtenBytes", INT64_MAX, &out->written_bytes, err) != HF_ERR_OK) {
             return err->code;
         }
-        return hf_field_u64(json, "bytes", INT64_MAX, &out->restored_bytes, err);
+        return hf_field_u64(json, "removedFiles", INT64_MAX, &out->removed_files, err);
     }
     struct hf_json *facts = NULL;
     if (hf_json_need_object(json, "facts", &facts, err) != HF_ERR_OK ||

@@ -119,6 +119,8 @@ struct hf_task_restore {
     struct hf_id snapshot;
     uint64_t capture;
     char directory[HF_MESSAGE_PATH_BYTES];
+    bool onto;                /* files that lie there already */
+    bool leave_foreign;       /* those that are no database's */
     struct hf_tree_root root; /* owned */
     char *restore_info;       /* owned; text of restoreInfo.txt, at most HF_MESSAGE_INFO_BYTES */
 };
@@ -214,7 +216,8 @@ struct hf_msg_finish {
     size_t adopted_count;
     uint64_t damaged_parent_nodes;
     /* of a restore that succeeded */
-    uint64_t restored_files, restored_bytes;
+    uint64_t restored_files, restored_bytes, written_bytes;
+    uint64_t removed_files; /* that lay there, and the snapshot does not have */
 };
 void hf_msg_finish_fini(struct hf_msg_finish *finish);
 HF_CLEANUP_DEFINE_VALUE(hf_msg_finish_fini, struct hf_msg_finish)

@@ -59,6 +59,10 @@ static struct hf_json *restore_to_json(const struct hf_task_restore *restore, st
     hf_field_set_id(json, "snapshot", &restore->snapshot);
     hf_json_set_u64(json, "capture", restore->capture);
     hf_json_set_text(json, "directory", restore->directory);
+    if (restore->onto) {
+        hf_json_set_bool(json, "onto", true);
+        hf_json_set_bool(json, "leaveForeign", restore->leave_foreign);
+    }
     hf_json_set_text(json, "restoreInfo", restore->restore_info);
     if (hf_field_set_root(json, "root", &restore->root, err) != HF_ERR_OK) {
         hf_json_drop(json);
@@ -153,6 +157,8 @@ static enum hf_err restore_from_json(const struct hf_json *json, struct hf_task_
         hf_field_need_id(json, "snapshot", &out->snapshot, err) != HF_ERR_OK ||
         hf_field_u64(json, "capture", HF_CAPTURE_MAX, &out->capture, err) != HF_ERR_OK ||
         hf_field_text(json, "directory", out->directory, sizeof out->directory, err) != HF_ERR_OK ||
+        hf_field_bool(json, "onto", &out->onto, err) != HF_ERR_OK ||
+        hf_field_bool(json, "leaveForeign", &out->leave_foreign, err) != HF_ERR_OK ||
         hf_field_root(json, "root", &out->root, err) != HF_ERR_OK) {
         return hf_wrap(err, "restore");
     }

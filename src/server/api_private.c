@@ -401,10 +401,9 @@ void hf_api_restore(struct hf_server_call *call)
 
 void hf_api_start_restore(struct hf_server_call *call)
 {
-    static const struct hf_call_member members[] = {{"snapshotId", HF_JSON_TEXT},
-                                                    {"directory", HF_JSON_TEXT},
-                                                    {"agentId", HF_JSON_TEXT},
-                                                    {NULL, HF_JSON_NULL}};
+    static const struct hf_call_member members[] = {
+        {"snapshotId", HF_JSON_TEXT}, {"directory", HF_JSON_TEXT},    {"agentId", HF_JSON_TEXT},
+        {"onto", HF_JSON_BOOL},       {"leaveForeign", HF_JSON_BOOL}, {NULL, HF_JSON_NULL}};
     struct hf_flow_restore_wish wish = {.directory = NULL};
     struct hf_restore_record restore;
     struct hf_error err;
@@ -415,6 +414,8 @@ void hf_api_start_restore(struct hf_server_call *call)
     const char *snapshot = hf_json_get_text(call->body, "snapshotId");
     const char *agent = hf_json_get_text(call->body, "agentId");
     wish.directory = hf_json_get_text(call->body, "directory");
+    wish.onto = hf_json_get_bool(call->body, "onto", false);
+    wish.leave_foreign = hf_json_get_bool(call->body, "leaveForeign", false);
     if (snapshot == NULL || wish.directory == NULL) {
         hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE",
                       "snapshotId and directory are needed");

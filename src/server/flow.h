@@ -77,6 +77,7 @@ HF_MUST_CHECK enum hf_err hf_flow_delete(struct hf_server_app *app, const struct
 struct hf_flow_restore_wish {
     struct hf_id snapshot;
     const char *directory;
+    bool onto, leave_foreign; /* as struct hf_restore_options has them */
     struct hf_id
         agent; /* none: the one agent that takes restores, or the one beside the snapshot's member */
 };

@@ -587,6 +587,8 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
         }
         restore.files = finish->restored_files;
         restore.bytes = finish->restored_bytes;
+        restore.written_bytes = finish->written_bytes;
+        restore.removed_files = finish->removed_files;
         if (finish->code != HF_ERR_OK) {
             (void)snprintf(restore.error_class, sizeof restore.error_class, "%s",
                            hf_err_name(finish->code));

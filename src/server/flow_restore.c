@@ -136,6 +136,8 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         .task = hf_flow_new_id(),
         .state = HF_RESTORE_IN_PROGRESS,
         .created_s = hf_flow_now_s(),
+        .onto = wish->onto,
+        .leave_foreign = wish->leave_foreign,
     };
     (void)snprintf(out->directory, sizeof out->directory, "%s", wish->directory);
     const struct hf_task_record task = {

@@ -341,6 +341,8 @@ static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_
     restore->snapshot = record.snapshot;
     restore->capture = reading.manifest.capture;
     (void)snprintf(restore->directory, sizeof restore->directory, "%s", record.directory);
+    restore->onto = record.onto;
+    restore->leave_foreign = record.leave_foreign;
     restore->root = reading.manifest.root;
     reading.manifest.root = (struct hf_tree_root){0};
     restore->restore_info = hf_strndup((const char *)info.data, info.len);

@@ -301,10 +301,14 @@ static enum hf_err life_restore(struct life *life, const struct hf_task *task,
         .directory = task->restore.directory,
         .restore_info = task->restore.restore_info,
         .workers = 1,
+        .onto = task->restore.onto,
+        .leave_foreign = task->restore.leave_foreign,
     };
     enum hf_err code = hf_restore_run(&options, &result, err);
     finish->restored_files = result.files;
     finish->restored_bytes = result.bytes;
+    finish->written_bytes = result.written_bytes;
+    finish->removed_files = result.removed_files;
     return code;
 }
 
