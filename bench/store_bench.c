@@ -3,7 +3,7 @@
  * The rooms at work with no agent, no server and no network: a directory into a store and back, measured.
  *
  *   store_bench capture DIR STORE [--parent] [--read-all] [--workers N]
- *   store_bench restore STORE ID DIR [--workers N]
+ *   store_bench restore STORE ID DIR [--onto] [--workers N]
  *   store_bench verify STORE [--workers N]
  *
  * Prints one JSON object. The steps are the agent's and the server's (store-format.md 5): claim, capture, check,
@@ -34,7 +34,7 @@ struct wish {
     const char *work;
     const char *places[3];
     size_t place_count;
-    bool parent, read_all;
+    bool parent, read_all, onto;
     unsigned workers;
 };
 
@@ -433,6 +433,7 @@ static enum hf_err restore(const struct wish *wish, struct hf_json *json, struct
         .root = &manifest.root,
         .directory = wish->places[2],
         .workers = wish->workers,
+        .onto = wish->onto,
     };
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK) {
         return err->code;
@@ -440,6 +441,8 @@ static enum hf_err restore(const struct wish *wish, struct hf_json *json, struct
     cost_end(&cost, result.bytes, json);
     hf_json_set_u64(json, "files", result.files);
     hf_json_set_u64(json, "read_bytes", result.read_bytes);
+    hf_json_set_u64(json, "written_bytes", result.written_bytes);
+    hf_json_set_u64(json, "compared_bytes", result.compared_bytes);
     return HF_ERR_OK;
 }
 
@@ -480,6 +483,8 @@ static bool read_arguments(int argc, char **argv, struct wish *out)
             out->parent = true;
         } else if (strcmp(argv[i], "--read-all") == 0) {
             out->read_all = true;
+        } else if (strcmp(argv[i], "--onto") == 0) {
+            out->onto = true;
         } else if (strcmp(argv[i], "--workers") == 0) {
             if (++i == argc || !hf_parse_u64(hf_str_of(argv[i]), &number) || number > 64) {
                 return false;
@@ -519,7 +524,7 @@ int main(int argc, char **argv)
     }
     (void)fprintf(stderr,
                   "usage: store_bench capture DIR STORE [--parent] [--read-all] [--workers N]\n"
-                  "       store_bench restore STORE ID DIR [--workers N]\n"
+                  "       store_bench restore STORE ID DIR [--onto] [--workers N]\n"
                   "       store_bench verify STORE [--workers N]\n");
     return 2;
 }
