@@ -130,6 +130,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
     if (make_log(values->log_level, values->log_json, &log, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_files_limit_raise();
     const struct hf_server_options options = {
         .data_dir = values->data_dir,
         .store_url = values->store,

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -419,6 +420,16 @@ void hf_signals_cancel(struct hf_cancel *cancel)
     stop.sa_flags = (int)SA_RESETHAND;
     HF_ASSERT(sigaction(SIGINT, &stop, NULL) == 0);
     HF_ASSERT(sigaction(SIGPIPE, &ignore, NULL) == 0);
+}
+
+void hf_files_limit_raise(void)
+{
+    struct rlimit limit;
+
+    HF_ASSERT(getrlimit(RLIMIT_NOFILE, &limit) == 0);
+    limit.rlim_cur = limit.rlim_max;
+    /* Refused where the hard limit is beyond what the kernel allows now: then the soft one stays. */
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 uint16_t hf_free_port(void)

@@ -45,6 +45,9 @@ uint64_t hf_resident_peak_bytes(void);
 /* SIGINT and SIGTERM request the token (borrowed for ever), a second SIGINT kills; SIGPIPE is ignored. Once per process,
  * before other threads start. */
 void hf_signals_cancel(struct hf_cancel *cancel);
+/* As many open files as the system lets this process ask for: the usual soft limit is 1024, kept for programs that call
+ * select, and every connection takes one. */
+void hf_files_limit_raise(void);
 /* A free TCP port of 127.0.0.1, as the kernel picked it a moment ago. 0 when none. */
 uint16_t hf_free_port(void);
 /* True when stdout is a terminal; its width in columns (80 when unknown). */

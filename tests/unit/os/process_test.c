@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -341,6 +342,21 @@ static void test_waiting_for_a_child_that_was_taken_away_fails(void **state)
     hf_process_stop(process, 10);
 }
 
+static void test_the_limit_of_open_files_goes_up_to_the_hard_one(void **state)
+{
+    struct rlimit before, low, after;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    low = before;
+    low.rlim_cur = 64;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+    hf_files_limit_raise();
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &after), 0);
+    assert_true(after.rlim_cur == before.rlim_max && after.rlim_max == before.rlim_max);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+}
+
 static void test_a_free_port_can_be_bound(void **state)
 {
     (void)state;
@@ -400,6 +416,7 @@ int main(void)
         cmocka_unit_test(test_stdout_that_is_a_file_is_no_terminal),
         cmocka_unit_test(test_a_terminal_tells_its_width),
         cmocka_unit_test(test_waiting_for_a_child_that_was_taken_away_fails),
+        cmocka_unit_test(test_the_limit_of_open_files_goes_up_to_the_hard_one),
         cmocka_unit_test(test_a_free_port_can_be_bound),
         cmocka_unit_test(test_signals_request_the_token_and_a_second_ctrl_c_kills),
     };
