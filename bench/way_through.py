@@ -26,6 +26,7 @@ PACK_BYTES = 16 * MIB
 THREADS = 4
 ROUNDS = 3
 AGENTS = 1000
+USUAL_FILES = 1024  # open files that a shell or a service allows, unless told otherwise
 WAIT_MS = 30000
 SAMPLE_S = 1.0
 TASK_LIMIT_S = 60
@@ -201,8 +202,15 @@ def into_memory(scratch, tls, count):
 # ---- A thousand idle agents ----
 
 
+def allow_files(count):
+    """The soft limit, of this process and those that it starts."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def idle(scratch, tls, name):
+    allow_files(USUAL_FILES)
     server = TheServer(scratch, name, tls)
+    allow_files(4 * AGENTS)
     threads = status_number(server, "Threads")
     before = server.rss()
     context = server.context()
@@ -251,8 +259,6 @@ def select_any(agents):
 
 def measure(scratch_dir, data_bytes):
     """All of it. What is found as a dictionary; Failed or an AssertionError when something goes wrong."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * AGENTS)), hard))
     os.environ["HOLDFAST_TEST_TMP"] = str(scratch_dir)
     scratch = harness.Scratch("bench-server")
     count = min(max(data_bytes // PACK_BYTES // 2, 8), 64)
