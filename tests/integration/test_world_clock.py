@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Clocks that are wrong, disagree, and jump both ways in the middle of the work.
+"""Clocks that are wrong, disagree, and jump both ways in the middle of the work; a server that time passed by.
 
 The wall clock of a process is moved by the clock door of the test build (HOLDFAST_TEST_CLOCK, src/os/clock.c), for agent and
 server each by its own; the members, the store's files and what was slept keep the true time. "No clock decides what is safe to
@@ -11,8 +11,10 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -163,6 +165,18 @@ class Clocks(harness.TestCase):
         self.d.wait_members()
         self.d.wait_no_cursor()
         self.check(self.d.take())
+
+    def test_a_server_that_stood_still_gives_nobody_up(self):
+        """Stopped, or a machine asleep: it could hear nobody for longer than it lets a task be silent."""
+        snapshot_id, release = self.hold()
+        self.server.signal(signal.SIGSTOP)
+        until = time.monotonic() + int(self.silence[:-1]) + 2
+        wait_for(lambda: time.monotonic() > until, "the time of a task's silence")
+        self.server.signal(signal.SIGCONT)
+        self.polls()
+        self.assertEqual(self.d.snapshot(snapshot_id)["state"], "IN_PROGRESS")
+        release()
+        self.check(self.d.wait_ended(snapshot_id))
 
     def test_the_order_of_snapshots_is_that_of_their_making(self):
         taken = []

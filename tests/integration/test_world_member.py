@@ -104,12 +104,14 @@ class Case(harness.TestCase):
                           if one.get("id") == snapshot_id], [], "nothing was sealed")
         return record
 
-    def check_next(self):
+    def check_next(self, restore=SOAK):
         self.wait_member()
         self.d.wait_no_cursor()
         wait_for(lambda: not self.cli("job", "show", "--set", "rs0").get("runningSnapshotId"), "the job to be free", every=0.2)
         record = self.d.take()
-        self.check_restores(record)
+        self.assertTrue(self.cli("snapshot", "verify", record["id"])["ok"])
+        if restore:
+            self.check_restores(record)
         return record
 
 
@@ -194,7 +196,7 @@ class Alone(Case):
                 self.load(1)
                 release()
                 record = self.check_lost(snapshot_id)
-                again = self.check_next()
+                again = self.check_next(restore=True)
                 self.assertEqual(again["adoptedCapture"], record["capture"])
 
 
@@ -291,7 +293,7 @@ class Isolated(Case):
             self.assertRegex(second["error"], rf"^capture of rs0 from {self.member.host}: ")
         self.wait_undone()
         self.check_restores(record)
-        self.check_next()
+        self.check_next(restore=True)
 
     if SOAK:
         def test_it_is_killed_and_undone_when_it_is_back(self):
