@@ -119,7 +119,7 @@ class Clocks(harness.TestCase):
     def test_jumps_in_the_middle_of_a_capture_give_nobody_up(self):
         self.server_clock.set(HOUR)
         snapshot_id, release = self.hold()
-        for seconds in (TEN_YEARS, -HOUR, 0):
+        for seconds in (TEN_YEARS, -HOUR, 0) if SOAK else (TEN_YEARS, 0):
             self.server_clock.set(seconds)
             self.agent_clock.set(-seconds / 2)
             self.polls()
