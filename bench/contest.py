@@ -12,7 +12,7 @@ from contestants import TOOLS
 from measure import MIB, Failed, chill, clear, files_below, link_tree, size_below, tree_hash, warm
 
 WORKS = {"full": "full capture", "same": "nothing changed", "same_read": "nothing changed, all read", "changed": "1 % of documents changed",
-         "restore": "restore, empty directory", "verify": "verify all content"}
+         "restore": "restore, empty directory", "onto": "restore onto 1 % difference", "verify": "verify all content"}
 READS_SOURCE = ("full", "same", "same_read", "changed")
 # A page of the engine, a block of a small file, a block of a large one.
 GRAINS = (4 << 10, 64 << 10, 256 << 10)
@@ -56,6 +56,7 @@ class Contest:
         self.scratch, self.runs, self.cold, self.after = scratch, runs, cold, after
         self.before = source
         self.source = scratch / "source" if after else source
+        self.restored = scratch / "restored"
         self.problems, self.costs, self.stored, self.details = [], {}, {}, {}
         self.grown, self.new_bytes = {}, {}  # by tool, of the capture of the other state: bytes in the repository, and before compression
         self.own_peak = 0
@@ -87,23 +88,33 @@ class Contest:
         print(f"bench: {tool.name:9} {WORKS[work]:27} {cost.seconds:8.2f} s {cost.cpu_s:8.2f} CPU s {cost.peak_bytes / MIB:6.0f} MiB",
               file=sys.stderr, flush=True)
 
-    def check_restored(self, tool, what, wanted, restore):
-        restored = self.scratch / "restored"
-        clear(restored)
-        restored.mkdir()
-        restore(restored)
-        if tree_hash(restored) != wanted:
+    def check_restored(self, tool, what, wanted):
+        if tree_hash(self.restored) != wanted:
             self.problem(f"{tool.name}: what it restored of {what} differs from it")
-        clear(restored)
+
+    def restore(self, tool):
+        clear(self.restored)
+        self.restored.mkdir()
+        self.once(tool, "restore", self.restored)
+        self.check_restored(tool, "the source", self.hash)
 
     def capture_changed(self, tool):
+        """Then what was captured is restored: onto what the first state's restore left, if the tool has a way for that, by the
+        clock; else into an empty directory, only to compare it."""
         self.show(self.after)
         size = size_below(tool.store)
         self.once(tool, "changed")
         self.grown.setdefault(tool.name, []).append(size_below(tool.store) - size)
         if tool.new_bytes is not None:
             self.new_bytes.setdefault(tool.name, []).append(tool.new_bytes)
-        self.check_restored(tool, "the changed source", self.after_hash, tool.restore_changed)
+        if tool.can_restore_onto():
+            (chill if self.cold else warm)(files_below(self.restored))
+            self.once(tool, "onto", self.restored)
+        else:
+            clear(self.restored)
+            self.restored.mkdir()
+            tool.restore_changed(self.restored)
+        self.check_restored(tool, "the changed source", self.after_hash)
 
     def run_tool(self, tool):
         self.show(self.before)
@@ -111,7 +122,7 @@ class Contest:
         try:
             for work in tool.works:
                 if work == "restore":
-                    self.check_restored(tool, "the source", self.hash, lambda to: self.once(tool, "restore", to))
+                    self.restore(tool)
                 elif work == "changed":
                     if self.after:
                         self.capture_changed(tool)
@@ -124,7 +135,7 @@ class Contest:
         finally:
             self.details[tool.name] = getattr(tool, "details", None)
             clear(tool.dir)
-            clear(self.scratch / "restored")
+            clear(self.restored)
 
     def run(self):
         usable = []

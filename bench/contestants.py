@@ -3,7 +3,7 @@
 
 Works: full (capture), same (nothing changed), same_read (nothing changed, but read all), changed (the source is another
 state of the same directory), restore (what `full` captured, into an empty directory), restore_changed (what `changed`
-captured, likewise), verify.
+captured, likewise), onto (that, onto what `restore` left), verify.
 """
 import json
 import shutil
@@ -40,6 +40,10 @@ class Tool:
         clear(self.dir)
         self.store.mkdir(parents=True)
         self.new_bytes = None  # of the last capture: what it found to be new, before compression, where the tool says so
+
+    def can_restore_onto(self):
+        """Makes of a directory with other files the snapshot, writing what differs."""
+        return False
 
     def call(self, argv, **more):
         return call(argv, env=self.env, log=self.log, **more)[0]
@@ -81,7 +85,11 @@ class Holdfast(Tool):
     def restore(self, to):
         return self.bench("restore", "restore", self.store, self.snapshot, to, written=to)
 
-    restore_changed = restore
+    def can_restore_onto(self):
+        return True
+
+    def onto(self, to):
+        return self.bench("onto", "restore", self.store, self.snapshot, to, "--onto", written=to)
 
     def verify(self):
         return self.bench("verify", "verify", self.store)
@@ -124,6 +132,13 @@ class Restic(Tool):
         return self.call([self.program, "restore", "-q", "latest", "--target", to], written=to)
 
     restore_changed = restore
+
+    def can_restore_onto(self):
+        """Since 0.17: what is equal by content is left alone, what is not in the snapshot is deleted."""
+        return b"--delete" in subprocess.run([self.program, "restore", "--help"], stdout=subprocess.PIPE, check=True).stdout
+
+    def onto(self, to):
+        return self.call([self.program, "restore", "-q", "latest", "--target", to, "--overwrite", "always", "--delete"], written=to)
 
     def verify(self):
         return self.call([self.program, "check", "-q", "--read-data"])
