@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """House rules that can be seen in the text of src/: licence line, opening paragraph, banned functions, sizes.
 
-Limits (docs/design/style.md 2, architecture.md): 1000 lines a file, 100 a function, 10,500 of code in the sandbox; longer ones are listed, with the reason, in
+Limits (docs/design/style.md 2, architecture.md): 1000 lines a file, 100 a function, 11,500 of code in the sandbox; longer ones are listed, with the reason, in
 tools/size_exceptions.txt as "path" or "path:function".
 """
 import pathlib
@@ -11,7 +11,7 @@ import sys
 
 root = pathlib.Path(__file__).resolve().parent.parent
 FILE_LINES, FUNCTION_LINES = 1000, 100
-ROOM_LINES = {"sandbox": 10500}  # of code: comments and blank lines are free. A test source must not grow into a database.
+ROOM_LINES = {"sandbox": 11500}  # of code: comments and blank lines are free. A test source must not grow into a database.
 BANNED = ("strcpy strcat strncpy sprintf vsprintf strtok atoi atol gets alloca rand srand localtime gmtime "
           "strerror system popen tmpnam").split()
 DURABLE = "link linkat rename renameat renameat2 fsync fdatasync".split()

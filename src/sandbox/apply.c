@@ -446,10 +446,8 @@ static const char *state_after(const bson_t *entry)
                                                     : "committed";
 }
 
-/* What an entry of a session leaves in config.transactions, which is in no oplog: each member makes
- * it. */
-static enum hf_err note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
-                                struct hf_error *err)
+enum hf_err hf_sandbox_note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
+                                    struct hf_error *err)
 {
     struct hf_sandbox_coll *coll = NULL;
     HF_CLEANUP(bson_destroy) bson_t *doc = bson_new();
@@ -484,12 +482,55 @@ static enum hf_err note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
     return apply_doc(txn, coll, 'i', doc, doc, err);
 }
 
+enum hf_err hf_sandbox_txn_prepared(struct hf_sandbox_txn *txn, bson_t ***out, size_t *count,
+                                    struct hf_error *err)
+{
+    const struct hf_sandbox_scan_options natural = {.index = NULL};
+    HF_CLEANUP(hf_sandbox_scan_close) struct hf_sandbox_scan *scan = NULL;
+    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(txn, "config.transactions");
+    bool found = coll != NULL;
+    bson_t doc;
+
+    *out = NULL;
+    *count = 0;
+    if (found && hf_sandbox_scan_open(txn, coll, &natural, &scan, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    while (found) {
+        if (hf_sandbox_scan_next(scan, &found, NULL, &doc, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (found && strcmp(hf_sandbox_get_utf8(&doc, "state", ""), "prepared") == 0) {
+            *HF_SANDBOX_PUSH(*out, *count) = bson_copy(&doc);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_sandbox_prepared_since(struct hf_sandbox_txn *txn, uint64_t *ts,
+                                      struct hf_error *err)
+{
+    HF_CLEANUP(chain_fini) struct chain prepared = {.entries = NULL};
+
+    *ts = UINT64_MAX;
+    if (hf_sandbox_txn_prepared(txn, &prepared.entries, &prepared.count, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < prepared.count; i++) {
+        uint64_t start = hf_sandbox_get_optime(prepared.entries[i], "startOpTime").ts;
+
+        *ts = start < *ts ? start : *ts;
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_sandbox_apply(struct hf_sandbox_txn *txn, const bson_t *entry, struct hf_error *err)
 {
     struct hf_sandbox_optime optime = hf_sandbox_optime_of(entry);
 
     hf_error_clear(err);
-    if (apply_op(txn, entry, err) != HF_ERR_OK || note_session(txn, entry, err) != HF_ERR_OK) {
+    if (apply_op(txn, entry, err) != HF_ERR_OK ||
+        hf_sandbox_note_session(txn, entry, err) != HF_ERR_OK) {
         return hf_wrap(err, "apply the entry of %u.%u", hf_sandbox_ts_seconds(optime.ts),
                        hf_sandbox_ts_increment(optime.ts));
     }

@@ -412,6 +412,7 @@ enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, const char *ns,
         return err->code;
     }
     coll = add_coll(txn, ns, ident, uuid, options);
+    coll->made = true;
     if (out != NULL) {
         *out = coll;
     }
@@ -419,13 +420,25 @@ enum hf_err hf_sandbox_coll_create(struct hf_sandbox_txn *txn, const char *ns,
                        : hf_sandbox_coll_create_index(txn, coll, id_index, err);
 }
 
-/* The beginning of each change: the lock, and the row as it was goes. */
+/* The beginning of each change: the lock. What is prepared must find its collections again. */
+static enum hf_err begin_change(struct hf_sandbox_txn *txn, const struct hf_sandbox_coll *coll,
+                                struct hf_error *err)
+{
+    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return coll->table->pins == 0
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_CONFLICT, "%s is in a prepared transaction", coll->ns);
+}
+
+/* The row as it was goes. */
 static enum hf_err remove_row(struct hf_sandbox_txn *txn, const struct hf_sandbox_coll *coll,
                               struct hf_error *err)
 {
     int code;
 
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
+    if (begin_change(txn, coll, err) != HF_ERR_OK) {
         return err->code;
     }
     code = hf_sandbox_table_remove(txn->session, HF_SANDBOX_CATALOG, text_bytes(coll->ns));
@@ -464,7 +477,7 @@ enum hf_err hf_sandbox_coll_redefine(struct hf_sandbox_txn *txn, struct hf_sandb
                                      struct hf_sandbox_index *index, const bson_t *definition,
                                      struct hf_error *err)
 {
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
+    if (begin_change(txn, coll, err) != HF_ERR_OK) {
         return err->code;
     }
     if (index == NULL) {
@@ -486,7 +499,7 @@ enum hf_err hf_sandbox_coll_create_index(struct hf_sandbox_txn *txn, struct hf_s
     if (!bson_has_field(spec, "key")) {
         return hf_fail(err, HF_ERR_INVALID, "an index without key");
     }
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
+    if (begin_change(txn, coll, err) != HF_ERR_OK ||
         make_file(txn, "index", coll->ns, ident, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -504,7 +517,7 @@ enum hf_err hf_sandbox_coll_drop_index(struct hf_sandbox_txn *txn, struct hf_san
     if (index == NULL) {
         return hf_fail(err, HF_ERR_NOT_FOUND, "index not found with name [%s]", name);
     }
-    if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
+    if (begin_change(txn, coll, err) != HF_ERR_OK) {
         return err->code;
     }
     note_drop(txn, index->ident);

@@ -38,8 +38,14 @@
     X(UNSATISFIABLE_WRITE_CONCERN, 100, "UnsatisfiableWriteConcern")                               \
     X(NOT_YET_INITIALIZED, 94, "NotYetInitialized")                                                \
     X(WRITE_CONFLICT, 112, "WriteConflict")                                                        \
+    X(CONFLICTING_OPERATION_IN_PROGRESS, 117, "ConflictingOperationInProgress")                    \
+    X(INCOMPLETE_TRANSACTION_HISTORY, 217, "IncompleteTransactionHistory")                         \
     X(TRANSACTION_TOO_OLD, 225, "TransactionTooOld")                                               \
     X(NOT_IMPLEMENTED, 238, "NotImplemented")                                                      \
+    X(NO_SUCH_TRANSACTION, 251, "NoSuchTransaction")                                               \
+    X(TRANSACTION_COMMITTED, 256, "TransactionCommitted")                                          \
+    X(OPERATION_NOT_SUPPORTED_IN_TRANSACTION, 263, "OperationNotSupportedInTransaction")           \
+    X(PREPARED_TRANSACTION_IN_PROGRESS, 267, "PreparedTransactionInProgress")                      \
     X(NOT_WRITABLE_PRIMARY, 10107, "NotWritablePrimary")                                           \
     X(BSON_OBJECT_TOO_LARGE, 10334, "BSONObjectTooLarge")                                          \
     X(DUPLICATE_KEY, 11000, "DuplicateKey")                                                        \

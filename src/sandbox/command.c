@@ -201,10 +201,7 @@ static int32_t read_session(struct hf_sandbox_call *call)
     bson_value_t id;
 
     call->txn_number = hf_sandbox_get_int64(call->command, "txnNumber", -1);
-    if (bson_has_field(call->command, "autocommit")) {
-        return REFUSE(call, NOT_IMPLEMENTED,
-                      "transactions of several statements are not in the sandbox");
-    }
+    call->in_multi = bson_has_field(call->command, "autocommit");
     if (hf_sandbox_get_path(call->command, "lsid.id", &id) && id.value_type == BSON_TYPE_BINARY &&
         id.value.v_binary.data_len == sizeof call->session.id) {
         call->session.given = true;
@@ -212,7 +209,8 @@ static int32_t read_session(struct hf_sandbox_call *call)
     }
     hf_sha256(hf_bytes_of(user, strlen(user)), &uid);
     memcpy(call->session.uid, uid.bytes, sizeof call->session.uid);
-    return call->txn_number < 0 || call->session.given
+    return (call->txn_number < 0 || call->session.given) &&
+                   (!call->in_multi || call->txn_number >= 0)
                ? 0
                : REFUSE(call, INVALID_OPTIONS, "a transaction number needs a session's id");
 }
@@ -271,8 +269,14 @@ static int32_t run_checked(struct hf_sandbox_call *call)
                       call->name);
     }
     code = code != 0 ? code : read_session(call);
-    code = code != 0 ? code : check_node(call, command->node);
-    return code != 0 ? code : run(call, command);
+    code = code != 0 ? code : check_node(call, call->in_multi ? NODE_WRITE : command->node);
+    if (code == 0 && (call->in_multi || command->node == NODE_WRITE)) {
+        code = hf_sandbox_multis_ready(call);
+    }
+    code = code != 0 || !call->in_multi ? code : hf_sandbox_multi_take(call);
+    code = code != 0 ? code : run(call, command);
+    hf_sandbox_multi_give(call, code);
+    return code;
 }
 
 /* ---- The fields of every reply ---- */
@@ -293,8 +297,15 @@ static void append_error(const struct hf_sandbox_call *call, int32_t code)
         BCON_APPEND(call->reply, "code", BCON_INT32(code), "codeName",
                     BCON_UTF8(hf_sandbox_code_name(code, name)));
     }
-    /* Drivers of this age retry a write only where the server says that they may. */
-    if (call->txn_number >= 0 && (of_state || code == HF_SANDBOX_INTERRUPTED_AT_SHUTDOWN)) {
+    /* Drivers of this age try again only where the server says so: a transaction as a whole, .. */
+    bool end =
+        strcmp(call->name, "commitTransaction") == 0 || strcmp(call->name, "abortTransaction") == 0;
+    bool lost = of_state || code == HF_SANDBOX_INTERRUPTED_AT_SHUTDOWN;
+    if (call->in_multi &&
+        (code == HF_SANDBOX_NO_SUCH_TRANSACTION || code == HF_SANDBOX_WRITE_CONFLICT ||
+         code == HF_SANDBOX_PREPARED_TRANSACTION_IN_PROGRESS || (lost && !end))) {
+        BCON_APPEND(call->reply, "errorLabels", "[", "TransientTransactionError", "]");
+    } else if (call->txn_number >= 0 && lost) { /* .. or a single write, or its end */
         BCON_APPEND(call->reply, "errorLabels", "[", "RetryableWriteError", "]");
     }
 }

@@ -98,7 +98,8 @@ int32_t hf_sandbox_body_create(struct hf_sandbox_work *work)
         }
     }
     bson_copy_to_excluding_noinit(call->command, options, call->name, "capped", "size", "max",
-                                  "lsid", "txnNumber", "$db", "$clusterTime", "$readPreference",
+                                  "lsid", "txnNumber", "startTransaction", "autocommit",
+                                  "readConcern", "$db", "$clusterTime", "$readPreference",
                                   "writeConcern", "maxTimeMS", "comment", NULL);
     return create(work, ns, options);
 }
@@ -332,8 +333,14 @@ int32_t hf_sandbox_body_create_indexes(struct hf_sandbox_work *work)
     }
     before = (int32_t)coll->index_count;
     after = before + (int32_t)bson_count_keys(specs);
-    if (coll->table->records == 0 || hf_sandbox_work_kind_of(ns) != WORK_WRITE ||
-        !hf_sandbox_engine_replicated(call->engine)) {
+    if (call->multi != NULL && !coll->made && after > before) {
+        return REFUSE(call, OPERATION_NOT_SUPPORTED_IN_TRANSACTION,
+                      "Cannot create new indexes on existing collection %s in a multi-document "
+                      "transaction.",
+                      ns);
+    }
+    if (coll->table->records == 0 || call->multi != NULL ||
+        hf_sandbox_work_kind_of(ns) != WORK_WRITE || !hf_sandbox_engine_replicated(call->engine)) {
         code = build_at_once(work, coll, specs);
     } else if (after > before) {
         code = build_in_phases(work, coll, specs, names);

@@ -110,6 +110,7 @@ struct hf_sandbox_txn_options {
     enum hf_sandbox_origin origin;
     bool write;
     bool replicated;  /* with write: hf_sandbox_txn_log will be called; DENIED where none may be */
+    bool multi;       /* of a session: lives over several commands, see hf_sandbox_txn_join */
     uint64_t read_ts; /* see the data as of then (majority, snapshot); 0: the newest */
 };
 
@@ -136,6 +137,7 @@ struct hf_sandbox_entry {
     const bson_t *o2;                   /* may be NULL */
     struct hf_sandbox_optime pre_image; /* ts 0: none */
     const bson_t *tail;                 /* stmtId, prevOpTime, fromMigrate, ..; may be NULL */
+    uint64_t before, behind;            /* times that nobody gets, on both sides of its own */
 };
 /* Appends to the oplog; *optime (may be NULL) is the entry's. Without replication nothing is
  * written and *optime is NONE. */
@@ -143,6 +145,21 @@ HF_MUST_CHECK enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn,
                                              const struct hf_sandbox_entry *entry,
                                              struct hf_sandbox_optime *optime,
                                              struct hf_error *err);
+/* A transaction of a session holds no lock: what it logs is only gathered, as {op, ns, ui, o, o2}.
+ * Borrowed from it. */
+bson_t *const *hf_sandbox_txn_ops(const struct hf_sandbox_txn *txn, size_t *count);
+/* Until the transaction of a session ends no collection that it used is defined otherwise: who tries
+ * gets CONFLICT. False: one has been already. now: holds the oplog; NULL: nothing can have been. */
+bool hf_sandbox_txn_pin(struct hf_sandbox_txn *data, const struct hf_sandbox_txn *now);
+/* Ends data, a transaction of a session, whatever the result: commits it at the time of under, which
+ * has logged what data did, and is to be committed next. CONFLICT: a collection that it used has
+ * been defined otherwise since. */
+HF_MUST_CHECK enum hf_err hf_sandbox_txn_join(struct hf_sandbox_txn *data,
+                                              struct hf_sandbox_txn *under, struct hf_error *err);
+/* The documents of config.transactions of what is prepared and not ended: an array, each of them and
+ * itself the caller's. */
+HF_MUST_CHECK enum hf_err hf_sandbox_txn_prepared(struct hf_sandbox_txn *txn, bson_t ***out,
+                                                  size_t *count, struct hf_error *err);
 /* `wall` of the transaction's last entry; 0: it has none. */
 int64_t hf_sandbox_txn_wall(const struct hf_sandbox_txn *txn);
 /* Does what the entry {op, ns, ui, o, ..} says, whether it was done before or not. */
@@ -161,6 +178,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_apply_before(struct hf_sandbox_txn *txn,
 struct hf_sandbox_table {
     char ident[HF_SANDBOX_IDENT_BYTES];
     atomic_int_fast64_t next_record;
+    atomic_int_fast64_t pins;           /* transactions that forbid another definition */
     atomic_int_fast64_t records, bytes; /* fast counts: may be wrong after recovery */
 };
 
@@ -182,6 +200,7 @@ struct hf_sandbox_coll {
     bson_t *options; /* owned: as given to create, without idIndex */
     bool local;      /* database local: without times, not in the oplog */
     bool oplog, capped, dropped;
+    bool made; /* by this transaction */
     int64_t cap_bytes, cap_records;
     size_t index_count;
     struct hf_sandbox_index **indexes; /* owned; "_id_" is the first (the oplog has none) */

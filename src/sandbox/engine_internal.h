@@ -26,6 +26,10 @@ struct hf_sandbox_txn {
     struct hf_sandbox_engine *engine;
     WT_SESSION *session;
     bool write, replicated, holds_oplog;
+    bool multi;  /* of a session: takes no lock, gathers what it logs */
+    bool pinned; /* its collections */
+    size_t op_count;
+    bson_t **ops;         /* owned, and each of them: what it gathered */
     bool no_trim;         /* recovery: capped collections keep what falls out */
     int64_t catalog_seen; /* engine->catalog_version at the begin */
     bool catalog_changed;
@@ -79,6 +83,7 @@ struct hf_sandbox_engine {
     int64_t term;
     struct hf_sandbox_optime applied, durable, majority;
     int64_t applied_wall; /* `wall` of the last entry */
+    uint64_t reserved_ts; /* the highest time that was given away */
     uint64_t flush_asked;
     uint64_t stable_ts, checkpoint_ts;
     uint64_t pinned_ts, pinned_until_ms; /* the past from then on is kept so long */
@@ -195,6 +200,16 @@ HF_MUST_CHECK enum hf_err hf_sandbox_local_set_min_valid(struct hf_sandbox_engin
                                                          struct hf_sandbox_optime valid,
                                                          struct hf_sandbox_optime begin,
                                                          struct hf_error *err);
+
+/* ---- apply.c ---- */
+/* What an entry of a session leaves in config.transactions, which is in no oplog: each member makes
+ * it. */
+HF_MUST_CHECK enum hf_err hf_sandbox_note_session(struct hf_sandbox_txn *txn, const bson_t *entry,
+                                                  struct hf_error *err);
+
+/* The first entry of the oldest transaction that is prepared and not ended; UINT64_MAX: none. */
+HF_MUST_CHECK enum hf_err hf_sandbox_prepared_since(struct hf_sandbox_txn *txn, uint64_t *ts,
+                                                    struct hf_error *err);
 
 /* ---- recover.c ---- */
 HF_MUST_CHECK enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine,

@@ -219,7 +219,8 @@ static int32_t check_aggregate(struct hf_sandbox_call *call, const char *source)
 {
     static const char known[] =
         " aggregate pipeline cursor lsid $clusterTime $db $readPreference readConcern writeConcern "
-        "maxTimeMS allowDiskUse collation hint comment let bypassDocumentValidation txnNumber ";
+        "maxTimeMS allowDiskUse collation hint comment let bypassDocumentValidation txnNumber "
+        "autocommit startTransaction ";
     const char *coll = hf_sandbox_get_utf8(call->command, "aggregate", NULL);
     char field[64];
 

@@ -119,6 +119,7 @@ enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine, struct h
     HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
     struct hf_sandbox_engine_status status;
     const struct hf_sandbox_coll *oplog;
+    uint64_t needed;
     bool more = true;
 
     /* On a plain standalone the cap does not bite: a restore fills in as many as it needs. */
@@ -130,9 +131,16 @@ enum hf_err hf_sandbox_oplog_keep_cap(struct hf_sandbox_engine *engine, struct h
     }
     hf_sandbox_engine_status(engine, &status);
     oplog = hf_sandbox_txn_find(txn, HF_SANDBOX_OPLOG_NS);
-    while (oplog != NULL && more && oplog->table->bytes > oplog->cap_bytes) {
-        if (remove_some(engine, false, status.oldest_required_ts,
-                        oplog->table->bytes - oplog->cap_bytes, &more, err) != HF_ERR_OK) {
+    if (oplog == NULL || oplog->table->bytes <= oplog->cap_bytes) {
+        return HF_ERR_OK;
+    }
+    if (hf_sandbox_prepared_since(txn, &needed, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    needed = needed < status.oldest_required_ts ? needed : status.oldest_required_ts;
+    while (more && oplog->table->bytes > oplog->cap_bytes) {
+        if (remove_some(engine, false, needed, oplog->table->bytes - oplog->cap_bytes, &more,
+                        err) != HF_ERR_OK) {
             return hf_wrap(err, "keep the oplog's cap");
         }
     }

@@ -11,8 +11,11 @@
 static const char *const parameters[] = {
     "cursorTimeoutMillis",
     "disableLogicalSessionCacheRefresh",
+    "enableTestCommands",
+    "maxNumberOfTransactionOperationsInSingleOplogEntry",
     "recoverFromOplogAsStandalone",
     "takeUnstableCheckpointOnShutdown",
+    "transactionLifetimeLimitSeconds",
     "ttlMonitorEnabled",
 };
 

@@ -172,22 +172,27 @@ static void append_entry(bson_t *list, uint32_t *count, const struct hf_sandbox_
 /* With the oplog held nothing is half done: what its newest entry says is all that there is. */
 static enum hf_err open_copy(struct hf_sandbox_repl *repl, bson_t *reply, struct hf_error *err)
 {
-    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL;
+    HF_CLEANUP(hf_sandbox_txn_abort) struct hf_sandbox_txn *txn = NULL, *look = NULL;
     HF_CLEANUP(hf_free) struct hf_sandbox_coll **colls = NULL;
     HF_CLEANUP(bson_destroy) bson_t *list = bson_new();
     HF_CLEANUP(bson_destroy) bson_t *moment = NULL;
     uint32_t at = 0;
+    uint64_t prepared;
     size_t count;
 
     if (hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_WRITES_AS(HF_SANDBOX_KEEPING), &txn, err) !=
             HF_ERR_OK ||
         hf_sandbox_txn_hold(txn, err) != HF_ERR_OK ||
+        hf_sandbox_txn_begin(repl->engine, HF_SANDBOX_READS, &look, err) != HF_ERR_OK ||
+        hf_sandbox_prepared_since(look, &prepared, err) != HF_ERR_OK ||
         hf_sandbox_txn_list(txn, NULL, &colls, &count, err) != HF_ERR_OK ||
         hf_sandbox_local_get(repl->engine, HF_SANDBOX_OPLOG_NS, true, &moment, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (moment == NULL) {
-        return hf_fail(err, HF_ERR_NOT_FOUND, "this member has no oplog yet");
+    if (moment == NULL || prepared != UINT64_MAX) {
+        /* Its operations are in the oplog only, which the copy does not have. */
+        return hf_fail(err, HF_ERR_NOT_FOUND, "this member has %s",
+                       moment == NULL ? "no oplog yet" : "a transaction that is prepared");
     }
     hf_sandbox_engine_pin(repl->engine, hf_sandbox_get_ts(moment, "ts"));
     for (size_t i = 0; i < count; i++) {

@@ -133,6 +133,7 @@ static void accept_run(void *argument)
         }
         collect(server, false);
         (void)hf_sandbox_cursors_end(server, 0, atomic_load(&server->cursor_timeout_ms));
+        hf_sandbox_multis_sweep(server, false);
     }
 }
 
@@ -168,6 +169,9 @@ enum hf_err hf_sandbox_server_start(struct hf_sandbox_server *server, struct hf_
     char host[240];
 
     hf_mutex_init(&server->cursors_mutex);
+    hf_mutex_init(&server->multis_mutex);
+    hf_cond_init(&server->multis_changed);
+    server->multis_term = -1;
     atomic_store(&server->next_conn_id, 1);
     atomic_store(&server->cursor_timeout_ms,
                  hf_parse_u64(hf_str_of(timeout), &timeout_ms) ? timeout_ms : 600000);
@@ -197,4 +201,5 @@ void hf_sandbox_server_stop(struct hf_sandbox_server *server)
     }
     collect(server, true);
     (void)hf_sandbox_cursors_end(server, 0, 0);
+    hf_sandbox_multis_sweep(server, true);
 }

@@ -91,6 +91,23 @@ struct hf_sandbox_cursor {
     struct hf_sandbox_cursor *next;
 };
 
+/* ---- Transactions of sessions (multi.c) ---- */
+
+enum hf_sandbox_multi_state { MULTI_OPEN, MULTI_PREPARED, MULTI_COMMITTED, MULTI_ABORTED };
+
+/* What is known of a session's last one. */
+struct hf_sandbox_multi {
+    struct hf_sandbox_multi *next;
+    struct hf_sandbox_session session;
+    int64_t number; /* its txnNumber */
+    int64_t term;   /* of the primary that it runs on */
+    enum hf_sandbox_multi_state state;
+    struct hf_sandbox_txn *txn;    /* owned; while open or prepared */
+    struct hf_sandbox_optime last; /* prepared, committed: its newest entry */
+    uint64_t used_mono_ms;         /* since when it is what it is */
+    bool busy;                     /* a command has it */
+};
+
 /* ---- The server (server.c) ---- */
 
 struct hf_sandbox_conn;
@@ -111,6 +128,10 @@ struct hf_sandbox_server { /* the first five are the caller's, and outlive it */
     struct hf_sandbox_conn *conns; /* of the thread */
     struct hf_mutex cursors_mutex; /* guards: cursors */
     struct hf_sandbox_cursor *cursors;
+    struct hf_mutex multis_mutex; /* guards all below; taken before any lock of the engine */
+    struct hf_cond multis_changed;
+    struct hf_sandbox_multi *multis;
+    int64_t multis_term; /* in which what was prepared is held; -1: none */
 };
 
 struct hf_sandbox_conn {
@@ -149,6 +170,9 @@ struct hf_sandbox_call {
     uint64_t deadline_ms; /* on hf_clock_mono_ms, from maxTimeMS; 0: none */
     struct hf_sandbox_session session;
     int64_t txn_number;              /* -1: none */
+    bool in_multi;                   /* autocommit: false: it belongs to a transaction */
+    bool multi_failed;               /* an error ended it, though the answer may be ok */
+    struct hf_sandbox_multi *multi;  /* of its session, while it runs; NULL: none */
     struct hf_sandbox_optime optime; /* of its last write; ts 0: none */
 };
 
@@ -208,6 +232,19 @@ int32_t hf_sandbox_query_run(struct hf_sandbox_work *work, struct hf_sandbox_col
                              const struct hf_sandbox_query *query, hf_sandbox_query_visit visit,
                              void *context);
 
+/* ---- multi.c ---- */
+
+/* {id, uid}: the session's key in config.transactions, which oplog entries carry too. */
+bson_t *hf_sandbox_session_doc(const struct hf_sandbox_session *session);
+/* On a new primary: takes up what is prepared, before anybody writes. */
+int32_t hf_sandbox_multis_ready(struct hf_sandbox_call *call);
+/* Gives the command its session's transaction, begun where it asks for it. */
+int32_t hf_sandbox_multi_take(struct hf_sandbox_call *call);
+/* After the command, which had that code: an error ends an open transaction. */
+void hf_sandbox_multi_give(struct hf_sandbox_call *call, int32_t code);
+/* Ends what is too old, or on no primary any more; all where `all`. */
+void hf_sandbox_multis_sweep(struct hf_sandbox_server *server, bool all);
+
 /* ---- cursor.c ---- */
 
 /* Takes cursor, which gets an id when it must live on (more to come, or tailable), and appends `cursor` to the reply. A
@@ -248,6 +285,9 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     X("update", write, WRITE, COLL, "update")                                                      \
     X("delete", write, WRITE, COLL, "remove")                                                      \
     X("findAndModify", find_and_modify, WRITE, COLL, "update")                                     \
+    X("commitTransaction", end_transaction, WRITE, USER, "")                                       \
+    X("abortTransaction", end_transaction, WRITE, USER, "")                                        \
+    X("prepareTransaction", prepare_transaction, WRITE, CLUSTER, "internal")                       \
     X("fsync", fsync, ANY, ADMIN, "fsync")                                                         \
     X("fsyncUnlock", fsync_unlock, ANY, ADMIN, "unlock")                                           \
     X("getCmdLineOpts", get_cmd_line_opts, ANY, ADMIN, "getCmdLineOpts")                           \

@@ -31,6 +31,9 @@ static void finish(struct hf_sandbox_txn *txn, bool committed)
             atomic_fetch_add(&coll->table->records, coll->records);
             atomic_fetch_add(&coll->table->bytes, coll->bytes);
         }
+        if (txn->pinned) {
+            atomic_fetch_sub(&coll->table->pins, 1);
+        }
         hf_sandbox_coll_destroy(coll);
     }
     if (committed && txn->catalog_changed) {
@@ -49,6 +52,10 @@ static void finish(struct hf_sandbox_txn *txn, bool committed)
     if (txn->session != NULL) {
         hf_sandbox_session_give(engine, txn->session);
     }
+    for (size_t i = 0; i < txn->op_count; i++) {
+        bson_destroy(txn->ops[i]);
+    }
+    hf_free(txn->ops);
     bson_destroy(txn->duplicate);
     hf_free(txn->colls);
     hf_free(txn->drops);
@@ -87,6 +94,7 @@ enum hf_err hf_sandbox_txn_begin(struct hf_sandbox_engine *engine,
     }
     txn->engine = engine;
     txn->replicated = options->replicated && engine->options.replicated;
+    txn->multi = options->multi;
     txn->last = HF_SANDBOX_OPTIME_NONE;
     if (options->read_ts != 0) {
         (void)snprintf(config, sizeof config,
@@ -154,7 +162,7 @@ enum hf_err hf_sandbox_txn_hold(struct hf_sandbox_txn *txn, struct hf_error *err
 {
     struct hf_sandbox_engine *engine = txn->engine;
 
-    if (txn->holds_oplog) {
+    if (txn->holds_oplog || txn->multi) {
         return HF_ERR_OK;
     }
     HF_LOCKED(&engine->state);
@@ -189,15 +197,20 @@ enum hf_err hf_sandbox_txn_stamp(struct hf_sandbox_txn *txn, const bson_t *entry
 }
 
 /* The next time that nobody has had: the clock's second, or one more than the last. */
-static struct hf_sandbox_optime next_optime(const struct hf_sandbox_txn *txn)
+static struct hf_sandbox_optime next_optime(const struct hf_sandbox_txn *txn,
+                                            const struct hf_sandbox_entry *entry)
 {
     struct hf_sandbox_engine *engine = txn->engine;
     uint64_t now = HF_SANDBOX_TS(hf_clock_wall_ms() / 1000, 1);
     uint64_t last;
+    uint64_t mine;
 
     HF_LOCKED(&engine->state);
     last = txn->last.ts > engine->applied.ts ? txn->last.ts : engine->applied.ts;
-    return (struct hf_sandbox_optime){.ts = now > last ? now : last + 1, .term = engine->term};
+    last = last > engine->reserved_ts ? last : engine->reserved_ts;
+    mine = (now > last ? now : last + 1) + entry->before;
+    engine->reserved_ts = mine + entry->behind;
+    return (struct hf_sandbox_optime){.ts = mine, .term = engine->term};
 }
 
 static bson_t *build_entry(const struct hf_sandbox_entry *entry, struct hf_sandbox_optime optime)
@@ -227,22 +240,102 @@ static bson_t *build_entry(const struct hf_sandbox_entry *entry, struct hf_sandb
     return out;
 }
 
+static void gather(struct hf_sandbox_txn *txn, const struct hf_sandbox_entry *entry)
+{
+    bson_t *op = BCON_NEW("op", BCON_UTF8(entry->op), "ns", BCON_UTF8(entry->ns));
+
+    if (entry->uuid != NULL) {
+        (void)bson_append_binary(op, "ui", -1, BSON_SUBTYPE_UUID, entry->uuid,
+                                 HF_SANDBOX_UUID_BYTES);
+    }
+    (void)BSON_APPEND_DOCUMENT(op, "o", entry->o);
+    if (entry->o2 != NULL) {
+        (void)BSON_APPEND_DOCUMENT(op, "o2", entry->o2);
+    }
+    *HF_SANDBOX_PUSH(txn->ops, txn->op_count) = op;
+}
+
 enum hf_err hf_sandbox_txn_log(struct hf_sandbox_txn *txn, const struct hf_sandbox_entry *entry,
                                struct hf_sandbox_optime *optime, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *doc = NULL;
-    struct hf_sandbox_optime mine;
+    struct hf_sandbox_optime mine = HF_SANDBOX_OPTIME_NONE;
 
     if (hf_sandbox_txn_hold(txn, err) != HF_ERR_OK) {
         return err->code;
     }
-    mine = txn->replicated ? next_optime(txn) : HF_SANDBOX_OPTIME_NONE;
+    if (txn->multi) {
+        gather(txn, entry);
+    } else if (txn->replicated) {
+        mine = next_optime(txn, entry);
+    }
     if (optime != NULL) {
         *optime = mine;
     }
-    if (!txn->replicated) {
+    if (mine.ts == 0) {
         return HF_ERR_OK;
     }
     doc = build_entry(entry, mine);
-    return hf_sandbox_oplog_put(txn, doc, err);
+    /* Those of retryable writes are noted once for many. */
+    return hf_sandbox_oplog_put(txn, doc, err) != HF_ERR_OK || entry->op[0] != 'c'
+               ? err->code
+               : hf_sandbox_note_session(txn, doc, err);
+}
+
+/* ---- Transactions of sessions ---- */
+
+bson_t *const *hf_sandbox_txn_ops(const struct hf_sandbox_txn *txn, size_t *count)
+{
+    *count = txn->op_count;
+    return txn->ops;
+}
+
+/* What it took for the definition of its collections still is. */
+static bool is_current(const struct hf_sandbox_txn *data, const struct hf_sandbox_txn *now)
+{
+    bool same = true;
+
+    for (size_t i = 0; same && i < data->coll_count; i++) {
+        const char *ns = data->colls[i]->ns;
+        HF_CLEANUP(bson_destroy) bson_t *seen = NULL;
+        HF_CLEANUP(bson_destroy) bson_t *there = NULL;
+
+        if (!data->colls[i]->made) {
+            same = hf_sandbox_table_get(data->session, HF_SANDBOX_CATALOG,
+                                        hf_bytes_of(ns, strlen(ns)), &seen) == 0 &&
+                   hf_sandbox_table_get(now->session, HF_SANDBOX_CATALOG,
+                                        hf_bytes_of(ns, strlen(ns)), &there) == 0 &&
+                   seen != NULL && there != NULL && bson_equal(seen, there);
+        }
+    }
+    return same;
+}
+
+bool hf_sandbox_txn_pin(struct hf_sandbox_txn *data, const struct hf_sandbox_txn *now)
+{
+    if (now != NULL && !is_current(data, now)) {
+        return false;
+    }
+    for (size_t i = 0; !data->pinned && i < data->coll_count; i++) {
+        atomic_fetch_add(&data->colls[i]->table->pins, 1);
+    }
+    data->pinned = true;
+    return true;
+}
+
+enum hf_err hf_sandbox_txn_join(struct hf_sandbox_txn *data, struct hf_sandbox_txn *under,
+                                struct hf_error *err)
+{
+    char config[64];
+    int code;
+
+    (void)snprintf(config, sizeof config, "commit_timestamp=%" PRIx64, under->last.ts);
+    if (!is_current(data, under)) {
+        hf_sandbox_txn_abort(data);
+        return hf_fail(err, HF_ERR_CONFLICT, "a collection was defined otherwise meanwhile");
+    }
+    data->last = under->last;
+    code = data->session->commit_transaction(data->session, config);
+    finish(data, code == 0);
+    return hf_sandbox_wt(err, code, "commit a session's transaction");
 }

@@ -107,6 +107,12 @@ static int32_t try_once(struct hf_sandbox_work *work, enum hf_sandbox_work_kind 
     struct hf_sandbox_optime optime = HF_SANDBOX_OPTIME_NONE;
     int32_t code;
 
+    if (work->call->multi != NULL) { /* what it did so far is there, and stays open */
+        work->txn = work->call->multi->txn;
+        code = body(work, context);
+        work->txn = NULL;
+        return code;
+    }
     if (hf_sandbox_txn_begin(work->call->engine, &options, &work->txn, &work->err) != HF_ERR_OK) {
         return hf_sandbox_work_code(work, work->err.code);
     }
@@ -126,13 +132,14 @@ static int32_t try_once(struct hf_sandbox_work *work, enum hf_sandbox_work_kind 
 int32_t hf_sandbox_work_run(struct hf_sandbox_work *work, enum hf_sandbox_work_kind kind,
                             hf_sandbox_work_body body, void *context)
 {
+    bool multi = work->call->multi != NULL;
     uint64_t read_ts = 0;
-    int32_t code = kind == WORK_READ ? read_point(work->call, &read_ts) : 0;
+    int32_t code = kind == WORK_READ && !multi ? read_point(work->call, &read_ts) : 0;
 
     for (uint64_t wait_ms = 1; code == 0; wait_ms = wait_ms < 50 ? wait_ms * 2 : 50) {
         code = hf_sandbox_call_check(work->call);
         code = code != 0 ? code : try_once(work, kind, read_ts, body, context);
-        if (code != HF_SANDBOX_WRITE_CONFLICT) {
+        if (code != HF_SANDBOX_WRITE_CONFLICT || multi) {
             return code;
         }
         hf_cancel_sleep(work->call->cancel, wait_ms);

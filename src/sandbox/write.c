@@ -42,13 +42,6 @@ struct write {
 
 /* ---- Retries ---- */
 
-/* The session's key in config.transactions, which oplog entries carry too. */
-static bson_t *session_doc(const struct hf_sandbox_session *session)
-{
-    return BCON_NEW("id", BCON_BIN(BSON_SUBTYPE_UUID, session->id, 16), "uid",
-                    BCON_BIN(BSON_SUBTYPE_BINARY, session->uid, 32));
-}
-
 static bson_t *entry_at(const struct hf_sandbox_call *call, uint64_t ts)
 {
     const bson_value_t id = {.value_type = BSON_TYPE_TIMESTAMP,
@@ -62,7 +55,7 @@ static bson_t *entry_at(const struct hf_sandbox_call *call, uint64_t ts)
 static int32_t read_done(struct write *write)
 {
     struct hf_sandbox_call *call = write->call;
-    OWNED_DOC *session = session_doc(&call->session);
+    OWNED_DOC *session = hf_sandbox_session_doc(&call->session);
     bson_value_t id = hf_sandbox_value_of_doc(session);
     OWNED_DOC *doc = NULL;
     int64_t number;
@@ -83,6 +76,10 @@ static int32_t read_done(struct write *write)
             "retryable write with txnNumber %lld has already started on this session.",
             (long long)call->txn_number, (long long)number);
     }
+    if (number == call->txn_number && bson_has_field(doc, "state")) {
+        return REFUSE(call, INCOMPLETE_TRANSACTION_HISTORY,
+                      "Cannot retry a retryable write that has been converted into a transaction");
+    }
     if (number == call->txn_number) {
         write->previous = hf_sandbox_get_optime(doc, "lastWriteOpTime");
     }
@@ -90,9 +87,9 @@ static int32_t read_done(struct write *write)
         bson_t *entry = entry_at(call, ts);
         if (entry == NULL) {
             code = hf_sandbox_call_check(call);
-            return code != 0
-                       ? code
-                       : hf_sandbox_refuse(call->no, 217, "the oplog lost what this session did");
+            return code != 0 ? code
+                             : REFUSE(call, INCOMPLETE_TRANSACTION_HISTORY,
+                                      "the oplog lost what this session did");
         }
         ts = hf_sandbox_get_optime(entry, "prevOpTime").ts;
         code = hf_sandbox_docs_add_take(&write->done, entry, call->no);
@@ -114,7 +111,7 @@ static const bson_t *find_done(const struct write *write, int32_t statement)
 /* Stores, in the transaction of the write, which entry is the session's last one. */
 static int32_t record_done(struct hf_sandbox_work *work, const struct write *write)
 {
-    OWNED_DOC *id = session_doc(&work->call->session);
+    OWNED_DOC *id = hf_sandbox_session_doc(&work->call->session);
     OWNED_DOC *entry = BCON_NEW(
         "op", "i", "ns", TRANSACTIONS_NS, "o", "{", "_id", BCON_DOCUMENT(id), "txnNum",
         BCON_INT64(work->call->txn_number), "lastWriteOpTime", HF_SANDBOX_BCON_OPTIME(write->last),
@@ -142,7 +139,8 @@ static int32_t begin(struct hf_sandbox_call *call, struct write *out)
     if (strcmp(call->ns, OPLOG_NS) == 0 && hf_sandbox_repl_enabled(call->repl)) {
         return REFUSE(call, ILLEGAL_OPERATION, "cannot write to '" OPLOG_NS "'");
     }
-    return out->kind != WORK_WRITE || call->txn_number < 0 ? 0 : read_done(out);
+    return out->kind != WORK_WRITE || call->txn_number < 0 || call->multi != NULL ? 0
+                                                                                  : read_done(out);
 }
 
 static void end_statement(struct write *write)
@@ -164,6 +162,13 @@ static void end(struct write *write)
 
 /* ---- One change ---- */
 
+static bool coll_is_capped(const struct hf_sandbox_work *work, const char *ns)
+{
+    const struct hf_sandbox_coll *coll = hf_sandbox_txn_find(work->txn, ns);
+
+    return coll != NULL && coll->capped;
+}
+
 /* Logs the entry, with what retries need; *at is its time, NONE in `local`. */
 static int32_t log_entry(struct hf_sandbox_work *work, struct write *write,
                          struct hf_sandbox_entry entry, struct hf_sandbox_optime post_image,
@@ -173,6 +178,12 @@ static int32_t log_entry(struct hf_sandbox_work *work, struct write *write,
     int32_t code;
 
     *at = HF_SANDBOX_OPTIME_NONE;
+    if (work->call->multi != NULL && coll_is_capped(work, work->call->ns)) {
+        return REFUSE(work->call, OPERATION_NOT_SUPPORTED_IN_TRANSACTION,
+                      "Collection '%s' is a capped collection. Writes in transactions are not "
+                      "allowed on capped collections.",
+                      work->call->ns);
+    }
     if (write->kind != WORK_WRITE) {
         return 0;
     }
@@ -343,7 +354,8 @@ static int32_t run_statement(struct hf_sandbox_work *work, struct write *write)
     }
     while (code == 0) {
         code = run(work, write, change_chunk);
-        if (code == HF_SANDBOX_DUPLICATE_KEY && write->upserting && ++attempts < ATTEMPTS) {
+        if (code == HF_SANDBOX_DUPLICATE_KEY && write->upserting && work->call->multi == NULL &&
+            ++attempts < ATTEMPTS) {
             code = 0; /* somebody else may have inserted it a moment ago */
             continue;
         }
@@ -364,13 +376,15 @@ static bool is_fatal(int32_t code)
 {
     return code == HF_SANDBOX_NOT_WRITABLE_PRIMARY || code == HF_SANDBOX_INTERRUPTED_AT_SHUTDOWN ||
            code == HF_SANDBOX_INTERRUPTED || code == HF_SANDBOX_MAX_TIME_MS_EXPIRED ||
-           code == HF_SANDBOX_INTERNAL_ERROR;
+           code == HF_SANDBOX_INTERNAL_ERROR || code == HF_SANDBOX_WRITE_CONFLICT;
 }
 
 static void add_error(struct write *write, const struct hf_sandbox_work *work, int32_t index,
                       int32_t code)
 {
     OWNED_DOC *one = BCON_NEW("index", BCON_INT32(index), "code", BCON_INT32(code));
+
+    write->call->multi_failed = true;
 
     if (code == HF_SANDBOX_DUPLICATE_KEY && work->duplicate != NULL) {
         bson_concat(one, work->duplicate);
@@ -392,7 +406,7 @@ static void add_upserted(struct write *write, const bson_t *doc)
 static int32_t insert_all(struct write *write, bool ordered)
 {
     const struct hf_sandbox_docs *docs = &write->docs;
-    size_t chunk = CHUNK_RECORDS;
+    size_t chunk = write->call->multi == NULL ? CHUNK_RECORDS : 1;
 
     while (write->from < docs->count) {
         HF_CLEANUP(hf_sandbox_work_fini) struct hf_sandbox_work work = {.call = write->call};
@@ -415,7 +429,7 @@ static int32_t insert_all(struct write *write, bool ordered)
             write->n += (int64_t)(write->to - write->from);
         } else {
             add_error(write, &work, (int32_t)write->from, code);
-            if (ordered) {
+            if (ordered || write->call->multi != NULL) {
                 return 0;
             }
         }
@@ -515,7 +529,7 @@ int32_t hf_sandbox_cmd_write(struct hf_sandbox_call *call)
             code = run_one(&write, &doc, index);
             if (code != 0 && !is_fatal(code)) {
                 code = 0;
-                if (ordered) {
+                if (ordered || call->multi != NULL) {
                     break;
                 }
             }

@@ -37,7 +37,6 @@ NOT_HERE = {
     "isMaster-shard": SHARDED, "listDatabases-mongos": SHARDED, "listShards": SHARDED, "moveChunk": SHARDED,
     "oplog-cross-shard": SHARDED, "oplog-moveChunk": SHARDED, "replSetGetConfig-configsvr": SHARDED,
     "serverStatus-mongos": SHARDED, "shardingState": SHARDED,
-    "oplog-transaction": "transactions of several statements",
     "oplog-create-view": "views",
     "oplog-update-pipeline": "updates with a pipeline",
     "oplog-update-array-filter": "array filters", "oplog-update-inc-rename": "$rename and $currentDate",
@@ -397,9 +396,13 @@ def oplog(replay, scratch):
         name = file[:-len(".json")]
         if name.startswith("oplog-") and not reason(name) and name not in ("oplog-first-entries", "oplog-noop-reconfig"):
             entries = load(name)["response"]["entries"]
-            first = entries[0]["ts"] if entries else load(name)["request"]["$clusterTime"]["clusterTime"]
+            request = load(name)["request"]
+            request = request[0] if isinstance(request, list) else request
+            first = entries[0]["ts"] if entries else request["$clusterTime"]["clusterTime"]
             files.append((first.time, first.inc, 1 - len(entries), name))
-    raw = Raw(ReplicaSet(scratch, 1, "rs3").members[0].port)
+    # As on the recorded server, so that chains of entries stay small.
+    few = ("--setParameter", "maxNumberOfTransactionOperationsInSingleOplogEntry=4")
+    raw = Raw(ReplicaSet(scratch, 1, "rs3", arguments=few).members[0].port)
     wait_for(lambda: raw.ok(SON([("find", "oplog.rs"), ("filter", {"o.create": "system.indexBuilds"})]),
                             "local")["cursor"]["firstBatch"], "what a new primary makes")
     for _, _, _, name in sorted(files):
@@ -409,7 +412,11 @@ def oplog(replay, scratch):
         ts = newest(raw)
         for request in requests:
             request.pop("$clusterTime", None)
-            answer = raw.command(request)
+            if "commitTimestamp" in request:
+                request["commitTimestamp"] = answer["prepareTimestamp"]
+                answer = wait_for(lambda: (lambda got: got if got["ok"] == 1 else None)(raw.command(request)), "the commit of what is prepared")
+            else:
+                answer = raw.command(request)
             if answer.get("ok") != 1 and name != "oplog-drop-missing":
                 replay.fail(name, "answer", answer)
         if name == "oplog-noop-new-primary":

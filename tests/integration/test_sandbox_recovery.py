@@ -13,6 +13,7 @@ from bson.son import SON
 from pymongo.errors import OperationFailure
 
 from harness import Member, ReplicaSet, TestCase, main, wait_for
+from test_sandbox_transactions import ARGUMENTS, Words
 
 RECOVER = ("--setParameter", "recoverFromOplogAsStandalone=true")
 KEEP = ("--setParameter", "takeUnstableCheckpointOnShutdown=true")
@@ -45,13 +46,24 @@ def write_more(client, mark):
     app[f"lost_{mark}"].drop()
     client[f"db_{mark}"].c.insert_one({"_id": 1})
     client.drop_database(f"db_{mark}")
+    with client.start_session() as session:
+        for count in (3, 20):  # in one entry, in several
+            with session.start_transaction():
+                app.a.insert_many([{"_id": f"t{count}-{mark}-{i}"} for i in range(count)], session=session)
+                app.a.update_one({"_id": 1}, {"$set": {"t": mark}}, session=session)
+    words = Words(client.address[1])
+    words.begin([("insert", "a"), ("documents", [{"_id": f"p-{mark}-{i}"} for i in range(9)])])
+    words.commit_prepared(words.prepare())
+    words.begin([("insert", "a"), ("documents", [{"_id": f"no-{mark}"}])])
+    words.prepare()
+    words.abort()
 
 
 class Recovery(TestCase):
     @classmethod
     def deploy(cls):
         """A copy through the backup cursor, extended; the source goes on afterwards, and what it wrote is read from its oplog."""
-        source = ReplicaSet(cls.scratch, 1, "recover").members[0]
+        source = ReplicaSet(cls.scratch, 1, "recover", arguments=ARGUMENTS).members[0]
         client = source.client
         client.app.create_collection(CAPPED, capped=True, size=4096, max=10)
         write_more(client, "checkpoint")

@@ -165,7 +165,11 @@ static void test_what_is_no_command_is_refused(void **state)
     assert_reply(f, "{\"ok\": 0.0, \"errmsg\": \"no option found to get\"}");
     run(f, "{\"insert\": \"c\", \"documents\": [{}], \"autocommit\": false, \"startTransaction\": "
            "true}");
-    assert_refused(f, 238, "transactions of several statements are not in the sandbox");
+    assert_refused(f, 72, "a transaction number needs a session's id");
+    run(f, "{\"insert\": \"c\", \"documents\": [{}], \"autocommit\": false, \"startTransaction\": "
+           "true, \"txnNumber\": 1, \"lsid\": {\"id\": {\"$binary\": {\"base64\": "
+           "\"F1AfaPJPRGugzKm9FZHPzw==\", \"subType\": \"04\"}}}}");
+    assert_refused(f, 20, "Transaction numbers are only allowed on a replica set member or mongos");
 }
 
 static void test_a_cursor_hands_out_batches_until_its_end(void **state)

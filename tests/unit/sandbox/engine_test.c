@@ -383,6 +383,121 @@ static void test_a_second_engine_on_the_directory_is_refused(void **state)
     assert_int_equal(hf_sandbox_engine_open(&options, &second, &f->err), HF_ERR_CONFLICT);
 }
 
+/* ---- Transactions of sessions ---- */
+
+static struct hf_sandbox_txn *begin_multi(struct fixture *f)
+{
+    const struct hf_sandbox_txn_options options = {
+        .write = true, .replicated = true, .multi = true};
+    struct hf_sandbox_txn *txn;
+
+    assert_int_equal(hf_sandbox_txn_begin(f->engine, &options, &txn, &f->err), HF_ERR_OK);
+    return txn;
+}
+
+static void insert_in(struct fixture *f, struct hf_sandbox_txn *txn, const char *ns, int id)
+{
+    struct hf_sandbox_coll *coll = hf_sandbox_txn_find(txn, ns);
+    bson_t *doc = BCON_NEW("_id", BCON_INT32(id));
+    const struct hf_sandbox_entry entry = {.op = "i", .ns = ns, .uuid = coll->uuid, .o = doc};
+
+    assert_int_equal(hf_sandbox_txn_log(txn, &entry, NULL, &f->err), HF_ERR_OK);
+    assert_int_equal(hf_sandbox_coll_insert(txn, coll, doc, NULL, &f->err), HF_ERR_OK);
+    bson_destroy(doc);
+}
+
+static int64_t records(struct fixture *f, const char *ns, uint64_t read_ts)
+{
+    const struct hf_sandbox_txn_options options = {.read_ts = read_ts};
+    struct hf_sandbox_txn *txn;
+    struct hf_sandbox_scan *scan;
+    bool found = true;
+    bson_t doc;
+    int64_t count = -1;
+
+    assert_int_equal(hf_sandbox_txn_begin(f->engine, &options, &txn, &f->err), HF_ERR_OK);
+    assert_int_equal(hf_sandbox_scan_open(txn, hf_sandbox_txn_find(txn, ns),
+                                          &(struct hf_sandbox_scan_options){.index = NULL}, &scan,
+                                          &f->err),
+                     HF_ERR_OK);
+    for (; found; count++) {
+        assert_int_equal(hf_sandbox_scan_next(scan, &found, NULL, &doc, &f->err), HF_ERR_OK);
+    }
+    hf_sandbox_scan_close(scan);
+    hf_sandbox_txn_abort(txn);
+    return count;
+}
+
+static void test_a_sessions_transaction_gathers_and_appears_at_the_time_of_its_entries(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_sandbox_txn *data, *under;
+    struct hf_sandbox_optime before, at;
+    size_t count;
+
+    create(f, "a.c", "{}");
+    data = begin_multi(f);
+    before = hf_sandbox_engine_applied(f->engine);
+    insert_in(f, data, "a.c", 1);
+    insert_in(f, data, "a.c", 2);
+    assert_int_equal(insert(f, "a.c", "{\"_id\": 3}"), HF_ERR_OK); /* it holds nobody up */
+    assert_int_equal(records(f, "a.c", 0), 1);
+    (void)hf_sandbox_txn_ops(data, &count);
+    assert_int_equal(count, 2);
+    under = begin(f);
+    at = log_note(f, under);
+    assert_true(at.ts > before.ts);
+    assert_int_equal(hf_sandbox_txn_join(data, under, &f->err), HF_ERR_OK);
+    commit(f, under);
+    assert_int_equal(records(f, "a.c", 0), 3);
+    assert_int_equal(records(f, "a.c", at.ts - 1), 1);
+    assert_int_equal(records(f, "a.c", at.ts), 3);
+}
+
+static void test_times_that_are_reserved_are_given_to_nobody_else(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_sandbox_txn *txn = begin(f);
+    bson_t o = BSON_INITIALIZER;
+    const struct hf_sandbox_entry entry = {
+        .op = "n", .ns = "", .o = &o, .before = 1000, .behind = 2000};
+    struct hf_sandbox_optime first = log_note(f, txn), at, next;
+
+    assert_int_equal(hf_sandbox_txn_log(txn, &entry, &at, &f->err), HF_ERR_OK);
+    commit(f, txn);
+    txn = begin(f);
+    next = log_note(f, txn);
+    commit(f, txn);
+    assert_true(at.ts > first.ts + 1000);
+    assert_true(next.ts > at.ts + 2000);
+    bson_destroy(&o);
+}
+
+static void test_a_sessions_transaction_does_not_outlive_its_collection(void **state)
+{
+    struct fixture *f = *state;
+    struct hf_sandbox_txn *data, *under;
+
+    create(f, "a.c", "{}");
+    data = begin_multi(f);
+    insert_in(f, data, "a.c", 1);
+    assert_int_equal(create_index(f, "a.c", "{\"v\": 2, \"key\": {\"n\": 1}, \"name\": \"n_1\"}"),
+                     HF_ERR_OK);
+    under = begin(f);
+    (void)log_note(f, under);
+    assert_int_equal(hf_sandbox_txn_join(data, under, &f->err), HF_ERR_CONFLICT);
+    hf_sandbox_txn_abort(under);
+    assert_int_equal(records(f, "a.c", 0), 0);
+    data = begin_multi(f);
+    insert_in(f, data, "a.c", 1);
+    assert_true(hf_sandbox_txn_pin(data, NULL)); /* then nobody changes it */
+    assert_int_equal(create_index(f, "a.c", "{\"v\": 2, \"key\": {\"m\": 1}, \"name\": \"m_1\"}"),
+                     HF_ERR_CONFLICT);
+    hf_sandbox_txn_abort(data);
+    assert_int_equal(create_index(f, "a.c", "{\"v\": 2, \"key\": {\"m\": 1}, \"name\": \"m_1\"}"),
+                     HF_ERR_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -397,6 +512,9 @@ int main(void)
         TEST(test_a_capped_collection_lets_its_oldest_fall_out),
         TEST(test_the_past_can_be_read_since_the_majority_point),
         TEST(test_a_secondary_refuses_writes_and_keeps_its_oplog),
+        TEST(test_a_sessions_transaction_gathers_and_appears_at_the_time_of_its_entries),
+        TEST(test_times_that_are_reserved_are_given_to_nobody_else),
+        TEST(test_a_sessions_transaction_does_not_outlive_its_collection),
         TEST(test_a_second_engine_on_the_directory_is_refused),
     };
 
