@@ -119,6 +119,20 @@ static void read_body(const struct hf_http_request *request, struct asker *out)
     (void)snprintf(out->host, sizeof out->host, "%s", host == NULL ? "" : host);
 }
 
+/* A finish names its task in the path too: its body may be too long to look into. */
+static void read_path(const struct hf_http_request *request, struct asker *out)
+{
+    static const char head[] = "/agent/v1/tasks/";
+    const char *target = hf_http_request_target(request);
+    struct hf_id task;
+
+    if (hf_id_is_none(&out->task) && strncmp(target, head, sizeof head - 1) == 0 &&
+        strlen(target) >= sizeof head - 1 + HF_ID_TEXT_BYTES - 1 &&
+        hf_id_parse((struct hf_str){target + sizeof head - 1, HF_ID_TEXT_BYTES - 1}, &task)) {
+        out->task = task;
+    }
+}
+
 static void find_asker(struct hf_server_refusals *refusals, const struct hf_http_request *request,
                        struct asker *out)
 {
@@ -129,6 +143,7 @@ static void find_asker(struct hf_server_refusals *refusals, const struct hf_http
 
     if (header == NULL) {
         read_body(request, out);
+        read_path(request, out);
     } else if (!hf_id_parse(hf_str_of(header), &out->task)) {
         out->task = (struct hf_id){.bytes = {0}};
     }

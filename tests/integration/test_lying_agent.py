@@ -599,7 +599,8 @@ class LyingAgent(harness.TestCase):
                     record = self.ended(snapshot, task)
                     self.assertEqual((record["state"], record["errorClass"]), ("FAILED", "CORRUPT"), record)
                     self.assertRegex(record["error"], pattern)
-                    self.assertTrue(self.server.logged(rf"snapshot\.failed snapshot={snapshot} set=alpha job={task['keys']['job']} member=liar-alpha:27017 agent={LIAR} "))
+                    line = rf"snapshot\.failed snapshot={snapshot} set=alpha job={task['keys']['job']} member=liar-alpha:27017 agent={LIAR} "
+                    wait_for(lambda: self.server.logged(line), f"the line about {snapshot}")
             for what, (change, pattern) in facts.items():
                 with self.subTest(facts=what):
                     snapshot, task = self.take()
@@ -623,7 +624,10 @@ class LyingAgent(harness.TestCase):
             self.assertEqual(self.finish({**task, "task": NO_ID}, text).status, 404, "a task that it never got")
             self.assertEqual(self.finish(task, text, session="0" * 64).status, 401)
             self.assertEqual(self.finish(task, text, agent=self.honest_agent).status, 401)
-            self.refused(self.finish(task, text, facts=self.facts(task, engineOptions={"x": "\x7f" * (2 << 20)})), 413, "LIMIT", job=job)
+            swelling = {"protocol": 1, "agent": LIAR, "session": self.liar.session, "task": task["task"], "attempt": task["attempt"], "kind": "capture",
+                        "error": "OK", "message": "", "root": text, "facts": self.facts(task, engineOptions={"x": "\x7f" * (2 << 20)})}
+            reply = self.liar.call("POST", f"/agent/v1/tasks/{task['task']}/finish", json.dumps(swelling, ensure_ascii=False).encode())
+            self.refused(reply, 413, "LIMIT", "finish: ", job=job)
             # Says two things: the first counts.
             self.assertEqual(self.finish(task, text).status, 200)
             for change in ({"error": "CORRUPT"}, {"facts": self.facts(task, version="9.9")}, {"error": "OK"}):
