@@ -22,7 +22,7 @@ static void field_encode(const struct hf_field *field, const unsigned char *at,
 {
     switch (field->type) {
     case HF_FIELD_TEXT:
-        if (at[0] != '\0') {
+        if (at[0] != '\0' || field->needed) {
             /* What fitted still fits when it is read back: a record that cannot be decoded would take every list
              * that it stands in with it. */
             hf_json_set_text_same_length(json, field->name, (const char *)at);
@@ -30,7 +30,7 @@ static void field_encode(const struct hf_field *field, const unsigned char *at,
         break;
     case HF_FIELD_ID: {
         const struct hf_id *id = (const void *)at;
-        if (!hf_id_is_none(id)) {
+        if (!hf_id_is_none(id) || field->needed) {
             hf_json_set_text(json, field->name, hf_id_text(id).text);
         }
         break;

@@ -13,8 +13,8 @@
 #include "codec/json.h"
 
 enum hf_field_type {
-    HF_FIELD_TEXT,   /* char[size]; left out when empty */
-    HF_FIELD_ID,     /* struct hf_id; left out when none */
+    HF_FIELD_TEXT,   /* char[size]; left out when empty, unless it is needed */
+    HF_FIELD_ID,     /* struct hf_id; left out when none, unless it is needed */
     HF_FIELD_U64,    /* uint64_t */
     HF_FIELD_BOOL,   /* bool */
     HF_FIELD_WORD,   /* an int-sized enum; words[value] is its name */

@@ -86,7 +86,11 @@ enum hf_err hf_field_need_id(const struct hf_json *json, const char *key, struct
     if (hf_json_get(json, key) == NULL) {
         return hf_fail(err, HF_ERR_INVALID, "%s: missing", key);
     }
-    return hf_field_id(json, key, out, err);
+    if (hf_field_id(json, key, out, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_id_is_none(out) ? hf_fail(err, HF_ERR_INVALID, "%s: an id of zeros alone", key)
+                              : HF_ERR_OK;
 }
 
 enum hf_err hf_field_optime(const struct hf_json *json, const char *key, struct hf_optime *out,

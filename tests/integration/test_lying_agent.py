@@ -272,6 +272,11 @@ class LyingAgent(harness.TestCase):
                 self.assertEqual(len([one for agent in agents if agent["id"] == LIAR for one in agent["members"]]), 1, f"problem of {length} bytes")
                 self.assertTrue([one for agent in agents if agent["id"] == self.honest_agent for one in agent["members"]])
             self.assertEqual(self.liar.poll().status, 200)
+            # So must one that names nothing.
+            self.refused(self.liar.hello(agent="0" * 24), 400, "INVALID", "zeros alone")
+            nameless = Liar(self.server, "d" * 24, ())
+            self.assertEqual(nameless.hello(host="", release="", restoreRoot="").status, 200)
+            self.assertIn("d" * 24, [agent["id"] for agent in self.cli("agent", "list")["results"]])
         self.honest_take()
 
     def test_sets_without_end(self):
