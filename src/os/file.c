@@ -354,6 +354,8 @@ static enum hf_err refuse_held(int fd, const char *path, struct hf_error *err)
     char holder[24] = "";
     ssize_t len = pread(fd, holder, sizeof holder - 1, 0);
     uint64_t pid;
+    /* mongod ends the line. */
+    len -= len > 0 && holder[len - 1] == '\n' ? 1 : 0;
     if (len > 0 && hf_parse_u64((struct hf_str){.data = holder, .len = (size_t)len}, &pid)) {
         return hf_fail(err, HF_ERR_CONFLICT, "lock %s: process %" PRIu64 " holds it", path, pid);
     }

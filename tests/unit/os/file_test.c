@@ -367,6 +367,11 @@ static void test_anothers_lock_file_is_borrowed_as_it_is(void **state)
     assert_int_equal(hf_fs_read_whole(path, 100, &content, &err), HF_ERR_OK);
     assert_int_equal(content.len, 6);
     assert_memory_equal(content.data, "of old", 6);
+    put(path, "4711\n"); /* as mongod writes it */
+    assert_int_equal(hf_lock_file_borrow(path, &lock, &err), HF_ERR_OK);
+    assert_int_equal(hf_lock_file_borrow(path, &second, &err), HF_ERR_CONFLICT);
+    assert_message(&err, "lock ", path, ": process 4711 holds it");
+    hf_lock_file_drop(lock);
 }
 
 static void test_a_record_lock_of_another_process_is_seen(void **state)
