@@ -29,6 +29,8 @@
 /* At a start the server has just answered; what it cannot take now it gives again, and is told then. */
 #define SETTLE_MS 30000
 #define POLL_PAUSE_MS 1000
+/* 4 % of a processor that others want whole. Less than the threads' own: polls and the cursor's keeper live in the session. */
+#define SESSION_NICE_MAX 14
 #define SESSION_PAUSE_MS 100
 #define ENDED_MAX 256
 
@@ -69,6 +71,7 @@ struct agent {
     struct hf_id ended[ENDED_MAX]; /* outcomes that the next poll acknowledges */
     size_t ended_count;
     bool announced;
+    unsigned session_nice; /* what was last asked of the system */
 };
 
 static void job_destroy(struct job *job)
@@ -428,10 +431,29 @@ static enum hf_err settle_the_past(struct agent *agent, struct hf_error *err)
     return HF_ERR_OK;
 }
 
+/* While a capture is under way the whole session stands back (threads.md). Where that is refused, or means nothing, the
+ * threads' own weight is all. */
+static void weigh_session(struct agent *agent)
+{
+    unsigned wanted = 0;
+    for (size_t i = 0; i < agent->job_count; i++) {
+        const struct job *job = agent->jobs[i];
+        if (job->task.kind == HF_TASK_CAPTURE && job->state == JOB_RUNNING) {
+            wanted =
+                agent->options->nice < SESSION_NICE_MAX ? agent->options->nice : SESSION_NICE_MAX;
+        }
+    }
+    if (wanted != agent->session_nice) {
+        (void)hf_stand_back_session(wanted);
+        agent->session_nice = wanted;
+    }
+}
+
 /* Until cancelled; false when the session must be renewed. */
 static enum hf_err poll_loop(struct agent *agent, struct hf_error *err)
 {
     while (!hf_cancel_requested(agent->cancel)) {
+        weigh_session(agent);
         if (poll_once(agent, err) == HF_ERR_OK) {
             continue;
         }
@@ -552,6 +574,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
                   .password_file = options->password_file},
         .log = options->log,
         .workers = options->workers,
+        .nice = options->nice,
         .rate_bytes_s = options->rate_bytes_s,
         .patience_ms = (uint32_t)options->patience_ms,
         .majority_wait_ms = options->majority_wait_ms,

@@ -25,6 +25,7 @@ struct hf_agent_options {
     const char *password_file; /* may be NULL */
     const char *restore_root;  /* may be NULL: no restores here */
     unsigned workers;          /* 0: one a core */
+    unsigned nice;             /* what captures leave to the source: 0 to 19, the most */
     uint64_t rate_bytes_s;     /* of reading; 0: no limit */
     uint64_t patience_ms;      /* for somebody else's backup cursor; 0: 120,000 */
     uint64_t watch_ms;         /* how often the members are asked; 0: 5,000 */

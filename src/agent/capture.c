@@ -223,6 +223,7 @@ static enum hf_err copy_files(struct capture *capture, struct hf_error *err)
         .journal_path = capture->journal,
         .cache_dir = capture->cache,
         .workers = task->limits.workers != 0 ? task->limits.workers : context->workers,
+        .nice = context->nice,
         .level = task->limits.compression_level,
         .rate_bytes_s =
             task->limits.rate_bytes_s != 0 ? task->limits.rate_bytes_s : context->rate_bytes_s,

@@ -23,6 +23,7 @@ struct hf_agent_context {
     struct hf_agent_state *state;
     struct hf_log *log;
     unsigned workers;
+    unsigned nice; /* of a capture's threads */
     uint64_t rate_bytes_s;
     uint32_t patience_ms;      /* for somebody else's backup cursor; 0: the default */
     uint64_t majority_wait_ms; /* unless the task says; 0: the default */

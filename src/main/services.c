@@ -191,6 +191,8 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
         "Certificates (PEM) that the server's is checked with; the system's otherwise")            \
     OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE,                                                 \
         "Threads of a capture or restore; auto is one a core")                                     \
+    OPT(nice, NUMBER, "19", 0, 19, OPT_NONE,                                                       \
+        "What a capture leaves to the database on its host: 19 all it wants, 0 an equal share")    \
     OPT(rate_limit, SIZE, "0", 0, 0, OPT_NONE,                                                     \
         "Read at most so many bytes a second; 0 is no limit")                                      \
     OPT(cursor_patience, SECONDS, "2m", 1, 86400, OPT_NONE,                                        \
@@ -245,6 +247,7 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .password_file = or_null(values->password_file),
         .restore_root = or_null(values->restore_root),
         .workers = (unsigned)values->workers,
+        .nice = (unsigned)values->nice,
         .rate_bytes_s = values->rate_limit,
         .patience_ms = values->cursor_patience * 1000,
         .watch_ms = values->watch_interval * 1000,

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,6 +30,13 @@
 #include "os/clock.h"
 
 #define LONGEST_WAIT_STEP_MS 10
+/* ioprio_set(2), which libc does not wrap: the calling thread; best effort, the last of eight levels. The class below it
+ * ("idle") may wait for ever on a busy disk. */
+#define IOPRIO_WHO_PROCESS 1
+#define IOPRIO_LAST ((2 << 13) | 7)
+#define LEAST_NICE 19
+#define AUTOGROUP_TRIES 10
+#define AUTOGROUP_PAUSE_MS 120
 
 struct hf_process {
     pid_t pid;
@@ -430,6 +439,49 @@ void hf_files_limit_raise(void)
     limit.rlim_cur = limit.rlim_max;
     /* Refused where the hard limit is beyond what the kernel allows now: then the soft one stays. */
     (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+bool hf_stand_back_thread(unsigned nice)
+{
+    struct sched_param none = {.sched_priority = 0};
+    pid_t self = (pid_t)syscall(SYS_gettid);
+    int wanted = nice < LEAST_NICE ? (int)nice : LEAST_NICE;
+
+    if (nice == 0) {
+        return true;
+    }
+    bool batch = sched_setscheduler(self, SCHED_BATCH, &none) == 0;
+    bool last = syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, self, IOPRIO_LAST) == 0;
+    /* Whoever started the program may have asked for more. For Linux, a thread is a process here. */
+    int now = getpriority(PRIO_PROCESS, (id_t)self);
+    return (now >= wanted || setpriority(PRIO_PROCESS, (id_t)self, wanted) == 0) && batch && last;
+}
+
+bool hf_stand_back_session(unsigned nice)
+{
+    char text[8];
+
+    if (getsid(0) != getpid()) {
+        return false;
+    }
+    int fd = open("/proc/self/autogroup", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    int len = snprintf(text, sizeof text, "%u", nice < LEAST_NICE ? nice : (unsigned)LEAST_NICE);
+    bool done = false;
+    /* The kernel takes one such wish in a tenth of a second, from whomever. */
+    for (int tries = 0; tries < AUTOGROUP_TRIES && !done; tries++) {
+        done = write(fd, text, (size_t)len) == len;
+        if (!done && errno != EAGAIN) {
+            break;
+        }
+        if (!done) {
+            hf_cancel_sleep(NULL, AUTOGROUP_PAUSE_MS);
+        }
+    }
+    (void)close(fd);
+    return done;
 }
 
 uint16_t hf_free_port(void)

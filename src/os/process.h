@@ -48,6 +48,17 @@ void hf_signals_cancel(struct hf_cancel *cancel);
 /* As many open files as the system lets this process ask for: the usual soft limit is 1024, kept for programs that call
  * select, and every connection takes one. */
 void hf_files_limit_raise(void);
+/*
+ * The calling thread stands back for others: nice 1 (hardly) to 19 (the least weight), no preempting of whoever runs, the
+ * last turn at the disk. 0 does nothing. For good. False when the system refused any of it.
+ */
+bool hf_stand_back_thread(unsigned nice);
+/*
+ * The same for this process's whole session where the kernel groups sessions (sched_autogroup), in which the weight of a
+ * thread counts among the threads of its session only; 0: an equal share again. Does nothing, and says false, unless the
+ * process leads its session: others may live in it.
+ */
+bool hf_stand_back_session(unsigned nice);
 /* A free TCP port of 127.0.0.1, as the kernel picked it a moment ago. 0 when none. */
 uint16_t hf_free_port(void);
 /* True when stdout is a terminal; its width in columns (80 when unknown). */

@@ -459,6 +459,7 @@ static enum hf_err open_parts(struct hf_capture *capture, unsigned workers, stru
         .capture = options->capture,
         .writer = options->writer,
         .pack_bytes = options->pack_bytes,
+        .nice = options->nice,
         .progress = options->progress,
         .cancel = options->cancel,
         .durable = note_durable,

@@ -78,7 +78,8 @@ struct hf_capture_options {
     const char *journal_path;
     const char *cache_dir; /* for the parent's nodes; NULL: none */
     unsigned workers;      /* 0: one a core */
-    int level;             /* zstd; 0: 1 */
+    unsigned nice; /* the workers stand back for the source: 1 hardly, 19 most, 0 not at all */
+    int level;     /* zstd; 0: 1 */
     uint64_t rate_bytes_s; /* of reading; 0: no limit */
     uint32_t block_bytes;  /* of new files; 0: by their size */
     bool read_all;

@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "os/process.h"
 #include "snapshot/capture_internal.h"
 
 /* Read at once, unless one block is larger (measured: mongodb-observed 7.5). */
@@ -350,6 +351,7 @@ void hf_capture_work(void *argument)
     HF_CLEANUP(worker_destroy) struct worker *worker = NULL;
     struct hf_error err;
     void *item = NULL;
+    (void)hf_stand_back_thread(capture->options->nice); /* refused, it works as others do */
     if (worker_create(capture, &worker, &err) != HF_ERR_OK) {
         hf_capture_fail(capture, &err);
     }

@@ -19,6 +19,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
+#include "os/process.h"
 #include "snapshot/retry.h"
 
 #define PACKS 5
@@ -135,6 +136,7 @@ static void send_packs(void *argument)
 {
     struct hf_packer *packer = argument;
     void *item = NULL;
+    (void)hf_stand_back_thread(packer->options.nice); /* refused, it works as others do */
     while (hf_queue_pop(packer->queue, &item)) {
         struct pack *pack = item;
         struct hf_error err;

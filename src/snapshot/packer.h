@@ -23,6 +23,7 @@ struct hf_packer_options {
     uint64_t capture;
     struct hf_id writer;
     size_t pack_bytes; /* 0: HF_PACK_TARGET_BYTES */
+    unsigned nice;     /* of the threads that put: hf_stand_back_thread */
     struct hf_progress *progress;
     const struct hf_cancel *cancel;
     /* Called on a thread of the packer when a pack is durable; may be NULL. */

@@ -166,6 +166,8 @@ class Scratch:
         keep = ("PATH", "LANG", "ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS", "LD_LIBRARY_PATH")
         self.env = {name: os.environ[name] for name in keep if name in os.environ}
         self.env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
+        # Tests write while they capture, on machines where much else runs: an agent that stood back would never catch up.
+        self.env["HOLDFAST_NICE"] = "0"
         self.env.update(HOME=str(home), XDG_CONFIG_HOME=str(home / ".config"), TMPDIR=str(self.dir), LC_ALL="C.UTF-8")
         self.processes, self.clients, self.writers = [], [], []
         self.keep = False

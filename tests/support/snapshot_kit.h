@@ -44,6 +44,7 @@ struct kit {
     struct hf_keyring keyring;
     /* for the next captures */
     unsigned workers;
+    unsigned nice;
     size_t pack_bytes;
     uint32_t block_bytes;
     const char *journal_path;
@@ -164,6 +165,7 @@ static enum hf_err kit_run_capture(struct kit *kit, const struct kit_attempt *at
         .root = dir,
         .files = &files,
         .workers = kit->workers == 0 ? 3 : kit->workers,
+        .nice = kit->nice,
         .pack_bytes = kit->pack_bytes,
         .block_bytes = kit->block_bytes,
         .journal_path = kit->journal_path,

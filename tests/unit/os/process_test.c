@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -399,6 +401,102 @@ static void test_signals_request_the_token_and_a_second_ctrl_c_kills(void **stat
     assert_int_equal(WTERMSIG(status), SIGINT);
 }
 
+/* ---- Standing back ---- */
+
+static int own_nice(void)
+{
+    return getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+}
+
+struct stander {
+    unsigned nice;
+    bool done;
+    int found_nice, found_policy;
+    long found_turn;
+};
+
+static void stand_back(void *argument)
+{
+    struct stander *stander = argument;
+    stander->done = hf_stand_back_thread(stander->nice);
+    stander->found_nice = own_nice();
+    stander->found_policy = sched_getscheduler(0);
+    stander->found_turn = syscall(SYS_ioprio_get, 1, 0);
+}
+
+static struct stander stand_back_in_a_thread(unsigned nice)
+{
+    struct stander stander = {.nice = nice};
+    struct hf_thread *thread = NULL;
+    struct hf_error err;
+    assert_int_equal(hf_thread_start("stander", stand_back, &stander, &thread, &err), HF_ERR_OK);
+    hf_thread_join(thread);
+    return stander;
+}
+
+static void test_a_thread_stands_back_and_others_do_not(void **state)
+{
+    (void)state;
+    int nice_before = own_nice(), policy_before = sched_getscheduler(0);
+    struct stander most = stand_back_in_a_thread(19);
+    assert_true(most.done);
+    assert_int_equal(most.found_nice, 19);
+    assert_int_equal(most.found_policy, SCHED_BATCH);
+    assert_int_equal(most.found_turn & 7, 7);
+    assert_int_equal(most.found_turn >> 13, 2); /* best effort: it comes to its turn */
+    struct stander little = stand_back_in_a_thread(1);
+    assert_int_equal(little.found_nice, nice_before > 1 ? nice_before : 1);
+    assert_int_equal(stand_back_in_a_thread(1000).found_nice, 19);
+    struct stander none = stand_back_in_a_thread(0);
+    assert_true(none.done);
+    assert_int_equal(none.found_nice, nice_before);
+    assert_int_equal(none.found_policy, policy_before);
+    assert_int_equal(own_nice(), nice_before);
+    assert_int_equal(sched_getscheduler(0), policy_before);
+}
+
+/* What /proc says of this process's session, or "" where the kernel does not group sessions. */
+static void read_autogroup(char out[128])
+{
+    int fd = open("/proc/self/autogroup", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? 0 : read(fd, out, 127);
+    out[len < 0 ? 0 : len] = '\0';
+    (void)close(fd);
+}
+
+static void test_a_session_stands_back_only_for_its_leader(void **state)
+{
+    (void)state;
+    char before[128], after[128];
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        read_autogroup(before);
+        bool refused = !hf_stand_back_session(19);
+        read_autogroup(after);
+        if (!refused || strcmp(before, after) != 0) {
+            _exit(1); /* it was not ours to change */
+        }
+        if (setsid() < 0) {
+            _exit(2);
+        }
+        bool done = hf_stand_back_session(19);
+        read_autogroup(after);
+        /* A container may show the file and refuse to have it written. */
+        bool shown = strstr(after, " nice 19") != NULL;
+        if (done != shown) {
+            _exit(3);
+        }
+        bool back = hf_stand_back_session(0);
+        read_autogroup(after);
+        _exit(back == done && (!back || strstr(after, " nice 0") != NULL) ? 0 : 4);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -418,6 +516,8 @@ int main(void)
         cmocka_unit_test(test_waiting_for_a_child_that_was_taken_away_fails),
         cmocka_unit_test(test_the_limit_of_open_files_goes_up_to_the_hard_one),
         cmocka_unit_test(test_a_free_port_can_be_bound),
+        cmocka_unit_test(test_a_thread_stands_back_and_others_do_not),
+        cmocka_unit_test(test_a_session_stands_back_only_for_its_leader),
         cmocka_unit_test(test_signals_request_the_token_and_a_second_ctrl_c_kills),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,7 +6,13 @@
 #include "support/snapshot_kit.h"
 #include "support/untar.h"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "codec/json.h"
+#include "store/faulty.h"
 
 static char *fixture_path(const char *set, const char *name)
 {
@@ -110,11 +116,73 @@ static void test_the_same_without_encryption(void **state)
     whole_thread(true);
 }
 
+/* ---- Standing back ---- */
+
+struct niceness {
+    struct hf_mutex mutex;        /* guards: all below */
+    int workers, putters, others; /* the least that was seen; 99: none */
+};
+
+static void look_at_nice(void *argument, enum hf_store_call call, struct hf_str name)
+{
+    struct niceness *seen = argument;
+    char thread[16] = "";
+    int nice = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+    (void)call;
+    (void)name;
+    assert_int_equal(prctl(PR_GET_NAME, thread), 0);
+    HF_LOCKED(&seen->mutex);
+    int *least = strcmp(thread, "hf-capture") == 0 ? &seen->workers
+                 : strcmp(thread, "hf-put") == 0   ? &seen->putters
+                                                   : &seen->others;
+    *least = nice < *least ? nice : *least;
+}
+
+static void test_the_threads_of_a_capture_stand_back_and_nobody_else_does(void **state)
+{
+    (void)state;
+    struct kit kit;
+    struct hf_error err;
+    struct hf_manifest first = {.capture = 0};
+    struct hf_manifest second = {.capture = 0};
+    static uint8_t content[1 << 20];
+    struct niceness seen = {.workers = 99, .putters = 99, .others = 99};
+    int own = getpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid));
+
+    kit_open(&kit, &(struct kit_options){.on_disk = true});
+    KIT_OK(hf_store_faulty_create_take(kit.store, &kit.store, &err), &err);
+    hf_mutex_init(&seen.mutex);
+    char *source = kit_path(&kit, "source");
+    HF_CLEANUP(hf_free) char *file = hf_path_join(source, "collection.wt");
+    KIT_OK(hf_fs_make_dirs(source, 0700, &err), &err);
+    hf_random_bytes(content, sizeof content);
+    KIT_OK(hf_fs_publish_new(file, hf_bytes_of(content, sizeof content), 0600, &err), &err);
+    kit.nice = 11;
+    kit.pack_bytes =
+        (size_t)256 << 10; /* several: the only pack of a small capture is put by the caller */
+    hf_store_faulty_hook(kit.store, look_at_nice, &seen);
+    kit_snapshot(&kit, source, NULL, &first);
+    kit.read_all = kit.prove_parent = true; /* so that the workers read the store */
+    content[0] ^= 1;
+    KIT_OK(hf_fs_publish_replace(file, hf_bytes_of(content, sizeof content), 0600, &err), &err);
+    kit_snapshot(&kit, source, &first, &second);
+    hf_store_faulty_hook(kit.store, NULL, NULL);
+    assert_int_equal(seen.workers, own > 11 ? own : 11);
+    assert_int_equal(seen.putters, own > 11 ? own : 11);
+    assert_int_equal(seen.others, own);
+    hf_manifest_fini(&first);
+    hf_manifest_fini(&second);
+    hf_mutex_fini(&seen.mutex);
+    hf_free(source);
+    kit_close(&kit);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_real_data_directory_comes_back_byte_by_byte),
         cmocka_unit_test(test_the_same_without_encryption),
+        cmocka_unit_test(test_the_threads_of_a_capture_stand_back_and_nobody_else_does),
     };
     kit_use_all();
     return cmocka_run_group_tests(tests, NULL, NULL);
