@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 
 #define SMALLEST_CAPACITY 64
+#define PAGES_FROM_BYTES ((size_t)1 << 20)
 
 void hf_buf_init(struct hf_buf *buf, size_t max)
 {
@@ -44,7 +45,11 @@ enum hf_err hf_buf_reserve(struct hf_buf *buf, size_t more, struct hf_error *err
     if (capacity < needed) {
         capacity = needed;
     }
-    uint8_t *data = hf_add_size(capacity, 1, &size) ? hf_realloc_array(buf->data, size, 1) : NULL;
+    uint8_t *data = NULL;
+    if (hf_add_size(capacity, 1, &size)) {
+        data = buf->data == NULL && size >= PAGES_FROM_BYTES ? hf_alloc_pages(size)
+                                                             : hf_realloc_array(buf->data, size, 1);
+    }
     if (data == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "buffer: no memory for %zu bytes", capacity);
     }

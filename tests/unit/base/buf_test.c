@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/alloc.h"
 #include "base/buf.h"
 #include "base/fault.h"
 
@@ -39,6 +40,18 @@ static void test_appending_grows_to_the_maximum_and_not_beyond(void **state)
     assert_int_equal(hf_buf_append(&buf, hf_bytes_of(NULL, 0), &err), HF_ERR_OK);
     assert_int_equal(hf_buf_bytes(&buf).len, 1000);
     assert_int_equal(strlen(hf_buf_text(&buf)), 0); /* begins with a NUL byte */
+}
+
+static void test_much_that_is_reserved_at_once_begins_at_a_page(void **state)
+{
+    (void)state;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT((size_t)8 << 20);
+    struct hf_error err;
+    assert_int_equal(hf_buf_reserve(&buf, (size_t)2 << 20, &err), HF_ERR_OK);
+    assert_int_equal((uintptr_t)buf.data % HF_PAGE_BYTES, 0);
+    assert_int_equal(hf_buf_append_text(&buf, "kept", &err), HF_ERR_OK);
+    assert_int_equal(hf_buf_reserve(&buf, (size_t)4 << 20, &err), HF_ERR_OK);
+    assert_string_equal(hf_buf_text(&buf), "kept");
 }
 
 static void test_when_memory_runs_out_the_content_stays(void **state)
@@ -163,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_appending_grows_to_the_maximum_and_not_beyond),
         cmocka_unit_test_teardown(test_when_memory_runs_out_the_content_stays, disarm),
+        cmocka_unit_test(test_much_that_is_reserved_at_once_begins_at_a_page),
         cmocka_unit_test(test_text_ends_in_nul_even_when_the_buffer_is_full),
         cmocka_unit_test(test_formatted_text_fits_exactly_or_not_at_all),
         cmocka_unit_test(test_blobs_and_numbers_read_back),
