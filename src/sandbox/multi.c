@@ -96,10 +96,8 @@ void hf_sandbox_multis_sweep(struct hf_sandbox_server *server, bool all)
 
     HF_LOCKED(&server->multis_mutex);
     for (struct hf_sandbox_multi *multi = server->multis; multi != NULL; multi = multi->next) {
-        bool late =
-            multi->state == MULTI_OPEN && hf_clock_mono_ms() - multi->used_mono_ms >= most_ms;
-
-        if (!multi->busy && (gone || late)) {
+        if (!multi->busy && (gone || (multi->state == MULTI_OPEN &&
+                                      hf_clock_mono_ms() - multi->used_mono_ms >= most_ms))) {
             abandon(multi);
         }
     }

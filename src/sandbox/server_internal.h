@@ -105,7 +105,7 @@ struct hf_sandbox_multi {
     struct hf_sandbox_txn *txn;    /* owned; while open or prepared */
     struct hf_sandbox_optime last; /* prepared, committed: its newest entry */
     uint64_t used_mono_ms;         /* since when it is what it is */
-    bool busy;                     /* a command has it */
+    bool busy; /* a command has it: all but the session is that one's, lock or no lock */
 };
 
 /* ---- The server (server.c) ---- */
