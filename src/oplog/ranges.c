@@ -34,6 +34,13 @@ struct hf_optime hf_base_own_end(const struct hf_base_snapshot *snapshot)
                : snapshot->checkpoint;
 }
 
+/* The copy's checkpoint is of the version before the one with which the chain begins. */
+static bool crosses_version(const struct hf_chain *chain, const struct hf_base_snapshot *snapshot)
+{
+    return chain->start == HF_CHAIN_CAUSE && chain->start_cause == HF_CHAIN_FCV_CHANGED &&
+           hf_optime_compare_ts(&snapshot->checkpoint, &chain->first) < 0;
+}
+
 /* The chain has exactly that entry. *link: the slice that was looked into; link_count: none was. */
 static enum hf_err has_entry(const struct hf_ranges *ranges, size_t chain,
                              struct hf_slice_reader *reader, const struct hf_optime *optime,
@@ -55,7 +62,7 @@ static enum hf_err judge(const struct hf_ranges *ranges, size_t snapshot, size_t
     struct hf_optime anchor;
     bool found = false;
     *verdict = HF_BASE_APART;
-    if (!hf_base_anchor(base, &anchor)) {
+    if (!hf_base_anchor(base, &anchor) || crosses_version(on, base)) {
         return HF_ERR_OK;
     }
     if (has_entry(ranges, chain, reader, &anchor, &found, link, err) != HF_ERR_OK) {
@@ -128,11 +135,11 @@ static enum hf_err judge_all(struct hf_ranges *ranges, const struct hf_ranges_op
 
 /* ---- Ranges ---- */
 
-/* The oldest good base on the chain; SIZE_MAX: none. */
-static size_t oldest_base(const struct hf_ranges *ranges, size_t chain)
+/* The oldest base on the chain with a verdict up to that one; SIZE_MAX: none. */
+static size_t oldest_base(const struct hf_ranges *ranges, size_t chain, enum hf_base_verdict most)
 {
     for (size_t i = 0; i < ranges->place_count; i++) { /* ascending by checkpoint */
-        if (ranges->places[i].chain == chain && ranges->places[i].verdict == HF_BASE_GOOD) {
+        if (ranges->places[i].chain == chain && ranges->places[i].verdict <= most) {
             return ranges->places[i].snapshot;
         }
     }
@@ -189,6 +196,24 @@ static bool is_covered(const struct hf_ranges *ranges, size_t snapshot)
     return false;
 }
 
+/* The copy's own oplog is not replayed across a change of version either. */
+static void end_before_version(const struct hf_ranges *ranges, const struct hf_base_snapshot *base,
+                               struct hf_range *range)
+{
+    for (size_t c = 0; c < ranges->chains->count; c++) {
+        const struct hf_chain *chain = &ranges->chains->items[c];
+        if (crosses_version(chain, base) && hf_optime_compare_ts(&chain->first, &range->end) <= 0) {
+            range->end = hf_optime_compare_ts(&chain->broken_after, &base->checkpoint) > 0
+                             ? chain->broken_after
+                             : base->checkpoint;
+            range->end_edge = HF_CHAIN_CAUSE;
+            range->end_cause = HF_CHAIN_FCV_CHANGED;
+            (void)snprintf(range->end_text, sizeof range->end_text, "%s",
+                           hf_chain_cause_text(HF_CHAIN_FCV_CHANGED));
+        }
+    }
+}
+
 static void own_range(const struct hf_ranges *ranges, size_t snapshot, struct hf_range *out)
 {
     const struct hf_base_snapshot *base = &ranges->snapshots[snapshot];
@@ -214,6 +239,7 @@ static void own_range(const struct hf_ranges *ranges, size_t snapshot, struct hf
                        ? "the stored oplog has not reached the end of the snapshot's copy yet"
                        : "no stored oplog has the last entry that the snapshot's copy is known "
                          "to hold");
+    end_before_version(ranges, base, out);
 }
 
 static int compare_ranges(const void *left, const void *right)
@@ -262,7 +288,7 @@ enum hf_err hf_ranges_compute(const struct hf_ranges_options *options, struct hf
         return hf_fail(err, HF_ERR_NO_MEMORY, "restorable ranges");
     }
     for (size_t c = 0; c < options->chains->count; c++) {
-        size_t base = oldest_base(&ranges, c);
+        size_t base = oldest_base(&ranges, c, HF_BASE_GOOD);
         if (base != SIZE_MAX) {
             chain_range(&ranges, c, base, &ranges.items[ranges.count++]);
         }
@@ -286,7 +312,8 @@ static struct hf_optime needed_from(const struct hf_ranges *ranges, size_t chain
 {
     uint32_t start = window_start_s > UINT32_MAX ? UINT32_MAX : (uint32_t)window_start_s;
     struct hf_optime window = {.seconds = start, .term = -1};
-    size_t oldest = oldest_base(ranges, chain);
+    /* One that is not decided yet may become a base. */
+    size_t oldest = oldest_base(ranges, chain, HF_BASE_UNDECIDED);
     if (oldest == SIZE_MAX ||
         hf_optime_compare_ts(&ranges->chains->items[chain].last, &window) < 0) {
         return window;

@@ -142,7 +142,8 @@ static void begin_slice(struct hf_slicer *slicer, const struct hf_oplog_entry *e
 {
     uint8_t salt[HF_PACK_SALT_BYTES];
     struct hf_chain_point *point = &slicer->point;
-    if (entry->fcv && !hf_optime_is_none(&point->previous)) {
+    if (entry
+            ->fcv) { /* also at a start: that nothing is replayed across it matters more than its cause */
         hf_slicer_break(slicer, HF_CHAIN_FCV_CHANGED, NULL);
     }
     hf_random_bytes(salt, sizeof salt);

@@ -382,6 +382,7 @@ static void expect_restorable(struct model *m, const struct hf_ranges *ranges,
                 break;
             }
             size_t node = read_node(m, &entry);
+            assert_false(m->nodes[node].fcv);
             if (before != 0) {
                 assert_int_equal(m->nodes[node].parent, before); /* no gap, no other history */
             } else {
@@ -400,6 +401,13 @@ static void expect_restorable(struct model *m, const struct hf_ranges *ranges,
                     is_ancestor(m, before, shot->oplog_end));
         last = before > last && is_ancestor(m, last, before) ? before : last;
         m->counts.entries += seen;
+    }
+    /* Nothing is replayed across a change of version that any chain tells of. */
+    for (size_t node = last; node > shot->checkpoint; node = m->nodes[node].parent) {
+        for (size_t c = 0; c < ranges->chains->count; c++) {
+            assert_false(m->nodes[node].fcv &&
+                         hf_optime_equal(&ranges->chains->items[c].first, &m->nodes[node].optime));
+        }
     }
     /* Nothing between that entry and the target was left out of the history that the range ends with. */
     size_t end = range->chain == HF_NO_CHAIN

@@ -186,6 +186,47 @@ static void test_a_copy_that_was_rolled_back_is_no_base_for_later_targets(void *
     scene_end(&s);
 }
 
+static void append_fcv(struct scene *s, uint32_t increment)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf buf = HF_BUF_INIT((size_t)1 << 20);
+    bool taken = false;
+    size_t start = bson_begin(&buf);
+    bson_text(&buf, "op", "u");
+    bson_text(&buf, "ns", "admin.system.version");
+    bson_end(&buf, bson_nested(&buf, HF_BSON_DOCUMENT, "o"));
+    size_t o2 = bson_nested(&buf, HF_BSON_DOCUMENT, "o2");
+    bson_text(&buf, "_id", "featureCompatibilityVersion");
+    bson_end(&buf, o2);
+    bson_timestamp(&buf, "ts", 100, increment);
+    bson_int64(&buf, "t", 1);
+    bson_end(&buf, start);
+    EXPECT_OK(hf_slicer_add(s->tailer.slicer, hf_buf_bytes(&buf), 0, &taken, &err), &err);
+    assert_true(taken);
+}
+
+static void test_no_range_crosses_a_change_of_version(void **state)
+{
+    struct scene s;
+    (void)state;
+    scene_begin(&s);
+    tailer_slice(&s.tailer, 1, 19, 7);
+    append_fcv(&s, 20);
+    tailer_slice(&s.tailer, 21, 40, 7);
+    /* The third one's copy reaches from before the change to behind it. */
+    struct hf_base_snapshot snapshots[] = {snapshot(1, 5, 9), snapshot(2, 30, 31),
+                                           snapshot(3, 15, 25)};
+    compute(&s, snapshots, 2);
+    assert_int_equal(s.ranges.count, 2);
+    expect_range(&s, 0, 5, 19, HF_CHAIN_CAUSE, "compatibility version changed");
+    expect_range(&s, 1, 30, 40, HF_CHAIN_OPEN, "newest");
+    compute(&s, snapshots, 3);
+    assert_int_equal(s.ranges.count, 3);
+    expect_range(&s, 1, 15, 19, HF_CHAIN_CAUSE, "compatibility version changed");
+    expect_range(&s, 2, 30, 40, HF_CHAIN_OPEN, "newest");
+    scene_end(&s);
+}
+
 static void test_a_damaged_block_that_is_met_ends_the_range(void **state)
 {
     struct scene s;
@@ -446,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_a_chain_that_begins_inside_the_copy_goes_on_with_it),
         cmocka_unit_test(test_the_cause_of_an_end_is_told_and_the_next_range_needs_its_own_base),
         cmocka_unit_test(test_a_copy_that_was_rolled_back_is_no_base_for_later_targets),
+        cmocka_unit_test(test_no_range_crosses_a_change_of_version),
         cmocka_unit_test(test_a_damaged_block_that_is_met_ends_the_range),
         cmocka_unit_test(test_a_date_excludes_its_second_and_a_timestamp_includes_its_entry),
         cmocka_unit_test(test_a_target_in_a_gap_names_both_sides_and_the_reason),
