@@ -19,6 +19,8 @@ struct error_class {
     int exit;
 };
 
+#define HINT "; hint: "
+
 static const struct error_class error_classes[] = {
 #define ERROR_CLASS(name_, retry_, http_, exit_, what_)                                            \
     [HF_ERR_##name_] = {                                                                           \
@@ -86,6 +88,9 @@ static enum hf_err code_of_errno(int errno_value)
         return HF_ERR_EXISTS;
     case ENOMEM:
         return HF_ERR_NO_MEMORY;
+    case EMFILE:
+    case ENFILE:
+        return HF_ERR_BUSY;
     case ECONNREFUSED:
     case ECONNRESET:
     case ECONNABORTED:
@@ -114,6 +119,9 @@ enum hf_err hf_fail_errno(struct hf_error *err, int errno_value, const char *for
     memcpy(text + len, cause, (size_t)cause_len + 1);
     memcpy(err->message, text, len + (size_t)cause_len + 1);
     err->code = code_of_errno(errno_value);
+    if (err->code == HF_ERR_BUSY) {
+        (void)hf_hint(err, "raise the limit of open files (LimitNOFILE, ulimit -n)");
+    }
     return err->code;
 }
 
@@ -134,6 +142,17 @@ enum hf_err hf_wrap(struct hf_error *err, const char *format, ...)
     memcpy(err->message, frame, (size_t)frame_len);
     memcpy(err->message + frame_len, ": ", 2);
     err->message[(size_t)frame_len + 2 + old_len] = '\0';
+    return err->code;
+}
+
+enum hf_err hf_hint(struct hf_error *err, const char *text)
+{
+    HF_ASSERT(err->code != HF_ERR_OK);
+    size_t len = strnlen(err->message, sizeof err->message - 1);
+    size_t hint_len = strlen(HINT) + strlen(text);
+    if (strstr(err->message, HINT) == NULL && len + hint_len < sizeof err->message) {
+        (void)snprintf(err->message + len, sizeof err->message - len, HINT "%s", text);
+    }
     return err->code;
 }
 

@@ -50,12 +50,16 @@ enum hf_err hf_fail(struct hf_error *err, enum hf_err code, const char *format, 
     HF_PRINTF(3, 4);
 
 /* As hf_fail, the class chosen from errno (ENOENT NOT_FOUND, ENOSPC and EDQUOT NO_SPACE, EACCES and EPERM and
- * EROFS DENIED, EEXIST EXISTS, ENOMEM NO_MEMORY, ECONN* and EPIPE UNAVAILABLE, else IO), and ": <errno text>" appended. */
+ * EROFS DENIED, EEXIST EXISTS, ENOMEM NO_MEMORY, EMFILE and ENFILE BUSY, with a hint, ECONN* and EPIPE UNAVAILABLE, else
+ * IO), and ": <errno text>" appended. */
 enum hf_err hf_fail_errno(struct hf_error *err, int errno_value, const char *format, ...)
     HF_PRINTF(3, 4);
 
 /* Puts "frame: " in front of the message and returns its code; a frame that no longer fits is dropped. */
 enum hf_err hf_wrap(struct hf_error *err, const char *format, ...) HF_PRINTF(2, 3);
+
+/* Appends "; hint: text", unless a deeper frame gave one or it does not fit; returns the code. */
+enum hf_err hf_hint(struct hf_error *err, const char *text);
 
 void hf_error_clear(struct hf_error *err);
 

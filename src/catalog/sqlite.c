@@ -48,7 +48,17 @@ static enum hf_err class_of(int result)
 enum hf_err hf_catalog_sqlite_fail(sqlite3 *db, int result, const char *what, struct hf_error *err)
 {
     const char *text = db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(result);
-    return hf_fail(err, class_of(result), "%s: %s", what, text);
+    const char *file = db != NULL ? sqlite3_db_filename(db, "main") : NULL;
+    enum hf_err code = class_of(result);
+
+    /* What the operator can mend is said of the file; the statement only helps us. */
+    if (file != NULL && code == HF_ERR_NO_SPACE) {
+        return hf_fail(err, code, "%s: %s; hint: make room on its disk", file, text);
+    }
+    if (file != NULL && (code == HF_ERR_IO || code == HF_ERR_DENIED)) {
+        return hf_fail(err, code, "%s: %s: %s", file, what, text);
+    }
+    return hf_fail(err, code, "%s: %s", what, text);
 }
 
 enum hf_err hf_catalog_sqlite_exec(sqlite3 *db, const char *sql, struct hf_error *err)

@@ -64,6 +64,7 @@ struct hf_http_request {
 struct hf_http_server {
     struct hf_http_handler handler;
     struct hf_log *log;
+    uint64_t short_told_ms; /* the watch's thread only */
     struct MHD_Daemon *daemon;
     struct hf_thread *watch;
     int listen_fd, epoll_fd, wake_fd;

@@ -23,8 +23,9 @@
 #include "os/clock.h"
 
 #define BATCH 64
-#define BREATHER_MS 100 /* without accepting, when descriptors or memory are short */
-#define TICK_MS 1000    /* slow requests, and a count that went wrong, are looked for this often */
+#define BREATHER_MS 100     /* without accepting, when descriptors or memory are short */
+#define SHORT_TOLD_MS 60000 /* that they are short is said once a minute */
+#define TICK_MS 1000 /* slow requests, and a count that went wrong, are looked for this often */
 
 /* What to do once the mutex is free. */
 struct notice {
@@ -112,6 +113,19 @@ static void set_accepting(struct hf_http_server *server, bool accepting)
     }
 }
 
+/* New connections wait in the backlog until descriptors or memory are there again. */
+static void tell_shortage(struct hf_http_server *server, int error)
+{
+    struct hf_error err;
+    uint64_t now_ms = hf_clock_mono_ms();
+
+    if (server->short_told_ms == 0 || now_ms - server->short_told_ms >= SHORT_TOLD_MS) {
+        server->short_told_ms = now_ms;
+        (void)hf_fail_errno(&err, error, "accept a connection");
+        hf_log_warn(server->log, "http.cannot_accept", HF_STR("error", err.message));
+    }
+}
+
 static void accept_some(struct hf_http_server *server)
 {
     for (int i = 0; i < BATCH; i++) {
@@ -142,6 +156,9 @@ static void accept_some(struct hf_http_server *server)
             server->accept_again_ms = hf_clock_mono_ms() + BREATHER_MS;
         }
         hf_mutex_unlock(&server->mutex);
+        if (error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS) {
+            tell_shortage(server, error);
+        }
         if (error != 0 && error != ECONNABORTED && error != EINTR) {
             return;
         }

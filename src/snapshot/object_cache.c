@@ -176,7 +176,7 @@ static bool is_kept(const struct hf_object_cache *cache, const struct hf_object_
 static bool copy_is_at_fault(enum hf_err code)
 {
     return code == HF_ERR_IO || code == HF_ERR_NO_SPACE || code == HF_ERR_DENIED ||
-           code == HF_ERR_LIMIT;
+           code == HF_ERR_BUSY || code == HF_ERR_LIMIT;
 }
 
 enum hf_err hf_object_cache_range(struct hf_object_cache *cache,

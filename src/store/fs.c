@@ -325,8 +325,7 @@ static enum hf_err fs_put(struct hf_store *store, struct hf_str name, struct hf_
     if (code == HF_ERR_OK) {
         code = publish(fs, name, path, content, err);
         if (code == HF_ERR_NO_SPACE) {
-            const struct hf_error full = *err;
-            (void)hf_fail(err, full.code, "%s; hint: " ROOM_HINT, full.message);
+            (void)hf_hint(err, ROOM_HINT);
         }
     }
     end_put(fs, content.len);

@@ -75,6 +75,37 @@ static void test_the_frame_that_fits_exactly_is_kept(void **state)
     assert_string_equal(err.message + HF_ERROR_MESSAGE_BYTES - 5, "f: c");
 }
 
+static void test_no_descriptors_passes_and_says_what_helps(void **state)
+{
+    struct hf_error err;
+    (void)state;
+    assert_int_equal(hf_fail_errno(&err, EMFILE, "open x"), HF_ERR_BUSY);
+    assert_string_equal(err.message, "open x: Too many open files; hint: raise the limit of open "
+                                     "files (LimitNOFILE, ulimit -n)");
+    assert_int_equal(hf_fail_errno(&err, ENFILE, "open x"), HF_ERR_BUSY);
+    assert_true(hf_err_retry(HF_ERR_BUSY));
+}
+
+static void test_a_hint_follows_once_and_never_costs_the_cause(void **state)
+{
+    struct hf_error err;
+    char cause[HF_ERROR_MESSAGE_BYTES];
+    (void)state;
+    (void)hf_fail(&err, HF_ERR_NO_SPACE, "write x: no space");
+    assert_int_equal(hf_hint(&err, "make room"), HF_ERR_NO_SPACE);
+    assert_string_equal(err.message, "write x: no space; hint: make room");
+    assert_int_equal(hf_hint(&err, "another"), HF_ERR_NO_SPACE);
+    assert_string_equal(err.message, "write x: no space; hint: make room");
+    memset(cause, 'c', sizeof cause);
+    cause[HF_ERROR_MESSAGE_BYTES - 1 - 9] = '\0'; /* with "; hint: h" one too long */
+    (void)hf_fail(&err, HF_ERR_IO, "%s.", cause);
+    (void)hf_hint(&err, "h");
+    assert_int_equal(strlen(err.message), HF_ERROR_MESSAGE_BYTES - 9);
+    (void)hf_fail(&err, HF_ERR_IO, "%s", cause);
+    (void)hf_hint(&err, "h");
+    assert_string_equal(err.message + HF_ERROR_MESSAGE_BYTES - 11, "c; hint: h");
+}
+
 static void test_a_message_that_is_too_long_ends_in_dots_at_a_character(void **state)
 {
     struct hf_error err;
@@ -183,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_a_message_may_quote_the_one_it_replaces),
         cmocka_unit_test(test_a_frame_that_does_not_fit_is_dropped_and_the_cause_stays),
         cmocka_unit_test(test_the_frame_that_fits_exactly_is_kept),
+        cmocka_unit_test(test_no_descriptors_passes_and_says_what_helps),
+        cmocka_unit_test(test_a_hint_follows_once_and_never_costs_the_cause),
         cmocka_unit_test(test_a_message_that_is_too_long_ends_in_dots_at_a_character),
         cmocka_unit_test(test_errno_chooses_the_class_and_ends_the_message),
         cmocka_unit_test(test_a_long_deed_is_cut_so_that_the_errno_stays),
