@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/fs.h"
+#include "os/process.h"
 #include "snapshot/restore.h"
 #include "store/remote.h"
 
@@ -123,7 +124,9 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
     };
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK ||
         HF_FAULT("agent.restore.done", err) != HF_ERR_OK) {
-        return err->code;
+        char host[256];
+        hf_host_name(host, sizeof host);
+        return hf_wrap(err, "agent on %s", host);
     }
     finish->restored_files = result.files;
     finish->restored_bytes = result.bytes;

@@ -77,6 +77,8 @@ HF_MUST_CHECK enum hf_err hf_fs_publish_new(const char *path, struct hf_bytes co
 HF_MUST_CHECK enum hf_err hf_fs_publish_replace(const char *path, struct hf_bytes content,
                                                 uint32_t mode, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_fs_sweep_temporaries(const char *dir, struct hf_error *err);
+/* A name that only publication gives. */
+bool hf_fs_is_temporary_name(const char *name);
 /* Whole file; LIMIT when it is larger than max. The buffer is cleared first. */
 HF_MUST_CHECK enum hf_err hf_fs_read_whole(const char *path, size_t max, struct hf_buf *out,
                                            struct hf_error *err);

@@ -26,6 +26,7 @@
 #include "os/fs_internal.h"
 
 #define TEMPORARY_PREFIX ".hf-tmp-"
+#define TEMPORARY_DIGITS 16
 #define MOST_NAMES_SWEPT 10000000
 /* Smaller content costs more waiting than copying. */
 #define SMALLEST_PAST_CACHE ((size_t)1 << 20)
@@ -175,6 +176,15 @@ enum hf_err hf_fs_publish_replace(const char *path, struct hf_bytes content, uin
 {
     return publish(path, content, mode, true, err) == HF_ERR_OK ? HF_ERR_OK
                                                                 : hf_wrap(err, "publish %s", path);
+}
+
+bool hf_fs_is_temporary_name(const char *name)
+{
+    size_t head = strlen(TEMPORARY_PREFIX);
+
+    return strncmp(name, TEMPORARY_PREFIX, head) == 0 &&
+           strspn(name + head, "0123456789abcdef") == TEMPORARY_DIGITS &&
+           name[head + TEMPORARY_DIGITS] == '\0';
 }
 
 /* A temporary whose maker lives is locked and stays. */

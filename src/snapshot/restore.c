@@ -116,6 +116,25 @@ static enum hf_err restore_files(struct restore *restore, struct hf_error *err)
 
 /* ---- the directory ---- */
 
+/*
+ * A restore that died before its mark had a name left the mark's temporary, alone: nothing of it can be in use. With
+ * anything beside it the directory is somebody's, and all of it stays.
+ */
+static enum hf_err sweep_leftover(const char *path, struct hf_error *err)
+{
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
+    enum hf_err code = hf_fs_list(path, HF_RESTORE_NAMES_MAX, &list, err);
+    for (size_t i = 0; i < list.count; i++) {
+        if (!hf_fs_is_temporary_name(list.names[i])) {
+            return HF_ERR_OK;
+        }
+    }
+    if (code != HF_ERR_OK || list.count == 0) {
+        return code == HF_ERR_NOT_FOUND || code == HF_ERR_LIMIT ? HF_ERR_OK : code;
+    }
+    return hf_fs_sweep_temporaries(path, err);
+}
+
 static enum hf_err directory_is_empty(const char *path, bool *exists, struct hf_error *err)
 {
     HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
@@ -174,7 +193,8 @@ static enum hf_err begin_directory(struct restore *restore, struct hf_error *err
     if (mark == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "path");
     }
-    if (directory_is_empty(path, &exists, err) != HF_ERR_OK ||
+    if (sweep_leftover(path, err) != HF_ERR_OK ||
+        directory_is_empty(path, &exists, err) != HF_ERR_OK ||
         hf_fs_make_dirs(path, HF_RESTORE_DIR_MODE, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -258,6 +278,14 @@ static void undo_directory(struct restore *restore)
 
 /* ---- the run ---- */
 
+static enum hf_err fail_into(const struct hf_restore_options *options, struct hf_error *err)
+{
+    if (err->code == HF_ERR_NO_SPACE) {
+        (void)hf_hint(err, "make room on its disk, or restore into another directory");
+    }
+    return hf_wrap(err, "restore into %s", options->directory);
+}
+
 static void restore_fini(struct restore *restore)
 {
     hf_restore_writer_fini(&restore->writer);
@@ -273,7 +301,7 @@ static enum hf_err restore_into(const struct hf_restore_options *options,
     hf_restore_writer_init(writer, options);
     if (hf_restore_writer_open(writer, err) != HF_ERR_OK ||
         begin_directory(&restore, err) != HF_ERR_OK) {
-        return hf_wrap(err, "restore into %s", options->directory);
+        return fail_into(options, err);
     }
     if (restore_files(&restore, err) != HF_ERR_OK || end_directory(&restore, err) != HF_ERR_OK) {
         struct hf_error ignored;
@@ -281,7 +309,7 @@ static enum hf_err restore_into(const struct hf_restore_options *options,
             hf_error_clear(&ignored); /* the first error is the one to report */
         }
         undo_directory(&restore);
-        return hf_wrap(err, "restore into %s", options->directory);
+        return fail_into(options, err);
     }
     restore.result.read_bytes = hf_fetcher_read_bytes(writer->fetcher);
     restore.result.written_bytes = atomic_load(&writer->written_bytes);

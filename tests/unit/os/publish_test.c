@@ -270,6 +270,22 @@ static void test_a_sweep_takes_temporaries_and_nothing_else(void **state)
     assert_int_equal(strncmp(err.message, "sweep ", 6), 0);
 }
 
+static void test_a_name_of_a_temporary_is_known_by_all_of_it(void **state)
+{
+    (void)state;
+    assert_true(hf_fs_is_temporary_name(".hf-tmp-0123456789abcdef"));
+    static const char *const others[] = {"",
+                                         ".hf-tmp-",
+                                         ".hf-tmp-0123456789abcde",
+                                         ".hf-tmp-0123456789abcdef0",
+                                         ".hf-tmp-0123456789abcdeF",
+                                         ".hf-tmp-probe-0123456789",
+                                         "hf-tmp-0123456789abcdef"};
+    for (size_t i = 0; i < HF_ARRAY_LEN(others); i++) {
+        assert_false(hf_fs_is_temporary_name(others[i]));
+    }
+}
+
 static void test_a_sweep_leaves_what_a_living_process_writes(void **state)
 {
     struct room *room = *state;
@@ -314,6 +330,7 @@ int main(void)
         IN_ROOM(test_death_at_each_step_leaves_all_or_nothing_after_a_sweep),
         IN_ROOM(test_death_while_replacing_leaves_the_old_or_the_new),
         IN_ROOM(test_a_sweep_takes_temporaries_and_nothing_else),
+        cmocka_unit_test(test_a_name_of_a_temporary_is_known_by_all_of_it),
         IN_ROOM(test_a_sweep_leaves_what_a_living_process_writes),
         IN_ROOM(test_a_sweep_that_cannot_remove_says_what),
     };
