@@ -168,8 +168,10 @@ static enum hf_err reserve(struct hf_server_app *app, struct hf_job_record *job,
 {
     uint64_t next = 0;
 
-    if (hf_commit_next_capture(app->store, &job->id, job->next_capture - 1, &next, err) !=
-        HF_ERR_OK) {
+    const struct hf_commit_next above = {
+        .store = app->store, .job = &job->id, .known = job->next_capture - 1, .log = app->log};
+
+    if (hf_commit_next_capture(&above, &next, err) != HF_ERR_OK) {
         return err->code;
     }
     for (unsigned tries = 0; tries < 8; tries++) {

@@ -14,6 +14,8 @@
 
 #define PAGE_NAMES 1000
 #define CLAIMS_MAX 100000
+/* More attempts than ever follow one another without a trace in the store but a claim. */
+#define HIDDEN_NUMBERS 1000
 
 static struct hf_object_text claim_name(const struct hf_id *job, const struct hf_id *writer)
 {
@@ -83,44 +85,64 @@ static enum hf_err highest_of(struct hf_store *store, const struct hf_id *job,
     }
 }
 
-static enum hf_err highest_claim(struct hf_store *store, const struct hf_id *job, uint64_t *highest,
+/* Damage of the claim itself. A version that this release does not know is another's work, and refused. */
+static bool is_damage(enum hf_err code)
+{
+    return code == HF_ERR_CORRUPT || code == HF_ERR_LIMIT || code == HF_ERR_IO;
+}
+
+/*
+ * A claim that cannot be read hides its number, and may lie there for days: the next number leaves room for it (keeps I2).
+ */
+static enum hf_err highest_claim(const struct hf_commit_next *next, uint64_t *highest,
                                  struct hf_error *err)
 {
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list list = {.entries = NULL};
     HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(HF_SMALL_OBJECT_MAX_BYTES);
-    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_CLAIM, job);
-    if (hf_store_list(store, hf_str_of(prefix.text), hf_str_of(""), CLAIMS_MAX, &list, err) !=
+    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_CLAIM, next->job);
+    bool hidden = false;
+    if (hf_store_list(next->store, hf_str_of(prefix.text), hf_str_of(""), CLAIMS_MAX, &list, err) !=
         HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < list.count; i++) {
-        struct hf_claim claim;
-        enum hf_err code = hf_store_get(store, hf_str_of(list.entries[i].name),
+        struct hf_claim claim = {.capture = 0};
+        enum hf_err code = hf_store_get(next->store, hf_str_of(list.entries[i].name),
                                         HF_SMALL_OBJECT_MAX_BYTES, &bytes, err);
         if (code == HF_ERR_NOT_FOUND) {
             continue; /* its capture ended since */
         }
-        if (code != HF_ERR_OK || hf_claim_decode(hf_buf_bytes(&bytes), &claim, err) != HF_ERR_OK) {
+        if (code == HF_ERR_OK) {
+            code = hf_claim_decode(hf_buf_bytes(&bytes), &claim, err);
+        }
+        if (is_damage(code)) {
+            hf_log_warn(next->log, "job.claim_damaged", HF_STR("object", list.entries[i].name),
+                        HF_STR("error", err->message));
+            hidden = true;
+            continue;
+        }
+        if (code != HF_ERR_OK) {
             return hf_wrap(err, "%s", list.entries[i].name);
         }
         *highest = claim.capture > *highest ? claim.capture : *highest;
     }
+    *highest += hidden ? HIDDEN_NUMBERS : 0;
     return HF_ERR_OK;
 }
 
-enum hf_err hf_commit_next_capture(struct hf_store *store, const struct hf_id *job, uint64_t known,
-                                   uint64_t *out, struct hf_error *err)
+enum hf_err hf_commit_next_capture(const struct hf_commit_next *next, uint64_t *out,
+                                   struct hf_error *err)
 {
-    uint64_t highest = known;
-    if (highest_of(store, job, HF_OBJECT_MANIFEST, &highest, err) != HF_ERR_OK ||
-        highest_of(store, job, HF_OBJECT_DATA, &highest, err) != HF_ERR_OK ||
-        highest_of(store, job, HF_OBJECT_TREE, &highest, err) != HF_ERR_OK ||
-        highest_claim(store, job, &highest, err) != HF_ERR_OK) {
-        return hf_wrap(err, "next capture of job %s", hf_id_text(job).text);
+    uint64_t highest = next->known;
+    if (highest_of(next->store, next->job, HF_OBJECT_MANIFEST, &highest, err) != HF_ERR_OK ||
+        highest_of(next->store, next->job, HF_OBJECT_DATA, &highest, err) != HF_ERR_OK ||
+        highest_of(next->store, next->job, HF_OBJECT_TREE, &highest, err) != HF_ERR_OK ||
+        highest_claim(next, &highest, err) != HF_ERR_OK) {
+        return hf_wrap(err, "next capture of job %s", hf_id_text(next->job).text);
     }
     if (highest >= HF_CAPTURE_MAX) {
         return hf_fail(err, HF_ERR_LIMIT, "job %s has no capture numbers left",
-                       hf_id_text(job).text);
+                       hf_id_text(next->job).text);
     }
     *out = highest + 1;
     return HF_ERR_OK;

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/progress.h"
 #include "base/thread.h"
 #include "format/claim.h"
@@ -27,10 +28,14 @@
 #include "format/manifest.h"
 #include "store/store.h"
 
-/* One above every number that the store shows for the job, and above `known` (the catalog's
- * highest). */
-HF_MUST_CHECK enum hf_err hf_commit_next_capture(struct hf_store *store, const struct hf_id *job,
-                                                 uint64_t known, uint64_t *out,
+struct hf_commit_next {
+    struct hf_store *store;
+    const struct hf_id *job;
+    uint64_t known;     /* the catalog's highest; 0: none */
+    struct hf_log *log; /* names claims that cannot be read; NULL: nowhere */
+};
+/* One above every number that the store shows for the job, and above the known one; well above while a claim hides its own. */
+HF_MUST_CHECK enum hf_err hf_commit_next_capture(const struct hf_commit_next *next, uint64_t *out,
                                                  struct hf_error *err);
 
 HF_MUST_CHECK enum hf_err hf_commit_claim(struct hf_store *store, const struct hf_claim *claim,

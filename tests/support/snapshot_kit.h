@@ -142,7 +142,8 @@ static struct kit_attempt kit_begin(struct kit *kit)
 {
     struct hf_error err;
     struct kit_attempt attempt = {.writer = kit_id()};
-    KIT_OK(hf_commit_next_capture(kit->store, &kit->job, 0, &attempt.capture, &err), &err);
+    struct hf_commit_next next = {.store = kit->store, .job = &kit->job};
+    KIT_OK(hf_commit_next_capture(&next, &attempt.capture, &err), &err);
     struct hf_claim claim = {
         .job = kit->job, .writer = attempt.writer, .capture = attempt.capture, .started_s = 1};
     KIT_OK(hf_commit_claim(kit->store, &claim, &err), &err);
