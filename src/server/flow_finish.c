@@ -459,12 +459,54 @@ static enum hf_err complete_from_store(struct hf_server_app *app, struct hf_snap
     return complete(app, record, &manifest, err);
 }
 
+/* Errors after which the same work may go well, so that its packs are kept for the next attempt to adopt. */
+static bool worth_adopting(enum hf_err code)
+{
+    return hf_err_retry(code) || code == HF_ERR_LOST || code == HF_ERR_CANCELLED;
+}
+
+/* The store takes nothing, for as long as somebody leaves it full, read-only or broken. */
+static bool takes_nothing(enum hf_err code)
+{
+    return code == HF_ERR_NO_SPACE || code == HF_ERR_DENIED || code == HF_ERR_IO;
+}
+
+/*
+ * The void, then ABANDONED or FAILED; or COMPLETE when a manifest stands. The void stays: with it, whatever this agent may
+ * still send can never become a snapshot. Where the store takes not even that, the record must not wait for it: it is
+ * FAILED, which no one completes any more (step 7 is a compare-and-set), and a manifest that appears after all goes with
+ * the winding up.
+ */
+enum hf_err hf_flow_agent_failed(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                 const struct hf_error *why, struct hf_error *err)
+{
+    enum hf_snapshot_state to =
+        worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED;
+    enum hf_give_up_outcome outcome = HF_GIVEN_UP;
+
+    enum hf_err code = hf_commit_give_up(app->store, &record->job, record->capture, &outcome, err);
+    if (takes_nothing(code)) {
+        hf_log_warn(app->log, "snapshot.void_not_put",
+                    HF_STR("snapshot", hf_id_text(&record->id).text),
+                    HF_STR("error", err->message));
+        to = HF_SNAPSHOT_FAILED;
+    } else if (code != HF_ERR_OK || HF_FAULT("server.give_up.void_put", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (outcome == HF_MANIFEST_STANDS) {
+        return complete_from_store(app, record, err);
+    }
+    if (hf_flow_end_snapshot(app, record, to, why, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_flow_wind_up(app, record, err);
+}
+
 enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task_id, const char *why,
                             struct hf_error *err)
 {
     struct hf_snapshot_record record;
     struct hf_task_record task;
-    enum hf_give_up_outcome outcome;
     struct hf_error reason;
 
     if (hf_keep_task_get(app->catalog, task_id, &task, NULL, err) != HF_ERR_OK ||
@@ -474,44 +516,8 @@ enum hf_err hf_flow_give_up(struct hf_server_app *app, const struct hf_id *task_
     if (record.state != HF_SNAPSHOT_IN_PROGRESS) {
         return hf_flow_wind_up(app, &record, err);
     }
-    if (hf_commit_give_up(app->store, &record.job, record.capture, &outcome, err) != HF_ERR_OK ||
-        HF_FAULT("server.give_up.void_put", err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (outcome == HF_MANIFEST_STANDS) {
-        return complete_from_store(app, &record, err);
-    }
     (void)hf_fail(&reason, HF_ERR_LOST, "%s", why);
-    if (hf_flow_end_snapshot(app, &record, HF_SNAPSHOT_ABANDONED, &reason, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    return hf_flow_wind_up(app, &record, err);
-}
-
-/* Errors after which the same work may go well, so that its packs are kept for the next attempt to adopt. */
-static bool worth_adopting(enum hf_err code)
-{
-    return hf_err_retry(code) || code == HF_ERR_LOST || code == HF_ERR_CANCELLED;
-}
-
-enum hf_err hf_flow_agent_failed(struct hf_server_app *app, struct hf_snapshot_record *record,
-                                 const struct hf_error *why, struct hf_error *err)
-{
-    enum hf_give_up_outcome outcome;
-
-    if (hf_commit_give_up(app->store, &record->job, record->capture, &outcome, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (outcome == HF_MANIFEST_STANDS) {
-        return complete_from_store(app, record, err);
-    }
-    /* The void stays: with it, whatever this agent may still send can never become a snapshot. */
-    if (hf_flow_end_snapshot(app, record,
-                             worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED,
-                             why, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    return hf_flow_wind_up(app, record, err);
+    return hf_flow_agent_failed(app, &record, &reason, err);
 }
 
 enum hf_err hf_flow_not_given(struct hf_server_app *app, const struct hf_task_record *task,

@@ -20,7 +20,8 @@ HF_MUST_CHECK enum hf_err hf_flow_end_snapshot(struct hf_server_app *app,
 HF_MUST_CHECK enum hf_err hf_flow_wind_up(struct hf_server_app *app,
                                           const struct hf_snapshot_record *record,
                                           struct hf_error *err);
-/* Void, then FAILED or ABANDONED by what went wrong; or COMPLETE when a manifest stands. */
+/* Void, then FAILED or ABANDONED by what went wrong; FAILED without a void where the store takes nothing; COMPLETE when a
+ * manifest stands. */
 HF_MUST_CHECK enum hf_err hf_flow_agent_failed(struct hf_server_app *app,
                                                struct hf_snapshot_record *record,
                                                const struct hf_error *why, struct hf_error *err);
