@@ -49,8 +49,9 @@ struct job {
     struct hf_thread *thread;
     struct hf_progress progress;
     struct hf_cancel cancel;
-    bool begun_before; /* noted already when it was given */
-    bool outcome_came; /* for the poll loop only */
+    bool begun_before;       /* noted already when it was given */
+    struct hf_error refusal; /* why it could not be noted, and so must not run; no code: it was */
+    bool outcome_came;       /* for the poll loop only */
     _Atomic enum job_state state;
 };
 
@@ -177,6 +178,12 @@ static enum hf_err run_task(struct job *job, struct hf_msg_finish *finish, struc
     if (job->begun_before) {
         return hf_fail(err, HF_ERR_LOST, "it was begun before, and how it ended could not be told");
     }
+    if (job->refusal.code != HF_ERR_OK) {
+        char host[256];
+        hf_host_name(host, sizeof host);
+        *err = job->refusal;
+        return hf_wrap(err, "the agent on %s", host);
+    }
     return job->task.kind == HF_TASK_CAPTURE ? hf_agent_capture(&work, finish, err)
                                              : hf_agent_restore(&work, finish, err);
 }
@@ -242,25 +249,28 @@ static void drop_job(struct agent *agent, struct job *job)
     job_destroy(job);
 }
 
-/* Takes the task out of the answer. A task that cannot be begun stays given: the next poll brings it again. */
-static void begin_job(struct agent *agent, struct hf_task *task)
+/*
+ * Takes the task out of the answer. One that cannot be noted does not run, and ends with that. One for which there is no
+ * thread stays given: the next poll brings it again, after a pause when false is returned.
+ */
+static bool begin_job(struct agent *agent, struct hf_task *task)
 {
     struct hf_error err;
 
-    if (find_job(agent, &task->id) != NULL || agent->job_count == JOBS_MAX) {
-        return;
+    if (find_job(agent, &task->id) != NULL) {
+        return true;
     }
-    bool begun_before = hf_agent_state_has_task(agent->state, &task->id);
-    if (hf_agent_state_note_task(agent->state, task, &err) != HF_ERR_OK) {
-        hf_log_error(agent->options->log, "agent.state.unwritable", HF_STR("error", err.message));
-        return;
-    }
-    struct job *job = hf_alloc_zero(sizeof *job);
+    struct job *job = agent->job_count == JOBS_MAX ? NULL : hf_alloc_zero(sizeof *job);
     if (job == NULL) {
-        forget_note(agent, &task->id);
-        return;
+        return false;
     }
-    job->begun_before = begun_before;
+    job->begun_before = hf_agent_state_has_task(agent->state, &task->id);
+    if (hf_agent_state_note_task(agent->state, task, &job->refusal) != HF_ERR_OK) {
+        hf_log_error(agent->options->log, "agent.state.unwritable",
+                     HF_STR("error", job->refusal.message));
+    } else {
+        hf_error_clear(&job->refusal);
+    }
     job->task = *task;
     *task = (struct hf_task){0};
     job->agent = agent;
@@ -270,9 +280,10 @@ static void begin_job(struct agent *agent, struct hf_task *task)
         hf_log_error(agent->options->log, "agent.task.failed", HF_STR("error", err.message));
         forget_note(agent, &job->task.id);
         job_destroy(job);
-        return;
+        return false;
     }
     agent->jobs[agent->job_count++] = job;
+    return true;
 }
 
 static void take_outcome(struct agent *agent, const struct hf_msg_outcome *outcome)
@@ -295,8 +306,11 @@ static void take_outcome(struct agent *agent, const struct hf_msg_outcome *outco
     }
 }
 
-static void take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
+/* False when something of it could not be taken now. */
+static bool take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
 {
+    bool all = true;
+
     for (size_t i = 0; i < answer->outcome_count; i++) {
         take_outcome(agent, &answer->outcomes[i]);
     }
@@ -307,7 +321,7 @@ static void take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
         }
     }
     for (size_t i = 0; i < answer->task_count; i++) {
-        begin_job(agent, &answer->tasks[i]);
+        all = begin_job(agent, &answer->tasks[i]) && all;
     }
     for (size_t i = 0; i < agent->job_count;) {
         struct job *job = agent->jobs[i];
@@ -319,6 +333,7 @@ static void take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
             i++;
         }
     }
+    return all;
 }
 
 static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
@@ -354,7 +369,9 @@ static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
     memmove(agent->ended, agent->ended + telling,
             (agent->ended_count - telling) * sizeof *agent->ended);
     agent->ended_count -= telling;
-    take_answer(agent, &answer);
+    if (!take_answer(agent, &answer)) {
+        hf_cancel_sleep(agent->cancel, POLL_PAUSE_MS);
+    }
     return HF_ERR_OK;
 }
 

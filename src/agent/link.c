@@ -102,6 +102,13 @@ static struct hf_str reply_text(const struct hf_agent_link *link)
     return (struct hf_str){(const char *)link->reply.body.data, link->reply.body.len};
 }
 
+/* What time heals; the disk of the server's catalog too, once somebody makes room: what was done here meanwhile must not be
+ * lost over it. */
+static bool may_heal(enum hf_err code)
+{
+    return hf_err_retry(code) || code == HF_ERR_NO_SPACE || code == HF_ERR_IO;
+}
+
 /* Posts until it is answered; errors that time does not heal come back at once. */
 static enum hf_err post_until_answered(struct hf_agent_link *link, const char *target,
                                        uint64_t limit_ms, struct hf_error *err)
@@ -112,7 +119,7 @@ static enum hf_err post_until_answered(struct hf_agent_link *link, const char *t
         if (post(link, target, 0, NULL, err) == HF_ERR_OK) {
             return HF_ERR_OK;
         }
-        if (!hf_err_retry(err->code) || hf_cancel_requested(link->options.cancel) ||
+        if (!may_heal(err->code) || hf_cancel_requested(link->options.cancel) ||
             (limit_ms != 0 && hf_clock_mono_ms() - started_ms > limit_ms)) {
             return err->code;
         }

@@ -124,6 +124,9 @@ static enum hf_err note(const char *dir, const struct hf_id *task, struct hf_jso
     }
     if (hf_json_encode(json, 0, &text, err) != HF_ERR_OK ||
         hf_fs_publish_replace(path, hf_buf_bytes(&text), 0600, err) != HF_ERR_OK) {
+        if (err->code == HF_ERR_NO_SPACE) {
+            (void)hf_hint(err, "make room on the disk of the agent's state directory");
+        }
         return hf_wrap(err, "note %s", path);
     }
     return HF_ERR_OK;

@@ -272,7 +272,7 @@ static void keep_progress(struct hf_server_app *app, const struct hf_msg_running
     }
 }
 
-/* A task that the agent names is RUNNING, and heard of now. */
+/* A task that the agent names is RUNNING. */
 static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_running *running,
                                 const struct hf_id *agent, struct hf_error *err)
 {
@@ -356,6 +356,10 @@ enum hf_err hf_server_agents_poll(struct hf_server_agents *agents, const struct 
     if (hf_msg_poll_decode(body, &poll, err) != HF_ERR_OK ||
         check_session(agents, &poll.agent, project, poll.session, err) != HF_ERR_OK) {
         return err->code;
+    }
+    /* First of all: whom the catalog cannot write down, its disk being full, was heard all the same. */
+    for (size_t i = 0; i < poll.running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
+        hf_server_heard_note(agents->app->heard, HF_HEARD_TASK, &poll.running[i].task);
     }
     const struct hf_flow_sight sight = {.agent = poll.agent, .members = &poll.members};
     if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK) {
