@@ -108,15 +108,17 @@ class AgentAndServer(Case):
     DEAD = ("half open", "refused", "answers cut", "requests cut")
 
     def spoil(self, fault):
+        """What the agent has handed over lies in buffers of the system, megabytes here: a slow line must empty them within the
+        agent's patience."""
         up, down = self.line.up, self.line.down
         if fault == "slow":
-            up.rate = down.rate = 3 << 20
+            up.rate = down.rate = 6 << 20
         elif fault == "reordered":
-            up.jitter_s = down.jitter_s = 0.1
+            up.jitter_s = down.jitter_s = 0.02
         elif fault == "in pieces":
             up.pieces, down.pieces, up.jitter_s, down.jitter_s = (1, 60000), (1, 60000), 0.002, 0.002
         elif fault == "delayed":
-            up.delay_s = down.delay_s = 0.03
+            up.delay_s = down.delay_s = 0.005
         else:
             {"half open": self.line.half_open, "refused": self.line.refuse, "answers cut": lambda: self.line.cut(up=False),
              "requests cut": lambda: self.line.cut(down=False)}[fault]()
