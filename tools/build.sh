@@ -6,10 +6,11 @@
 #   tsan     build/tsan    gcc, thread sanitizer
 #   clang    build/clang   clang, only to see that it compiles
 #   fuzz     build/fuzz    clang with libFuzzer
+#   cover    build/cover   the fuzz targets, counting lines and branches; for tools/fuzz_coverage.py
 #   bench    build/bench/programs    the programs that measure, flags as the product
 set -eu
 cd "$(dirname "$0")/.."
-flavour=${1:?usage: build.sh product|test|tsan|clang|fuzz|bench}
+flavour=${1:?usage: build.sh product|test|tsan|clang|fuzz|cover|bench}
 dir=build/$flavour
 case "$flavour" in
 product) set -- --buildtype=release -Dfaults=false -Dtests=false ;;
@@ -17,6 +18,7 @@ test) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=address,undefined ;
 tsan) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=thread ;;
 clang) export CC=clang; set -- --buildtype=debugoptimized -Db_lundef=false ;;
 fuzz) export CC=clang; set -- --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dtests=false ;;
+cover) export CC=clang; set -- --buildtype=debug -Doptimization=1 -Db_lundef=false -Dfuzz=true -Dcover=true -Dtests=false ;;
 bench) dir=build/bench/programs; set -- --buildtype=release -Dfaults=false -Dtests=false -Dsandbox=false -Dbench=true ;;
 *) echo "build.sh: no flavour named $flavour" >&2; exit 2 ;;
 esac

@@ -25,6 +25,21 @@ static void decode(struct hf_bytes object)
         sum += hf_xxh3(hf_bytes_of(object.data + block->place, block->stored_bytes));
     }
     HF_ASSERT(footer.block_count == 0 || sum + 1 != 0);
+    struct hf_object_name name = {.kind = footer.kind, .job = footer.job, .last = UINT64_MAX};
+    if (hf_object_check_put(object, &name, &err) == HF_ERR_OK) {
+        HF_ASSERT(footer.block_count > 0 && footer.run_count <= 2);
+    }
+    /* What stands at one place only, and the other kind. */
+    name.last = name.first = hf_position(7, 5);
+    (void)!hf_object_check_put(object, &name, &err);
+    name.kind = name.kind == HF_OBJECT_DATA ? HF_OBJECT_TREE : HF_OBJECT_DATA;
+    HF_ASSERT(hf_object_check_put(object, &name, &err) != HF_ERR_OK);
+    /* A reader begins with a short tail, and is told what it needs. */
+    struct hf_bytes tail =
+        hf_bytes_of(object.data + object.len - HF_OBJECT_TRAILER_BYTES, HF_OBJECT_TRAILER_BYTES);
+    HF_CLEANUP(hf_footer_fini) struct hf_footer none = {.runs = NULL};
+    HF_ASSERT(hf_footer_decode(tail, object.len, &need, &none, &err) == HF_ERR_OK &&
+              need > HF_OBJECT_TRAILER_BYTES && none.runs == NULL);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
