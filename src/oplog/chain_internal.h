@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Between listing (chain.c) and building (chain_build.c).
+ * Between listing (chain.c), building (chain_build.c) and telling why (chain_tell.c).
  */
 #ifndef HF_OPLOG_CHAIN_INTERNAL_H
 #define HF_OPLOG_CHAIN_INTERNAL_H
@@ -26,6 +26,8 @@ HF_MUST_CHECK enum hf_err hf_chain_floor_in(struct hf_slice_reader *reader,
                                             const struct hf_slice_link *link,
                                             const struct hf_optime *optime, struct hf_optime *found,
                                             struct hf_hash *hash, struct hf_error *err);
+/* Fills start, end and their texts; the chains are sorted, and cut ones know their end. */
+void hf_chain_tell(struct hf_chains *chains);
 void hf_chain_items_fini(struct hf_chains *chains);
 
 #endif
