@@ -45,6 +45,8 @@ struct hf_sandbox_engine_options {
     bool replicated;    /* --replSet: recovers at open, writes an oplog, keeps the oplog's cap */
     bool recover_from_oplog;  /* recoverFromOplogAsStandalone: recovers at open, then read-only */
     bool unstable_checkpoint; /* takeUnstableCheckpointOnShutdown */
+    bool queryable;           /* queryableBackupMode: read-only */
+    uint64_t recover_to_ts;   /* .. as of then, inclusive; 0: as of the checkpoint */
     uint64_t oplog_bytes;     /* cap of a new oplog; 0: default */
     uint64_t checkpoint_every_ms; /* 0: no background checkpoints */
     uint64_t cache_bytes;         /* 0: default */
@@ -60,7 +62,7 @@ HF_MUST_CHECK enum hf_err hf_sandbox_engine_open(const struct hf_sandbox_engine_
 /* Clean stop, once all transactions have ended; a last checkpoint. Frees in any case. */
 enum hf_err hf_sandbox_engine_close(struct hf_sandbox_engine *engine, struct hf_error *err);
 
-/* True after recover_from_oplog: every write is refused (command layer: code 20). */
+/* True after recover_from_oplog or queryable: every write is refused (command layer: code 20). */
 bool hf_sandbox_engine_read_only(const struct hf_sandbox_engine *engine);
 bool hf_sandbox_engine_replicated(const struct hf_sandbox_engine *engine);
 

@@ -27,6 +27,8 @@ static enum hf_err start(struct hf_sandbox_server *server, struct hf_error *err)
         .recover_from_oplog = hf_sandbox_options_is_set(options, "recoverFromOplogAsStandalone"),
         .unstable_checkpoint =
             hf_sandbox_options_is_set(options, "takeUnstableCheckpointOnShutdown"),
+        .queryable = options->queryable != NULL,
+        .recover_to_ts = options->recover_to_ts,
         .oplog_bytes = options->oplog_size_mb << 20,
         .checkpoint_every_ms = options->sync_delay_s * 1000,
         .cache_bytes = options->cache_gb == NULL

@@ -5,7 +5,10 @@
  */
 #include "sandbox/options.h"
 
+#include <stdio.h>
+
 #include "base/bytes.h"
+#include "sandbox/optime.h"
 
 /* Those that can be given at start; the rest is refused, as startupRecoveryForRestore is by the real 4.4.6. */
 static const char *const parameters[] = {
@@ -14,6 +17,7 @@ static const char *const parameters[] = {
     "enableTestCommands",
     "maxNumberOfTransactionOperationsInSingleOplogEntry",
     "recoverFromOplogAsStandalone",
+    "recoverToOplogTimestamp",
     "takeUnstableCheckpointOnShutdown",
     "transactionLifetimeLimitSeconds",
     "ttlMonitorEnabled",
@@ -40,7 +44,8 @@ static enum hf_err take_option(struct hf_sandbox_options *out, int *at, struct h
         const char *name, **text;
         uint64_t *number, max;
     } rows[] = {
-        {"--auth", &out->auth, NULL, 0},
+        {"--auth", &out->auth, NULL, 0}, /* the first two have no value */
+        {"--queryableBackupMode", &out->queryable, NULL, 0},
         {"--bind_ip", &out->bind_ip, NULL, 0},
         {"--dbpath", &out->dbpath, NULL, 0},
         {"--keyFile", &out->key_file, NULL, 0},
@@ -58,7 +63,7 @@ static enum hf_err take_option(struct hf_sandbox_options *out, int *at, struct h
     while (row < HF_ARRAY_LEN(rows) && strcmp(rows[row].name, name) != 0) {
         row++;
     }
-    const char *value = row == 0 ? name : *at < out->argc ? out->argv[(*at)++] : NULL;
+    const char *value = row < 2 ? name : *at < out->argc ? out->argv[(*at)++] : NULL;
     if (row == HF_ARRAY_LEN(rows) || value == NULL) {
         return hf_fail(err, HF_ERR_INVALID, "Error parsing command line: %s '%s'",
                        row == HF_ARRAY_LEN(rows) ? "unrecognised option"
@@ -84,6 +89,28 @@ bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const c
            strcmp(bson_iter_utf8(&iter, NULL), "true") == 0;
 }
 
+/* {timestamp: Timestamp(S, I)}, and what excludes each other. */
+static enum hf_err check(struct hf_sandbox_options *out, struct hf_error *err)
+{
+    unsigned seconds, increment;
+    bson_iter_t iter;
+
+    if (bson_iter_init_find(&iter, &out->set_parameters, "recoverToOplogTimestamp")) {
+        if (out->queryable == NULL || sscanf(bson_iter_utf8(&iter, NULL), "%*[^T]Timestamp(%u, %u)",
+                                             &seconds, &increment) != 2) {
+            return hf_fail(err, HF_ERR_INVALID,
+                           "recoverToOplogTimestamp is {timestamp: Timestamp(S, I)}, with "
+                           "--queryableBackupMode");
+        }
+        out->recover_to_ts = HF_SANDBOX_TS(seconds, increment);
+    }
+    return out->repl_set != NULL && hf_sandbox_options_is_set(out, "recoverFromOplogAsStandalone")
+               ? hf_fail(err, HF_ERR_INVALID,
+                         "Cannot set parameter 'recoverFromOplogAsStandalone' when 'replSet' is "
+                         "specified")
+               : HF_ERR_OK;
+}
+
 enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                                      struct hf_sandbox_options *out, struct hf_error *err)
 {
@@ -100,11 +127,7 @@ enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
         }
     }
     out->auth = out->auth == NULL ? out->key_file : out->auth;
-    return out->repl_set != NULL && hf_sandbox_options_is_set(out, "recoverFromOplogAsStandalone")
-               ? hf_fail(err, HF_ERR_INVALID,
-                         "Cannot set parameter 'recoverFromOplogAsStandalone' when 'replSet' is "
-                         "specified")
-               : HF_ERR_OK;
+    return check(out, err);
 }
 
 void hf_sandbox_options_append_parsed(const struct hf_sandbox_options *options, bson_t *parsed)

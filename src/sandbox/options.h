@@ -19,6 +19,8 @@ struct hf_sandbox_options {
     const char *key_file;         /* NULL: members trust each other */
     const char *log_path;         /* NULL: standard output */
     const char *auth;             /* not NULL: --auth, or a key file */
+    const char *queryable;        /* not NULL: --queryableBackupMode */
+    uint64_t recover_to_ts;       /* recoverToOplogTimestamp; 0: not given */
     uint64_t port, oplog_size_mb; /* 0: the default */
     uint64_t sync_delay_s;        /* between checkpoints; 0: none but the last */
     const char *cache_gb;         /* NULL: the default */

@@ -10,6 +10,7 @@
  *
  * Where mongod ends itself with an assertion this ends the start with its number in the message.
  */
+#include "os/fs.h"
 #include "sandbox/engine_internal.h"
 #include "sandbox/value.h"
 
@@ -61,7 +62,9 @@ static enum hf_err replay_batch(struct hf_sandbox_engine *engine, uint64_t *from
             return err->code;
         }
         command = found && strcmp(hf_sandbox_get_utf8(&entry, "op", ""), "c") == 0;
-        if (!found || (command && i > 0)) {
+        if (!found || (command && i > 0) ||
+            (engine->options.recover_to_ts != 0 &&
+             hf_sandbox_get_ts(&entry, "ts") > engine->options.recover_to_ts)) {
             break;
         }
         if (hf_sandbox_txn_stamp(txn, &entry, err) != HF_ERR_OK ||
@@ -135,11 +138,47 @@ static enum hf_err replay_from_start(struct hf_sandbox_engine *engine, const bso
     return begin == 0 ? HF_ERR_OK : replay(engine, begin, min_valid, err);
 }
 
+/* Read-only from its start on: the metadata file must be there, the oplog stays as it is. But a clean
+ * stop keeps what was replayed, as the real server does. */
+static enum hf_err look_back(struct hf_sandbox_engine *engine, struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *path = hf_path_join(engine->dbpath, "storage.bson");
+    uint64_t upto = engine->options.recover_to_ts;
+    struct hf_file_info info;
+
+    if (path == NULL || hf_fs_stat(path, &info, err) != HF_ERR_OK) {
+        return hf_fail(err, HF_ERR_NOT_FOUND,
+                       "Server was started in read-only mode, but the storage metadata file was "
+                       "not found.");
+    }
+    if (engine->options.recover_to_ts != 0) {
+        if (engine->checkpoint_ts == 0) {
+            return hf_fail(err, HF_ERR_UNSUPPORTED,
+                           "Cannot use 'recoverToOplogTimestamp' without a stable checkpoint");
+        }
+        if (hf_sandbox_oplog_load_top(engine, err) != HF_ERR_OK ||
+            replay(engine, engine->checkpoint_ts, NULL, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        upto = upto < engine->applied.ts ? upto : engine->applied.ts;
+        if (upto > engine->checkpoint_ts &&
+            hf_sandbox_engine_set_stable(engine, upto, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    engine->read_only = true;
+    engine->accepts_writes = false;
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_sandbox_recover(struct hf_sandbox_engine *engine, struct hf_error *err)
 {
     HF_CLEANUP(bson_destroy) bson_t *min_valid = NULL;
     const struct hf_sandbox_engine_options *options = &engine->options;
 
+    if (options->queryable) {
+        return look_back(engine, err);
+    }
     if (!options->replicated && !options->recover_from_oplog) {
         return HF_ERR_OK;
     }

@@ -79,6 +79,9 @@ class Recovery(TestCase):
         documents = [document for document in cursor["firstBatch"] if "filename" in document]
         cls.checkpoint = cursor["firstBatch"][0]["metadata"]["checkpointTimestamp"]
         cls.at_checkpoint = hashes(client)
+        client.app.a.insert_many([{"_id": f"early-{i}"} for i in range(5)])
+        client.app.a.update_one({"_id": 1}, {"$set": {"early": 1}})
+        cls.early, cls.at_early = top_of(client), hashes(client)
         write_more(client, "copied")
         cls.middle, cls.at_middle = top_of(client), hashes(client)
         write_more(client, "also")
@@ -172,6 +175,23 @@ class Recovery(TestCase):
         self.assertEqual(self.middle, top_of(client))
         point = client.local["replset.oplogTruncateAfterPoint"].find_one()
         self.assertEqual(Timestamp(0, 0), point["oplogTruncateAfterPoint"])
+
+    def test_a_look_at_a_point_in_time(self):
+        """One before the first index build: the real server dies of one that it has to do while it is read-only."""
+        member = self.copy("d")
+        at = f"recoverToOplogTimestamp={{timestamp: Timestamp({self.early.time}, {self.early.inc})}}"
+        look = ("--queryableBackupMode", "--setParameter", at)
+        self.assertIn("the storage metadata file was not found", self.fails(member, *look))
+        self.restart(member)
+        client = self.restart(member, *look)
+        self.assertEqual(self.at_early, hashes(client))
+        self.assertGreaterEqual(top_of(client), self.end)
+        with self.assertRaises(OperationFailure) as refused:
+            client.app.a.insert_one({"_id": "no"})
+        self.assertEqual(20, refused.exception.code)
+        client = self.restart(member)  # it looks read-only, but a clean stop keeps what was replayed
+        self.assertEqual(self.at_early, hashes(client))
+        self.assertGreaterEqual(top_of(client), self.end)
 
     def test_entries_beyond_the_copy(self):
         member = self.copy("e")
