@@ -389,8 +389,8 @@ static enum hf_err capture(const struct wish *wish, struct hf_json *json, struct
     manifest.encrypted = keyring.encrypted;
     manifest.created_s = hf_clock_wall_ms() / 1000;
     manifest.parent = parent.capture;
-    if (hf_commit_next_capture(opened.store, &keyring.job, 0, &manifest.capture, err) !=
-        HF_ERR_OK) {
+    const struct hf_commit_next above = {.store = opened.store, .job = &keyring.job};
+    if (hf_commit_next_capture(&above, &manifest.capture, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_claim claim = {.job = keyring.job,
