@@ -3,10 +3,11 @@
  * Packs of 16 MiB, as many at a time as there are threads: through a server with the agent's driver, or straight onto a
  * disk, synced. The two side by side say what the server costs. bench/way_through.py starts it.
  *
- *   send_packs server URL KEY_FILE TASK ATTEMPT JOB WRITER COUNT THREADS [CA_FILE]
+ *   send_packs server URL KEY_FILE TASK ATTEMPT JOB WRITER CAPTURE COUNT THREADS [CA_FILE]
  *   send_packs disk DIR COUNT THREADS
  *
- * Prints one JSON object. The content is random and differs in every pack. Must not know what a pack holds.
+ * Prints one JSON object. The packs are whole ones of the capture, since the server looks; their blocks are random, not
+ * encrypted, and differ in every pack. Making them costs the same on both ways.
  */
 #include <stdatomic.h>
 #include <stdio.h>
@@ -14,20 +15,23 @@
 
 #include "base/alloc.h"
 #include "codec/json.h"
-#include "format/ids.h"
+#include "format/pack.h"
 #include "os/clock.h"
 #include "os/fs.h"
 #include "store/remote.h"
 
-#define PACK_BYTES ((size_t)16 << 20)
+#define PACK_BYTES ((size_t)16 << 20) /* of blocks */
+#define BLOCK_BYTES ((size_t)256 << 10)
 #define THREADS_MAX 16
 
 /* What all threads share. */
 struct work {
     struct hf_store *store; /* owned; NULL: onto the disk */
     const char *dir;
-    struct hf_id job, writer;
-    uint64_t first; /* of the names: later than those of an earlier run */
+    struct hf_keyring keyring; /* of the job: without encryption */
+    struct hf_id writer;
+    uint64_t capture;
+    uint32_t first; /* pack: later than those of an earlier run */
     uint64_t count;
     _Atomic uint64_t next;
     uint8_t *content; /* owned; random, constant once filled */
@@ -46,42 +50,99 @@ struct hand {
     struct hf_error err;
 };
 
-static enum hf_err put(const struct work *work, uint64_t number, struct hf_bytes content,
+/* ---- One pack after another ---- */
+
+struct bench {
+    struct hf_pack_writer *pack;  /* owned */
+    struct hf_block_coder *coder; /* owned */
+    uint8_t *content;             /* owned; of one pack */
+};
+
+static void bench_fini(struct bench *bench)
+{
+    hf_pack_writer_destroy(bench->pack);
+    hf_block_coder_destroy(bench->coder);
+    hf_free(bench->content);
+}
+HF_CLEANUP_DEFINE_VALUE(bench_fini, struct bench)
+
+static enum hf_err bench_open(const struct work *work, struct bench *bench, struct hf_error *err)
+{
+    const struct hf_pack_writer_options packing = {.keyring = &work->keyring};
+    const struct hf_block_coder_options coding = {.keyring = &work->keyring};
+
+    bench->content = hf_alloc(PACK_BYTES);
+    if (bench->content == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a pack");
+    }
+    memcpy(bench->content, work->content, PACK_BYTES);
+    return hf_pack_writer_create(&packing, &bench->pack, err) == HF_ERR_OK
+               ? hf_block_coder_create(&coding, &bench->coder, err)
+               : err->code;
+}
+
+static enum hf_err make(const struct work *work, struct bench *bench, uint32_t number,
+                        struct hf_bytes *object, struct hf_error *err)
+{
+    struct hf_pack_begin begin = {
+        .kind = HF_OBJECT_DATA, .capture = work->capture, .pack = work->first + number};
+
+    /* Every page differs from that of every other pack: no disk can find two alike. */
+    for (size_t at = 0; at < PACK_BYTES; at += 4096) {
+        hf_store_le64(bench->content + at, begin.pack);
+    }
+    hf_random_bytes(begin.salt, sizeof begin.salt);
+    if (hf_pack_writer_begin(bench->pack, &begin, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t at = 0; at < PACK_BYTES; at += BLOCK_BYTES) {
+        const struct hf_block_body body = {.bytes = hf_bytes_of(bench->content + at, BLOCK_BYTES),
+                                           .plain_bytes = BLOCK_BYTES,
+                                           .codec = HF_BLOCK_PLAIN};
+        struct hf_pack_slot slot;
+        if (!hf_pack_writer_reserve(bench->pack, &body, &slot)) {
+            return hf_fail(err, HF_ERR_INTERNAL, "a pack of 16 MiB has no room for 16 MiB");
+        }
+        if (hf_pack_writer_fill(bench->pack, &slot, bench->coder, &body, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return hf_pack_writer_finish(bench->pack, object, err);
+}
+
+static enum hf_err put(const struct work *work, uint32_t number, struct hf_bytes object,
                        struct hf_error *err)
 {
     if (work->store == NULL) {
-        HF_CLEANUP(hf_free)
-        char *path = hf_asprintf("%s/pack-%llu", work->dir, (unsigned long long)number);
+        HF_CLEANUP(hf_free) char *path = hf_asprintf("%s/pack-%u", work->dir, (unsigned)number);
         return path == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory")
-                            : hf_fs_publish_new(path, content, 0600, err);
+                            : hf_fs_publish_new(path, object, 0600, err);
     }
+    uint64_t position = hf_position(work->capture, work->first + number);
     const struct hf_object_name name = {.kind = HF_OBJECT_DATA,
-                                        .job = work->job,
+                                        .job = work->keyring.job,
                                         .writer = work->writer,
-                                        .first = work->first + number,
-                                        .last = work->first + number};
+                                        .first = position,
+                                        .last = position};
     struct hf_object_text text = hf_object_name_text(&name);
-    return hf_store_put(work->store, hf_str_of(text.text), content, NULL, err);
+    return hf_store_put(work->store, hf_str_of(text.text), object, NULL, err);
 }
 
 static enum hf_err send_all(struct work *work, struct hf_error *err)
 {
-    HF_CLEANUP(hf_free) uint8_t *pack = hf_alloc(PACK_BYTES);
+    HF_CLEANUP(bench_fini) struct bench bench = {.pack = NULL};
 
-    if (pack == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a pack");
+    if (bench_open(work, &bench, err) != HF_ERR_OK) {
+        return err->code;
     }
-    memcpy(pack, work->content, PACK_BYTES);
     for (;;) {
+        struct hf_bytes object;
         uint64_t number = atomic_fetch_add(&work->next, 1);
         if (number >= work->count) {
             return HF_ERR_OK;
         }
-        /* Every page differs from that of every other pack: no disk can find two alike. */
-        for (size_t at = 0; at < PACK_BYTES; at += 4096) {
-            hf_store_le64(pack + at, number + 1);
-        }
-        if (put(work, number, hf_bytes_of(pack, PACK_BYTES), err) != HF_ERR_OK) {
+        if (make(work, &bench, (uint32_t)number, &object, err) != HF_ERR_OK ||
+            put(work, (uint32_t)number, object, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -131,7 +192,7 @@ static enum hf_err run(struct work *work, unsigned threads, struct hf_error *err
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
     hf_random_bytes(work->content, PACK_BYTES);
-    work->first = hf_clock_wall_ms() << 12;
+    work->first = (uint32_t)(hf_clock_wall_ms() / 100 % (1 << 24) / 2);
     uint64_t began_ms = hf_clock_mono_ms();
     double began_cpu_s = cpu_seconds();
     for (unsigned i = 0; i < threads; i++) {
@@ -170,18 +231,19 @@ static enum hf_err read_key(const char *path, struct hf_secret *out, struct hf_e
     return set ? HF_ERR_OK : hf_fail(err, HF_ERR_INVALID, "%s: not a key", path);
 }
 
-/* words: URL KEY_FILE TASK ATTEMPT JOB WRITER COUNT THREADS [CA_FILE] */
+/* words: URL KEY_FILE TASK ATTEMPT JOB WRITER CAPTURE COUNT THREADS [CA_FILE] */
 static enum hf_err open_server(char **words, int count, struct work *work, struct hf_error *err)
 {
     HF_CLEANUP(hf_secret_wipe) struct hf_secret key = {.len = 0};
     struct hf_store_remote_options options = {
-        .base_url = words[0], .ca_file = count > 8 ? words[8] : NULL, .bearer = &key};
+        .base_url = words[0], .ca_file = count > 9 ? words[9] : NULL, .bearer = &key};
 
     if (!hf_id_parse(hf_str_of(words[2]), &options.task) ||
         !hf_id_parse(hf_str_of(words[3]), &options.attempt) ||
-        !hf_id_parse(hf_str_of(words[4]), &work->job) ||
-        !hf_id_parse(hf_str_of(words[5]), &work->writer)) {
-        return hf_fail(err, HF_ERR_INVALID, "an id has 24 hexadecimal digits");
+        !hf_id_parse(hf_str_of(words[4]), &work->keyring.job) ||
+        !hf_id_parse(hf_str_of(words[5]), &work->writer) ||
+        !hf_parse_u64(hf_str_of(words[6]), &work->capture)) {
+        return hf_fail(err, HF_ERR_INVALID, "an id has 24 hexadecimal digits, a capture a number");
     }
     if (read_key(words[1], &key, err) != HF_ERR_OK) {
         return err->code;
@@ -191,23 +253,23 @@ static enum hf_err open_server(char **words, int count, struct work *work, struc
 
 static int usage(void)
 {
-    (void)fprintf(stderr, "usage: send_packs server URL KEY_FILE TASK ATTEMPT JOB WRITER COUNT "
-                          "THREADS [CA_FILE]\n"
+    (void)fprintf(stderr, "usage: send_packs server URL KEY_FILE TASK ATTEMPT JOB WRITER CAPTURE "
+                          "COUNT THREADS [CA_FILE]\n"
                           "       send_packs disk DIR COUNT THREADS\n");
     return 2;
 }
 
 int main(int argc, char **argv)
 {
-    HF_CLEANUP(work_fini) struct work work = {.store = NULL};
+    HF_CLEANUP(work_fini) struct work work = {.store = NULL, .capture = 1};
     bool server = argc > 1 && strcmp(argv[1], "server") == 0;
-    int counts = server ? 8 : 3;
+    int counts = server ? 9 : 3;
     uint64_t threads = 0;
     struct hf_error err;
 
     hf_error_clear(&err);
     if (argc < 2 ||
-        (server ? argc != 10 && argc != 11 : argc != 5 || strcmp(argv[1], "disk") != 0) ||
+        (server ? argc != 11 && argc != 12 : argc != 5 || strcmp(argv[1], "disk") != 0) ||
         !hf_parse_u64(hf_str_of(argv[counts]), &work.count) ||
         !hf_parse_u64(hf_str_of(argv[counts + 1]), &threads) || threads == 0 ||
         threads > THREADS_MAX) {

@@ -82,7 +82,7 @@ class TheServer(harness.Process):
 def member(number):
     return {"address": f"member{number}.example.net:27017", "set": f"set{number}", "dbPath": "/data/db", "state": "SECONDARY",
             "primary": f"primary{number}.example.net:27017", "hidden": False, "priority": 1.0, "readable": True, "setMembers": 3, "fcv": "4.4",
-            "version": "4.4.6", "engine": "wiredTiger", "lagS": 0, "dataBytes": 1 << 30, "problem": ""}
+            "version": "4.4.6", "engine": "wiredTiger", "lagS": 0, "dataBytes": 1 << 36, "problem": ""}
 
 
 class FakeAgent:
@@ -138,7 +138,7 @@ class Capture:
     def send(self, count):
         server, task = self.server, self.task
         before = cpu_seconds(server.popen.pid)
-        result = run_sender("server", server.url, server.data / "agent.key", task["task"], task["attempt"], task["keys"]["job"], task["capture"]["writer"], count, THREADS,
+        result = run_sender("server", server.url, server.data / "agent.key", task["task"], task["attempt"], task["keys"]["job"], task["capture"]["writer"], task["capture"]["capture"], count, THREADS,
                             *(server.tls[:1] if server.tls else ()))
         result["server_cpu_seconds"] = cpu_seconds(server.popen.pid) - before
         self.stay()
@@ -157,7 +157,7 @@ def rate(result):
 
 
 def stored_packs(server):
-    return [path for path in server.store_dir.rglob("*") if path.is_file() and path.stat().st_size == PACK_BYTES]
+    return [path for path in server.store_dir.rglob("*") if path.is_file() and path.stat().st_size >= PACK_BYTES]
 
 
 def onto_disk(scratch, tls, count):

@@ -11,9 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/bytes.h"
 #include "base/fault_internal.h"
+
+/* Of x86-64 and AArch64. Fresh memory for one object of 16 MiB is four thousand faults with small pages, eight with these. */
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+#define HUGE_FROM_BYTES ((size_t)8 << 20)
 
 static bool refused(void)
 {
@@ -37,8 +42,14 @@ void *hf_alloc_zero(size_t size)
 void *hf_alloc_pages(size_t size)
 {
     void *memory = NULL;
-    if (refused() || posix_memalign(&memory, HF_PAGE_BYTES, size == 0 ? 1 : size) != 0) {
+    bool huge = size >= HUGE_FROM_BYTES;
+    if (refused() || posix_memalign(&memory, huge ? HUGE_PAGE_BYTES : HF_PAGE_BYTES,
+                                    size == 0 ? 1 : size) != 0) {
         return NULL;
+    }
+    if (huge) {
+        /* Where the kernel does not have them, small ones serve. */
+        (void)madvise(memory, size - size % HUGE_PAGE_BYTES, MADV_HUGEPAGE);
     }
     return memory;
 }

@@ -14,7 +14,8 @@
 /* All return NULL when memory ran out; size 0 gives a pointer that may be freed. Free with hf_free. */
 HF_MUST_CHECK void *hf_alloc(size_t size);
 HF_MUST_CHECK void *hf_alloc_zero(size_t size);
-/* Begins at a page, as what is written past the page cache must: for large buffers. */
+/* Begins at a page, as what is written past the page cache must: for large buffers. From 8 MiB on it asks the system for huge
+ * pages, since fresh small ones cost more than filling them: use it where most of it is used. */
 HF_MUST_CHECK void *hf_alloc_pages(size_t size);
 /* count * size is checked for overflow. */
 HF_MUST_CHECK void *hf_alloc_array(size_t count, size_t size);

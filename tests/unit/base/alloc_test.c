@@ -54,6 +54,16 @@ static void test_pages_begin_at_a_page(void **state)
     memset(memory, 1, 10000);
 }
 
+static void test_large_memory_begins_at_a_huge_page(void **state)
+{
+    const size_t huge = (size_t)2 << 20, size = 9 * huge / 2 + 5;
+    (void)state;
+    HF_CLEANUP(hf_free) uint8_t *memory = hf_alloc_pages(size);
+    assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % huge, 0);
+    memset(memory, 1, size);
+}
+
 static void test_a_product_that_overflows_is_refused(void **state)
 {
     (void)state;
@@ -114,6 +124,7 @@ int main(void)
         cmocka_unit_test(test_size_zero_gives_something_to_free),
         cmocka_unit_test(test_zero_is_zero),
         cmocka_unit_test(test_pages_begin_at_a_page),
+        cmocka_unit_test(test_large_memory_begins_at_a_huge_page),
         cmocka_unit_test(test_a_product_that_overflows_is_refused),
         cmocka_unit_test(test_growing_keeps_the_content),
         cmocka_unit_test(test_text_is_copied),
