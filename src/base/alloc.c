@@ -39,15 +39,27 @@ void *hf_alloc_zero(size_t size)
     return refused() ? NULL : calloc(1, size == 0 ? 1 : size);
 }
 
-void *hf_alloc_pages(size_t size)
+static void *at_boundary(size_t size, size_t boundary)
 {
     void *memory = NULL;
-    bool huge = size >= HUGE_FROM_BYTES;
-    if (refused() || posix_memalign(&memory, huge ? HUGE_PAGE_BYTES : HF_PAGE_BYTES,
-                                    size == 0 ? 1 : size) != 0) {
+    if (refused() || posix_memalign(&memory, boundary, size == 0 ? 1 : size) != 0) {
         return NULL;
     }
-    if (huge) {
+    return memory;
+}
+
+void *hf_alloc_pages(size_t size)
+{
+    return at_boundary(size, HF_PAGE_BYTES);
+}
+
+void *hf_alloc_huge(size_t size)
+{
+    if (size < HUGE_FROM_BYTES) {
+        return at_boundary(size, HF_PAGE_BYTES);
+    }
+    void *memory = at_boundary(size, HUGE_PAGE_BYTES);
+    if (memory != NULL) {
         /* Where the kernel does not have them, small ones serve. */
         (void)madvise(memory, size - size % HUGE_PAGE_BYTES, MADV_HUGEPAGE);
     }

@@ -14,9 +14,11 @@
 /* All return NULL when memory ran out; size 0 gives a pointer that may be freed. Free with hf_free. */
 HF_MUST_CHECK void *hf_alloc(size_t size);
 HF_MUST_CHECK void *hf_alloc_zero(size_t size);
-/* Begins at a page, as what is written past the page cache must: for large buffers. From 8 MiB on it asks the system for huge
- * pages, since fresh small ones cost more than filling them: use it where most of it is used. */
+/* Begins at a page, as what is written past the page cache must: for large buffers. */
 HF_MUST_CHECK void *hf_alloc_pages(size_t size);
+/* The same in huge pages, from 8 MiB on: fresh small ones cost more than filling them. For what is filled once and given
+ * back; what is kept would hold up to 2 MiB more than it uses. */
+HF_MUST_CHECK void *hf_alloc_huge(size_t size);
 /* count * size is checked for overflow. */
 HF_MUST_CHECK void *hf_alloc_array(size_t count, size_t size);
 /* On failure the old memory stays valid. */

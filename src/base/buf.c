@@ -47,7 +47,7 @@ enum hf_err hf_buf_reserve(struct hf_buf *buf, size_t more, struct hf_error *err
     }
     uint8_t *data = NULL;
     if (hf_add_size(capacity, 1, &size)) {
-        data = buf->data == NULL && size >= PAGES_FROM_BYTES ? hf_alloc_pages(size)
+        data = buf->data == NULL && size >= PAGES_FROM_BYTES ? hf_alloc_huge(size)
                                                              : hf_realloc_array(buf->data, size, 1);
     }
     if (data == NULL) {

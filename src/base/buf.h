@@ -24,7 +24,7 @@ HF_CLEANUP_DEFINE_VALUE(hf_buf_fini, struct hf_buf)
     }
 
 /* Room for `more` bytes after len; HF_ERR_LIMIT past max, HF_ERR_NO_MEMORY. The content stays as it was. A MiB or more that is
- * reserved at first begins at a page (hf_alloc_pages): an object that is received whole can be written past the page cache. */
+ * reserved at first begins at a page (hf_alloc_huge): an object that is received whole can be written past the page cache. */
 HF_MUST_CHECK enum hf_err hf_buf_reserve(struct hf_buf *buf, size_t more, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_buf_append(struct hf_buf *buf, struct hf_bytes bytes,
                                         struct hf_error *err);

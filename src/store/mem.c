@@ -110,7 +110,7 @@ static enum hf_err mem_put(struct hf_store *store, struct hf_str name, struct hf
     struct mem_store *mem = mem_of(store);
     HF_CLEANUP(object_free) struct object *object = hf_alloc_zero(sizeof *object);
     if (object == NULL || (object->name = hf_strndup(name.data, name.len)) == NULL ||
-        (object->data = hf_alloc_pages(content.len)) == NULL) {
+        (object->data = hf_alloc_huge(content.len)) == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory for an object of %zu bytes", content.len);
     }
     if (content.len > 0) {

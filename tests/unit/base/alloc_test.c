@@ -28,7 +28,8 @@ static void test_size_zero_gives_something_to_free(void **state)
                    hf_alloc_array(0, 8),
                    hf_alloc_array(8, 0),
                    hf_realloc_array(NULL, 0, 8),
-                   hf_alloc_pages(0)};
+                   hf_alloc_pages(0),
+                   hf_alloc_huge(0)};
     for (size_t i = 0; i < HF_ARRAY_LEN(all); i++) {
         assert_non_null(all[i]);
         hf_free(all[i]);
@@ -58,7 +59,7 @@ static void test_large_memory_begins_at_a_huge_page(void **state)
 {
     const size_t huge = (size_t)2 << 20, size = 9 * huge / 2 + 5;
     (void)state;
-    HF_CLEANUP(hf_free) uint8_t *memory = hf_alloc_pages(size);
+    HF_CLEANUP(hf_free) uint8_t *memory = hf_alloc_huge(size);
     assert_non_null(memory);
     assert_int_equal((uintptr_t)memory % huge, 0);
     memset(memory, 1, size);
@@ -110,6 +111,8 @@ static void test_every_way_can_be_refused(void **state)
     assert_null(hf_alloc(1));
     assert_null(hf_alloc_zero(1));
     assert_null(hf_alloc_pages(1));
+    assert_null(hf_alloc_huge(1));
+    assert_null(hf_alloc_huge((size_t)9 << 20));
     assert_null(hf_alloc_array(1, 1));
     assert_null(hf_realloc_array(old, 100, 1));
     assert_null(hf_strdup("x"));
