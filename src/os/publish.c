@@ -33,28 +33,24 @@
 
 /*
  * Large content goes past the page cache, as far as it fills pages and the file system can: copying it there costs as
- * much as encrypting it does, and nobody reads it soon (docs/design/performance.md). Returns how much is written. A
- * failure ends it; what the cause was, the usual way finds out.
+ * much as encrypting it does, and nobody reads it soon (docs/design/performance.md). Returns how much is written;
+ * the usual way goes on from there, and finds out what the cause was.
  */
 static size_t write_past_cache(int fd, struct hf_bytes content)
 {
     size_t whole = content.len - content.len % HF_PAGE_BYTES;
-    size_t at = 0;
+    ssize_t written;
     int flags = fcntl(fd, F_GETFL);
 
     if (content.len < SMALLEST_PAST_CACHE || (uintptr_t)content.data % HF_PAGE_BYTES != 0 ||
         flags < 0 || fcntl(fd, F_SETFL, flags | O_DIRECT) != 0) {
         return 0;
     }
-    while (at < whole && at % HF_PAGE_BYTES == 0) {
-        ssize_t written = write(fd, content.data + at, whole - at);
-        if (written < 0 && errno != EINTR) {
-            break;
-        }
-        at += written > 0 ? (size_t)written : 0;
-    }
+    do {
+        written = write(fd, content.data, whole);
+    } while (written < 0 && errno == EINTR);
     (void)fcntl(fd, F_SETFL, flags); /* if not, the next write says so */
-    return at;
+    return written > 0 ? (size_t)written : 0;
 }
 
 static enum hf_err write_and_sync(int fd, struct hf_bytes content, struct hf_error *err)
