@@ -293,3 +293,32 @@ class MongoProxy(Proxy):
 
     def begins_answer(self, piece):
         return True
+
+
+class OnALine:
+    """Beside harness.TestCase, for a case whose agent talks to the server through a Proxy: cls.line."""
+
+    @classmethod
+    def put_between(cls):
+        """The agent's next start goes through cls.line."""
+        cls.line = Proxy(cls.server.port)
+        cls.agent.command[cls.agent.command.index(cls.server.url)] = cls.line.url
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.line.close()
+        super().tearDownClass()
+
+    def hold(self):
+        """A capture that waits with its first object, and what lets it go on."""
+        event = threading.Event()
+        self.addCleanup(event.set)
+        rule = self.line.at(PUT, lambda connection: event.wait(120))
+        snapshot_id = self.d.begin_take()
+        wait_for(lambda: rule["seen"], "the first object")
+        self.log = self.agent.log.stat().st_size
+        return snapshot_id, event.set
+
+    def wait_logged(self, pattern):
+        """What the agent has logged since hold()."""
+        return wait_for(lambda: re.search(pattern, self.agent.log.read_text()[self.log:]), f"the agent to log {pattern}")

@@ -21,7 +21,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness
 from harness import compare_states, opened, state_of, wait_for
-from proxy import POLL, PUT, Proxy
+from proxy import POLL, OnALine
 
 SOAK = bool(os.environ.get("HOLDFAST_SOAK"))
 HOUR, TEN_YEARS = 3600, 10 * 365 * 86400
@@ -41,15 +41,14 @@ class Clock:
         new.rename(self.path)
 
 
-class Clocks(harness.TestCase):
+class Clocks(OnALine, harness.TestCase):
     silence = "3s"
 
     @classmethod
     def deploy(cls):
         cls.d = harness.Deployment(cls.scratch, server_arguments=["--task-silence", cls.silence], agent_arguments=["--workers", "2"])
         cls.cli, cls.server, cls.agent, cls.member = cls.d.cli, cls.d.server, cls.d.agents[0], cls.d.set.members[0]
-        cls.line = Proxy(cls.server.port)
-        cls.agent.command[cls.agent.command.index(cls.server.url)] = cls.line.url
+        cls.put_between()
         cls.clocks = {}
         for process in (cls.server, cls.agent):
             cls.clocks[process.name] = clock = Clock(cls.scratch.dir / f"{process.name}.clock")
@@ -61,11 +60,6 @@ class Clocks(harness.TestCase):
         cls.writer = harness.Writer(cls.d.set)
         cls.load()
         cls.restores = 0
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.line.close()
-        super().tearDownClass()
 
     def setUp(self):
         self.line.mend()
@@ -94,12 +88,7 @@ class Clocks(harness.TestCase):
     def hold(self):
         """A capture that waits with its first object, until the release() that is returned."""
         self.load(1)
-        event = threading.Event()
-        self.addCleanup(event.set)
-        rule = self.line.at(PUT, lambda connection: event.wait(120))
-        snapshot_id = self.d.begin_take()
-        wait_for(lambda: rule["seen"], "the first object")
-        return snapshot_id, event.set
+        return super().hold()
 
     def polls(self, more=3):
         """Time for the server to look at what is silent (every 2 s) while the agent polls every second."""

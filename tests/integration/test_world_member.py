@@ -9,11 +9,9 @@ test_set_of_three.py.
 import contextlib
 import os
 import pathlib
-import re
 import shutil
 import signal
 import sys
-import threading
 import time
 
 import pymongo.errors
@@ -21,23 +19,22 @@ import pymongo.errors
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness
 from harness import checkpoint_of, compare_states, opened, state_of, wait_for
-from proxy import PUT, Proxy
+from proxy import OnALine
 
 SOAK = bool(os.environ.get("HOLDFAST_SOAK"))
 LIFE_S = 3  # of an idle cursor
 
 
-class Case(harness.TestCase):
+class Case(OnALine, harness.TestCase):
     """The agent of the first member, by a line on which a capture can be held."""
 
     @classmethod
     def deploy_with(cls, members, driver, agent_arguments=(), **kwargs):
         cls.d = harness.Deployment(cls.scratch, members, start_job=False, agents=1, **kwargs)
         cls.cli, cls.server, cls.member = cls.d.cli, cls.d.server, cls.d.set.members[0]
-        cls.line = Proxy(cls.server.port)
         cls.agent = cls.d.agents[0]
         cls.agent.stop()
-        cls.agent.command[cls.agent.command.index(cls.server.url)] = cls.line.url
+        cls.put_between()
         place = cls.agent.command.index("--seeds")
         seeds = ",".join(member.host for member in cls.d.set.members)
         cls.agent.command[place:place + 2] = ["--mongodb", f"mongodb://{seeds}/?{driver}", *agent_arguments]
@@ -47,11 +44,6 @@ class Case(harness.TestCase):
         cls.wait_member()
         cls.cli("job", "start", "--set", "rs0")
         cls.restores = 0
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.line.close()
-        super().tearDownClass()
 
     @classmethod
     def load(cls, megabytes=2):
@@ -72,19 +64,6 @@ class Case(harness.TestCase):
     def setUp(self):
         self.line.mend()
         self.wait_member()
-
-    def hold(self):
-        """A capture that waits with its first object, and what lets it go on."""
-        event = threading.Event()
-        self.addCleanup(event.set)
-        rule = self.line.at(PUT, lambda connection: event.wait(120))
-        snapshot_id = self.d.begin_take()
-        wait_for(lambda: rule["seen"], "the first object")
-        self.log = self.agent.log.stat().st_size
-        return snapshot_id, event.set
-
-    def wait_logged(self, pattern):
-        return wait_for(lambda: re.search(pattern, self.agent.log.read_text()[self.log:]), f"the agent to log {pattern}")
 
     def check_restores(self, record):
         self.assertEqual(record["state"], "COMPLETE", record.get("error"))

@@ -18,18 +18,17 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import harness
 from harness import compare_states, opened, state_of, wait_for
-from proxy import FINISH, GET, POLL, PUT, MongoProxy, Proxy
+from proxy import FINISH, GET, POLL, PUT, MongoProxy, OnALine
 
 SOAK = bool(os.environ.get("HOLDFAST_SOAK"))
 PATIENCE_S = 2  # of the agent with a connection on which nothing moves
 
 
-class Case(harness.TestCase):
+class Case(OnALine, harness.TestCase):
     """One member that nobody writes to between takes; the agent's line to the server is the proxy's."""
 
     member_arguments = ()
@@ -43,16 +42,10 @@ class Case(harness.TestCase):
                                    through=cls.through)
         cls.cli, cls.server, cls.agent, cls.member = cls.d.cli, cls.d.server, cls.d.agents[0], cls.d.set.members[0]
         cls.writer = harness.Writer(cls.d.set)
-        cls.line = Proxy(cls.server.port)
         cls.agent.stop()
-        cls.agent.command[cls.agent.command.index(cls.server.url)] = cls.line.url
+        cls.put_between()
         cls.agent.start()
         cls.restores = 0
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.line.close()
-        super().tearDownClass()
 
     def setUp(self):
         self.line.mend()
@@ -300,19 +293,6 @@ class AgentAndMember(Case):
         self.wire.mend()
         super().setUp()
         self.d.wait_members()
-
-    def hold(self):
-        """A capture that waits with its first object, and what lets it go on."""
-        event = threading.Event()
-        self.addCleanup(event.set)
-        rule = self.line.at(PUT, lambda connection: event.wait(120))
-        snapshot_id = self.d.begin_take()
-        wait_for(lambda: rule["seen"], "the first object")
-        self.log = self.agent.log.stat().st_size
-        return snapshot_id, event.set
-
-    def wait_logged(self, pattern):
-        return wait_for(lambda: re.search(pattern, self.agent.log.read_text()[self.log:]), f"the agent to log {pattern}")
 
     def test_in_the_middle_of_a_capture(self):
         """Shorter than the cursor lives: the capture does not mind."""

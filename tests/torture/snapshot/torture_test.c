@@ -362,7 +362,7 @@ static void mourn_verify(struct fixture *f)
     expect_objects(f, NULL, NULL);
 }
 
-static enum hf_err run_restore(struct fixture *f, unsigned workers, struct hf_error *err)
+static enum hf_err restore(struct fixture *f, unsigned workers, bool onto, struct hf_error *err)
 {
     struct hf_restore_result result;
     const struct hf_restore_options options = {
@@ -372,8 +372,14 @@ static enum hf_err run_restore(struct fixture *f, unsigned workers, struct hf_er
         .directory = f->target,
         .restore_info = "what it is\n",
         .workers = workers,
+        .onto = onto,
     };
     return hf_restore_run(&options, &result, err);
+}
+
+static enum hf_err run_restore(struct fixture *f, unsigned workers, struct hf_error *err)
+{
+    return restore(f, workers, false, err);
 }
 
 static void look_at_restore(struct fixture *f)
@@ -438,17 +444,7 @@ static void begin_onto(struct fixture *f)
 
 static enum hf_err run_onto(struct fixture *f, unsigned workers, struct hf_error *err)
 {
-    struct hf_restore_result result;
-    const struct hf_restore_options options = {
-        .store = f->kit.store,
-        .keyring = &f->kit.keyring,
-        .root = &f->manifests[1].root,
-        .directory = f->target,
-        .restore_info = "what it is\n",
-        .workers = workers,
-        .onto = true,
-    };
-    return hf_restore_run(&options, &result, err);
+    return restore(f, workers, true, err);
 }
 
 /* With the mark the next one goes on; without it nothing was changed, or all is done. */
