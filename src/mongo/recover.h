@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Everything that is said to a temporary mongod on a restored directory: looking at what the copy holds, putting oplog
+ * entries in, the run that recovers from the oplog, counts, the configuration of a new set (mongodb-observed.md 3 and 6).
+ * It must not know which entries, and why to that point: oplog/replay.h does.
+ */
+#ifndef HF_MONGO_RECOVER_H
+#define HF_MONGO_RECOVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/thread.h"
+#include "mongo/client.h"
+
+/* All borrowed for the call. */
+struct hf_recover_options {
+    const char *program; /* mongod; looked up in PATH where it has no '/' */
+    const char *dbpath;
+    const char *log_path;
+    const char *const
+        *arguments; /* the storage options of the files; NULL at the end; may be NULL */
+    const struct hf_cancel *cancel;
+};
+
+/* "4.4.6-8", asked of the program itself, which touches no directory. INVALID: it is missing, or no mongod. */
+HF_MUST_CHECK enum hf_err hf_recover_version(const char *program, const char *log_path,
+                                             char out[HF_MONGO_NAME_BYTES], struct hf_error *err);
+/*
+ * Can that program open files of that version, and replay their oplog? The same release (major and minor), else
+ * UNSUPPORTED.
+ */
+HF_MUST_CHECK enum hf_err hf_recover_check_version(const char *program_version,
+                                                   const char *files_version, struct hf_error *err);
+
+enum hf_recover_mode {
+    HF_RECOVER_PLAIN, /* writable; shows the checkpoint under a longer oplog */
+    HF_RECOVER_REPLAY, /* truncates and replays before it answers; read-only; keeps it at a clean stop */
+    /* The same without a history, for many entries (startupRecoveryForRestore); only where the server knows it. */
+    HF_RECOVER_REPLAY_MANY,
+};
+
+/* One server on the directory and a client of it. One thread at a time. */
+struct hf_recover;
+HF_MUST_CHECK enum hf_err hf_recover_start(const struct hf_recover_options *options,
+                                           enum hf_recover_mode mode, struct hf_recover **out,
+                                           struct hf_error *err);
+struct hf_mongo_client *hf_recover_client(struct hf_recover *recover);
+/* A clean stop, or an error. The object is gone either way. */
+HF_MUST_CHECK enum hf_err hf_recover_stop(struct hf_recover *recover, struct hf_error *err);
+/* After another error: SIGTERM, then SIGKILL. NULL does nothing. */
+void hf_recover_drop(struct hf_recover *recover);
+HF_CLEANUP_DEFINE(hf_recover_drop, struct hf_recover *)
+
+/* What steers recovery, as it stands in `local`. */
+struct hf_recover_state {
+    uint32_t version_major, version_minor, version_patch;
+    bool knows_many;                    /* HF_RECOVER_REPLAY_MANY */
+    struct hf_mongo_optime first, last; /* of the oplog; ts null: it is empty */
+    bool has_min_valid, has_begin;
+    struct hf_mongo_optime min_valid, begin; /* begin: applied through */
+    struct hf_mongo_ts truncate_after;       /* null: none, or zero */
+};
+HF_MUST_CHECK enum hf_err hf_recover_state_read(struct hf_recover *recover,
+                                                struct hf_recover_state *out, struct hf_error *err);
+
+/*
+ * The point for the next run of recovery: the entry with exactly that timestamp is the last that stays, on every version
+ * (4.2 removes what is at or after the point).
+ */
+HF_MUST_CHECK enum hf_err hf_recover_set_truncate(struct hf_recover *recover,
+                                                  struct hf_mongo_ts last, struct hf_error *err);
+
+/* ---- The copy's oplog ---- */
+
+/* Walks the entries with a greater timestamp, in order; the memory is that of one small batch. */
+struct hf_recover_walk;
+HF_MUST_CHECK enum hf_err hf_recover_walk_open(struct hf_recover *recover, struct hf_mongo_ts after,
+                                               struct hf_recover_walk **out, struct hf_error *err);
+void hf_recover_walk_close(struct hf_recover_walk *walk);
+HF_CLEANUP_DEFINE(hf_recover_walk_close, struct hf_recover_walk *)
+/* *more false at the end. name, borrowed until the next call: the entry's namespace; "" for a no-op. */
+HF_MUST_CHECK enum hf_err hf_recover_walk_next(struct hf_recover_walk *walk,
+                                               struct hf_mongo_optime *optime, struct hf_str *name,
+                                               bool *more, struct hf_error *err);
+
+/* Entries go in as they are, oldest first, in bounded batches. */
+struct hf_recover_fill;
+HF_MUST_CHECK enum hf_err hf_recover_fill_begin(struct hf_recover *recover,
+                                                struct hf_recover_fill **out, struct hf_error *err);
+/* Copied. After an error the fill can only be dropped. */
+HF_MUST_CHECK enum hf_err hf_recover_fill_add(struct hf_recover_fill *fill, struct hf_bytes entry,
+                                              struct hf_error *err);
+/* What was added so far is in the oplog. */
+HF_MUST_CHECK enum hf_err hf_recover_fill_flush(struct hf_recover_fill *fill, struct hf_error *err);
+void hf_recover_fill_drop(struct hf_recover_fill *fill);
+HF_CLEANUP_DEFINE(hf_recover_fill_drop, struct hf_recover_fill *)
+
+/* ---- What recovery leaves wrong ---- */
+
+struct hf_recover_count {
+    bool is_collection; /* false: a view, or not there; nothing else is set */
+    bool capped;
+    uint64_t fast, counted;    /* documents: as reported, as found */
+    uint64_t most, most_bytes; /* of a capped one; 0: no such limit */
+    uint64_t bytes;            /* of its documents */
+    bool validated;            /* the counts differed, and `validate` was run */
+    bool valid;                /* what it found */
+    char problem[256];         /* of one that is not valid */
+};
+/* Counts the collection, and runs `validate` where the fast count is wrong, which sets it right. Plain mode only. */
+HF_MUST_CHECK enum hf_err hf_recover_count(struct hf_recover *recover, const char *database,
+                                           const char *collection, struct hf_recover_count *out,
+                                           struct hf_error *err);
+
+/* ---- A new set ---- */
+
+struct hf_recover_set {
+    const char *name;           /* of the set */
+    const char *members;        /* extended JSON array, as in replSetGetConfig */
+    const char *settings;       /* extended JSON object without replicaSetId; NULL: defaults */
+    uint8_t replica_set_id[12]; /* the same on all members, drawn once */
+    bool config_server;
+};
+/*
+ * Makes the directory that of a member of a new set that keeps its oplog (observed 3F): the source's election, sync and
+ * configuration documents go, the new configuration and minValid come. Starts and stops a plain server for it; may be
+ * repeated. After hf_replay_run, or on a snapshot as it is. INVALID: the configuration is no JSON.
+ */
+HF_MUST_CHECK enum hf_err hf_recover_set_config(const struct hf_recover_options *options,
+                                                const struct hf_recover_set *set,
+                                                struct hf_error *err);
+
+#endif
