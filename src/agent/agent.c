@@ -199,7 +199,7 @@ static void job_run(void *argument)
     hf_progress_start(&job->progress, hf_clock_mono_ms());
     hf_log_info(agent->options->log, "agent.task.started",
                 HF_STR("task", hf_id_text(&job->task.id).text),
-                HF_STR("kind", job->task.kind == HF_TASK_CAPTURE ? "capture" : "restore"));
+                HF_STR("kind", hf_task_kind_name(job->task.kind)));
     enum hf_err code = run_task(job, &finish, &err);
     if (code == HF_ERR_CANCELLED && hf_cancel_requested(agent->cancel)) {
         code = hf_wrap(&err, "the agent was stopped");

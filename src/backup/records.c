@@ -29,7 +29,7 @@ static const char *const job_states[] = {"INACTIVE", "PROVISIONING", "STARTED",
 static const char *const snapshot_states[] = {"IN_PROGRESS", "COMPLETE", "FAILED",
                                               "ABANDONED",   "EXPIRED",  NULL};
 static const char *const restore_states[] = {"IN_PROGRESS", "FINISHED", "BROKEN", "KILLED", NULL};
-static const char *const task_kinds[] = {"CAPTURE", "RESTORE", NULL};
+static const char *const task_kinds[] = {"CAPTURE", "RESTORE", "TAIL", NULL};
 static const char *const task_states[] = {"WAITING", "RUNNING", "FINISHING", "ENDED", NULL};
 
 #define RECORD(word, type, table)                                                                  \

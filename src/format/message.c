@@ -2,7 +2,7 @@
 /*
  * Messages between agent and server as JSON.
  */
-#include "format/message.h"
+#include "format/message_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,14 +15,14 @@
 
 /* ---- what all messages share ---- */
 
-static struct hf_json *begin(void)
+struct hf_json *hf_msg_begin(void)
 {
     struct hf_json *json = hf_json_object();
     hf_json_set_u64(json, "protocol", HF_AGENT_PROTOCOL);
     return json;
 }
 
-static enum hf_err end(struct hf_json *json, struct hf_buf *out, struct hf_error *err)
+enum hf_err hf_msg_end(struct hf_json *json, struct hf_buf *out, struct hf_error *err)
 {
     if (json == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "message");
@@ -30,8 +30,8 @@ static enum hf_err end(struct hf_json *json, struct hf_buf *out, struct hf_error
     return hf_json_encode(json, 0, out, err);
 }
 
-static enum hf_err open_message(struct hf_str in, const char *what, struct hf_json **out,
-                                struct hf_error *err)
+enum hf_err hf_msg_open(struct hf_str in, const char *what, struct hf_json **out,
+                        struct hf_error *err)
 {
     static const struct hf_json_limits limits = {.bytes = HF_MESSAGE_MAX_BYTES,
                                                  .values = HF_MESSAGE_VALUES_MAX};
@@ -137,6 +137,8 @@ static void set_members(struct hf_json *json, const struct hf_msg_members *membe
         hf_json_set_real(item, "priority", member->priority);
         hf_json_set_u64(item, "lagS", member->lag_s);
         hf_json_set_u64(item, "dataBytes", member->data_bytes);
+        hf_json_set_u64(item, "oplogFirstS", member->oplog_first_s);
+        hf_json_set_u64(item, "oplogLastS", member->oplog_last_s);
         hf_json_append_take(array, item);
     }
     hf_json_set_take(json, "members", array);
@@ -175,7 +177,9 @@ static enum hf_err member_from_json(const struct hf_json *json, struct hf_msg_me
         hf_field_bool(json, "readable", &out->readable, err) != HF_ERR_OK ||
         hf_field_u32(json, "setMembers", &out->set_members, err) != HF_ERR_OK ||
         hf_field_u64(json, "lagS", INT64_MAX, &out->lag_s, err) != HF_ERR_OK ||
-        hf_field_u64(json, "dataBytes", INT64_MAX, &out->data_bytes, err) != HF_ERR_OK) {
+        hf_field_u64(json, "dataBytes", INT64_MAX, &out->data_bytes, err) != HF_ERR_OK ||
+        hf_field_u64(json, "oplogFirstS", INT64_MAX, &out->oplog_first_s, err) != HF_ERR_OK ||
+        hf_field_u64(json, "oplogLastS", INT64_MAX, &out->oplog_last_s, err) != HF_ERR_OK) {
         return err->code;
     }
     return HF_ERR_OK;
@@ -216,20 +220,20 @@ void hf_msg_hello_fini(struct hf_msg_hello *hello)
 enum hf_err hf_msg_hello_encode(const struct hf_msg_hello *hello, struct hf_buf *out,
                                 struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     hf_field_set_id(json, "agent", &hello->agent);
     hf_json_set_text(json, "host", hello->host);
     hf_json_set_text(json, "release", hello->release);
     hf_field_set_text(json, "restoreRoot", hello->restore_root);
     set_members(json, &hello->members);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 enum hf_err hf_msg_hello_decode(struct hf_str in, struct hf_msg_hello *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     HF_CLEANUP(hf_msg_hello_fini) struct hf_msg_hello hello = {.host = ""};
-    if (open_message(in, "hello", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "hello", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_field_need_id(json, "agent", &hello.agent, err) != HF_ERR_OK ||
@@ -248,13 +252,13 @@ enum hf_err hf_msg_hello_decode(struct hf_str in, struct hf_msg_hello *out, stru
 enum hf_err hf_msg_hello_answer_encode(const struct hf_msg_hello_answer *answer, struct hf_buf *out,
                                        struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     hf_json_set_text(json, "session", answer->session);
     hf_json_set_text(json, "release", answer->server_release);
     hf_json_set_u64(json, "nowMs", answer->now_ms);
     hf_json_set_u64(json, "pollWaitMs", answer->poll_wait_ms);
     hf_json_set_u64(json, "progressMs", answer->progress_ms);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 enum hf_err hf_msg_hello_answer_decode(struct hf_str in, struct hf_msg_hello_answer *out,
@@ -262,7 +266,7 @@ enum hf_err hf_msg_hello_answer_decode(struct hf_str in, struct hf_msg_hello_ans
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     struct hf_msg_hello_answer answer = {.session = ""};
-    if (open_message(in, "hello", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "hello", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_field_text(json, "session", answer.session, sizeof answer.session, err) != HF_ERR_OK ||
@@ -339,7 +343,7 @@ void hf_msg_poll_fini(struct hf_msg_poll *poll)
 enum hf_err hf_msg_poll_encode(const struct hf_msg_poll *poll, struct hf_buf *out,
                                struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     hf_field_set_id(json, "agent", &poll->agent);
     hf_json_set_text(json, "session", poll->session);
     hf_json_set_u64(json, "waitMs", poll->wait_ms);
@@ -355,7 +359,7 @@ enum hf_err hf_msg_poll_encode(const struct hf_msg_poll *poll, struct hf_buf *ou
     }
     hf_json_set_take(json, "running", array);
     set_ids(json, "ended", poll->ended, poll->ended_count);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 static enum hf_err running_from_json(const struct hf_json *json, struct hf_msg_poll *poll,
@@ -386,7 +390,7 @@ enum hf_err hf_msg_poll_decode(struct hf_str in, struct hf_msg_poll *out, struct
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     HF_CLEANUP(hf_msg_poll_fini) struct hf_msg_poll poll = {.session = ""};
-    if (open_message(in, "poll", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "poll", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_field_need_id(json, "agent", &poll.agent, err) != HF_ERR_OK ||
@@ -416,7 +420,7 @@ void hf_msg_poll_answer_fini(struct hf_msg_poll_answer *answer)
 enum hf_err hf_msg_poll_answer_encode(const struct hf_msg_poll_answer *answer, struct hf_buf *out,
                                       struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     struct hf_json *tasks = hf_json_array();
     hf_json_set_take(json, "tasks", tasks);
     for (size_t i = 0; i < answer->task_count; i++) {
@@ -438,7 +442,7 @@ enum hf_err hf_msg_poll_answer_encode(const struct hf_msg_poll_answer *answer, s
         hf_json_append_take(outcomes, item);
     }
     hf_json_set_take(json, "outcomes", outcomes);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 static enum hf_err tasks_from_json(const struct hf_json *json, struct hf_msg_poll_answer *answer,
@@ -491,7 +495,7 @@ enum hf_err hf_msg_poll_answer_decode(struct hf_str in, struct hf_msg_poll_answe
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     HF_CLEANUP(hf_msg_poll_answer_fini) struct hf_msg_poll_answer answer = {.tasks = NULL};
-    if (open_message(in, "answer to poll", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "answer to poll", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     if (tasks_from_json(json, &answer, err) != HF_ERR_OK ||
@@ -515,16 +519,15 @@ void hf_msg_finish_fini(struct hf_msg_finish *finish)
 enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_buf *out,
                                  struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
-    bool capture = finish->kind == HF_TASK_CAPTURE;
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     hf_field_set_id(json, "agent", &finish->agent);
     hf_json_set_text(json, "session", finish->session);
     hf_field_set_id(json, "task", &finish->task);
     hf_field_set_id(json, "attempt", &finish->attempt);
-    hf_json_set_text(json, "kind", capture ? "capture" : "restore");
+    hf_json_set_text(json, "kind", hf_task_kind_name(finish->kind));
     hf_json_set_text(json, "error", hf_err_name(finish->code));
     hf_json_set_text(json, "message", finish->message);
-    if (finish->code == HF_ERR_OK && capture) {
+    if (finish->code == HF_ERR_OK && finish->kind == HF_TASK_CAPTURE) {
         hf_json_set_take(json, "facts", hf_facts_to_json(&finish->facts));
         hf_field_set_adopted(json, "adopted", finish->adopted, finish->adopted_count);
         hf_json_set_u64(json, "damagedParentNodes", finish->damaged_parent_nodes);
@@ -532,19 +535,19 @@ enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_b
             return hf_wrap(err, "finish");
         }
     }
-    if (finish->code == HF_ERR_OK && !capture) {
+    if (finish->code == HF_ERR_OK && finish->kind == HF_TASK_RESTORE) {
         hf_json_set_u64(json, "files", finish->restored_files);
         hf_json_set_u64(json, "bytes", finish->restored_bytes);
         hf_json_set_u64(json, "writtenBytes", finish->written_bytes);
         hf_json_set_u64(json, "removedFiles", finish->removed_files);
     }
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 static enum hf_err finish_result_from_json(const struct hf_json *json, struct hf_msg_finish *out,
                                            struct hf_error *err)
 {
-    if (out->code != HF_ERR_OK) {
+    if (out->code != HF_ERR_OK || out->kind == HF_TASK_TAIL) {
         return HF_ERR_OK;
     }
     if (out->kind == HF_TASK_RESTORE) {
@@ -571,7 +574,7 @@ enum hf_err hf_msg_finish_decode(struct hf_str in, struct hf_msg_finish *out, st
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
     HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {.session = ""};
     const char *kind = NULL;
-    if (open_message(in, "finish", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "finish", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_field_need_id(json, "agent", &finish.agent, err) != HF_ERR_OK ||
@@ -583,10 +586,9 @@ enum hf_err hf_msg_finish_decode(struct hf_str in, struct hf_msg_finish *out, st
         hf_field_text(json, "message", finish.message, sizeof finish.message, err) != HF_ERR_OK) {
         return hf_wrap(err, "finish");
     }
-    if (strcmp(kind, "capture") != 0 && strcmp(kind, "restore") != 0) {
+    if (!hf_task_kind_parse(kind, &finish.kind)) {
         return hf_fail(err, HF_ERR_INVALID, "finish: kind: \"%.40s\"", kind);
     }
-    finish.kind = strcmp(kind, "capture") == 0 ? HF_TASK_CAPTURE : HF_TASK_RESTORE;
     if (finish_result_from_json(json, &finish, err) != HF_ERR_OK) {
         return hf_wrap(err, "finish");
     }
@@ -607,7 +609,7 @@ void hf_msg_objects_fini(struct hf_msg_objects *objects)
 enum hf_err hf_msg_objects_encode(const struct hf_msg_objects *objects, struct hf_buf *out,
                                   struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = begin();
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_msg_begin();
     struct hf_json *array = hf_json_array();
     for (size_t i = 0; i < objects->count; i++) {
         struct hf_json *item = hf_json_object();
@@ -617,7 +619,7 @@ enum hf_err hf_msg_objects_encode(const struct hf_msg_objects *objects, struct h
     }
     hf_json_set_take(json, "objects", array);
     hf_json_set_bool(json, "more", objects->more);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 static enum hf_err need_bool(const struct hf_json *json, const char *key, bool *out,
@@ -634,7 +636,7 @@ enum hf_err hf_msg_objects_decode(struct hf_str in, struct hf_msg_objects *out,
     HF_CLEANUP(hf_msg_objects_fini) struct hf_msg_objects objects = {.items = NULL};
     struct hf_json *array = NULL;
     void *items = NULL;
-    if (open_message(in, "list of objects", &json, err) != HF_ERR_OK) {
+    if (hf_msg_open(in, "list of objects", &json, err) != HF_ERR_OK) {
         return err->code;
     }
     /* Nothing may be left out: a list that was cut short must not pass for "nothing is there". */
@@ -669,7 +671,7 @@ enum hf_err hf_msg_error_encode(const struct hf_error *error, struct hf_buf *out
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
     hf_json_set_text(json, "error", hf_err_name(error->code));
     hf_json_set_text(json, "message", error->message);
-    return end(json, out, err);
+    return hf_msg_end(json, out, err);
 }
 
 /* What an answer without our body tells: a proxy's page, another program on that port, or nothing at all. */

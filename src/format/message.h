@@ -21,6 +21,7 @@
 #include "format/ids.h"
 #include "format/keyring.h"
 #include "format/manifest.h"
+#include "format/slice.h"
 
 #define HF_AGENT_PROTOCOL 1
 #define HF_MESSAGE_MAX_BYTES ((size_t)8 << 20)   /* a root of 65,536 lists in base64 fits */
@@ -50,6 +51,7 @@ struct hf_msg_member {
     double priority;
     uint64_t lag_s;
     uint64_t data_bytes; /* size of the files, for choosing and planning; 0: unknown */
+    uint64_t oplog_first_s, oplog_last_s; /* the window of its oplog, since 1970; 0: unknown */
 };
 
 struct hf_msg_members {
@@ -87,7 +89,12 @@ hf_msg_hello_answer_decode(struct hf_str in, struct hf_msg_hello_answer *out, st
 
 /* ---- tasks ---- */
 
-enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE };
+enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE, HF_TASK_TAIL };
+#define HF_TASK_KINDS 3
+/* "capture": the name of the kind, and of the member of a message that has its content. */
+const char *hf_task_kind_name(enum hf_task_kind kind);
+/* False for a name that is none. */
+bool hf_task_kind_parse(const char *name, enum hf_task_kind *out);
 
 struct hf_task_limits {
     uint32_t workers;          /* 0: one a core */
@@ -125,6 +132,16 @@ struct hf_task_restore {
     char *restore_info;       /* owned; text of restoreInfo.txt, at most HF_MESSAGE_INFO_BYTES */
 };
 
+/* Does not end by itself: the agent saves the member's oplog from `start` on until it is cancelled or cannot go on. */
+struct hf_task_tail {
+    char member[HF_NAME_BYTES]; /* host:port to tail */
+    char set_name[HF_NAME_BYTES];
+    char fcv[HF_WORD_BYTES]; /* of the chain so far; empty: not known */
+    struct hf_id writer;     /* drawn for this task */
+    struct hf_chain_point start;
+    uint64_t target_bytes, age_ms, noop_age_ms; /* when a slice is closed; 0: the default */
+};
+
 /* Given again until the agent names it as running. */
 struct hf_task {
     struct hf_id id;
@@ -132,8 +149,9 @@ struct hf_task {
     enum hf_task_kind kind;
     struct hf_task_limits limits;
     struct hf_keyring keyring;      /* without the seal key */
-    struct hf_task_capture capture; /* one of the two, by kind */
+    struct hf_task_capture capture; /* one of these, by kind */
     struct hf_task_restore restore;
+    struct hf_task_tail tail;
 };
 void hf_task_fini(struct hf_task *task);
 HF_CLEANUP_DEFINE_VALUE(hf_task_fini, struct hf_task)
@@ -225,6 +243,27 @@ HF_MUST_CHECK enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finis
                                                struct hf_buf *out, struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_msg_finish_decode(struct hf_str in, struct hf_msg_finish *out,
                                                struct hf_error *err);
+
+/* ---- slice ---- */
+
+/* A slice of the oplog is durable: the head of the job's chain may move. */
+struct hf_msg_slice {
+    struct hf_id agent;
+    char session[HF_SESSION_BYTES];
+    struct hf_id task;
+    struct hf_id attempt;
+    char object[HF_OBJECT_NAME_BYTES]; /* its name: of an object of kind `o` */
+    uint64_t lag_s;                    /* from its last entry to the newest committed one */
+    uint64_t lag_entries;              /* as many as are known to lie between them */
+};
+HF_MUST_CHECK enum hf_err hf_msg_slice_encode(const struct hf_msg_slice *slice, struct hf_buf *out,
+                                              struct hf_error *err);
+/* INVALID also for an object that is no slice. */
+HF_MUST_CHECK enum hf_err hf_msg_slice_decode(struct hf_str in, struct hf_msg_slice *out,
+                                              struct hf_error *err);
+/* It says nothing but that the head has moved, now or when the same call came before. */
+HF_MUST_CHECK enum hf_err hf_msg_slice_answer_encode(struct hf_buf *out, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_msg_slice_answer_decode(struct hf_str in, struct hf_error *err);
 
 /* ---- list of objects ---- */
 

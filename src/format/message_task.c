@@ -2,13 +2,35 @@
 /*
  * Tasks as JSON: inside poll answers, and (without keys) as the note on an agent's disk.
  */
-#include "format/message.h"
+#include "format/message_internal.h"
 
 #include <inttypes.h>
 
 #include "base/alloc.h"
 #include "base/secret.h"
 #include "format/field.h"
+
+static const char *const kinds[HF_TASK_KINDS] = {
+    [HF_TASK_CAPTURE] = "capture",
+    [HF_TASK_RESTORE] = "restore",
+    [HF_TASK_TAIL] = "tail",
+};
+
+const char *hf_task_kind_name(enum hf_task_kind kind)
+{
+    return kinds[kind];
+}
+
+bool hf_task_kind_parse(const char *name, enum hf_task_kind *out)
+{
+    for (unsigned i = 0; i < HF_TASK_KINDS; i++) {
+        if (strcmp(kinds[i], name) == 0) {
+            *out = (enum hf_task_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 void hf_task_fini(struct hf_task *task)
 {
@@ -71,23 +93,34 @@ static struct hf_json *restore_to_json(const struct hf_task_restore *restore, st
     return json;
 }
 
+static struct hf_json *content_to_json(const struct hf_task *task, struct hf_error *err)
+{
+    switch (task->kind) {
+    case HF_TASK_CAPTURE:
+        return capture_to_json(&task->capture, err);
+    case HF_TASK_RESTORE:
+        return restore_to_json(&task->restore, err);
+    case HF_TASK_TAIL:
+        break;
+    }
+    return hf_task_tail_to_json(&task->tail, err);
+}
+
 struct hf_json *hf_task_to_json(const struct hf_task *task,
                                 const struct hf_task_json_options *options)
 {
     struct hf_error err;
-    bool capture = task->kind == HF_TASK_CAPTURE;
+    const char *kind = hf_task_kind_name(task->kind);
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
-    HF_CLEANUP(hf_json_drop)
-    struct hf_json *body =
-        capture ? capture_to_json(&task->capture, &err) : restore_to_json(&task->restore, &err);
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = content_to_json(task, &err);
     if (json == NULL || body == NULL) {
         return NULL;
     }
     hf_field_set_id(json, "task", &task->id);
     hf_field_set_id(json, "attempt", &task->attempt);
-    hf_json_set_text(json, "kind", capture ? "capture" : "restore");
+    hf_json_set_text(json, "kind", kind);
     hf_json_set_take(json, "limits", limits_to_json(&task->limits));
-    hf_json_set_take(json, capture ? "capture" : "restore", HF_TAKE(body));
+    hf_json_set_take(json, kind, HF_TAKE(body));
     if (options->with_keys) {
         struct hf_json *keys = hf_keyring_to_json(
             &task->keyring, &(struct hf_keyring_json_options){.with_seal = false});
@@ -175,6 +208,20 @@ static enum hf_err restore_from_json(const struct hf_json *json, struct hf_task_
     return HF_ERR_OK;
 }
 
+static enum hf_err content_from_json(const struct hf_json *json, struct hf_task *out,
+                                     struct hf_error *err)
+{
+    switch (out->kind) {
+    case HF_TASK_CAPTURE:
+        return capture_from_json(json, &out->capture, err);
+    case HF_TASK_RESTORE:
+        return restore_from_json(json, &out->restore, err);
+    case HF_TASK_TAIL:
+        break;
+    }
+    return hf_task_tail_from_json(json, &out->tail, err);
+}
+
 enum hf_err hf_task_from_json(const struct hf_json *json, struct hf_task *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_task_fini) struct hf_task task = {.kind = HF_TASK_CAPTURE};
@@ -188,15 +235,13 @@ enum hf_err hf_task_from_json(const struct hf_json *json, struct hf_task *out, s
         limits_from_json(limits, &task.limits, err) != HF_ERR_OK) {
         return hf_wrap(err, "task");
     }
-    if (strcmp(kind, "capture") != 0 && strcmp(kind, "restore") != 0) {
+    if (!hf_task_kind_parse(kind, &task.kind)) {
         return hf_fail(err, HF_ERR_UNSUPPORTED, "task of unknown kind \"%.40s\"", kind);
     }
     if (hf_json_need_object(json, kind, &body, err) != HF_ERR_OK) {
         return hf_wrap(err, "task");
     }
-    task.kind = strcmp(kind, "capture") == 0 ? HF_TASK_CAPTURE : HF_TASK_RESTORE;
-    enum hf_err code = task.kind == HF_TASK_CAPTURE ? capture_from_json(body, &task.capture, err)
-                                                    : restore_from_json(body, &task.restore, err);
+    enum hf_err code = content_from_json(body, &task, err);
     const struct hf_json *keys = hf_json_get(json, "keys");
     if (code == HF_ERR_OK && keys != NULL) {
         code = hf_keyring_from_json(keys, &task.keyring, err);

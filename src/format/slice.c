@@ -39,6 +39,28 @@ const char *hf_chain_cause_text(enum hf_chain_cause cause)
     return texts[cause];
 }
 
+bool hf_chain_cause_parse(const char *word, enum hf_chain_cause *out)
+{
+    for (unsigned i = 0; i < HF_CHAIN_CAUSE_COUNT; i++) {
+        if (strcmp(hf_chain_cause_word((enum hf_chain_cause)i), word) == 0) {
+            *out = (enum hf_chain_cause)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum hf_err hf_chain_point_check(const struct hf_chain_point *point, struct hf_error *err)
+{
+    static const struct hf_hash zero;
+    bool begins = hf_optime_is_none(&point->previous);
+    if (begins != (point->cause != HF_CHAIN_NONE) || begins != (point->sequence == 0) ||
+        begins != hf_hash_equal(&point->hash, &zero)) {
+        return hf_fail(err, HF_ERR_INVALID, "neither a chain's start nor a place in one");
+    }
+    return HF_ERR_OK;
+}
+
 struct hf_optime_text hf_optime_text(const struct hf_optime *optime)
 {
     struct hf_optime_text out;

@@ -57,6 +57,21 @@ enum hf_chain_cause {
 const char *hf_chain_cause_word(enum hf_chain_cause cause);
 const char *hf_chain_cause_text(enum hf_chain_cause cause);
 
+/* False for a word that is none. */
+bool hf_chain_cause_parse(const char *word, enum hf_chain_cause *out);
+
+/* A place in a chain: behind `previous`, or (previous none) at the start of one. */
+struct hf_chain_point {
+    struct hf_optime previous;
+    struct hf_hash hash;           /* after it; zero at a start */
+    uint64_t sequence;             /* entries of the chain up to and with it */
+    enum hf_chain_cause cause;     /* of a start; NONE behind a previous */
+    struct hf_optime broken_after; /* of a start: the last entry of the chain before, or none */
+};
+/* INVALID: what is neither a start nor a place. */
+HF_MUST_CHECK enum hf_err hf_chain_point_check(const struct hf_chain_point *point,
+                                               struct hf_error *err);
+
 /* "1795450667.68/1": seconds, increment, term, for messages. */
 struct hf_optime_text {
     char text[56];

@@ -40,18 +40,6 @@ static enum hf_err set_text(char *out, size_t capacity, const char *text, const 
     return HF_ERR_OK;
 }
 
-static enum hf_err check_start(const struct hf_chain_point *start, struct hf_error *err)
-{
-    static const struct hf_hash zero;
-    bool begins = hf_optime_is_none(&start->previous);
-    if (begins != (start->cause != HF_CHAIN_NONE) || begins != (start->sequence == 0) ||
-        begins != hf_hash_equal(&start->hash, &zero)) {
-        return hf_fail(err, HF_ERR_INVALID,
-                       "oplog slices: neither a chain's start nor a place in one");
-    }
-    return HF_ERR_OK;
-}
-
 enum hf_err hf_slicer_create(const struct hf_slicer_options *options, struct hf_slicer **out,
                              struct hf_error *err)
 {
@@ -71,8 +59,10 @@ enum hf_err hf_slicer_create(const struct hf_slicer_options *options, struct hf_
                        "oplog slices of %" PRIu64 " bytes, %" PRIu64 " are allowed",
                        slicer->target_bytes, HF_SLICER_TARGET_MAX_BYTES);
     }
-    if (check_start(&options->start, err) != HF_ERR_OK ||
-        set_text(slicer->header.set_name, HF_NAME_BYTES, options->set_name, "set name", err) !=
+    if (hf_chain_point_check(&options->start, err) != HF_ERR_OK) {
+        return hf_wrap(err, "oplog slices");
+    }
+    if (set_text(slicer->header.set_name, HF_NAME_BYTES, options->set_name, "set name", err) !=
             HF_ERR_OK ||
         set_text(slicer->header.member, HF_NAME_BYTES, options->member, "member", err) !=
             HF_ERR_OK ||

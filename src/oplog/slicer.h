@@ -21,15 +21,6 @@
 #define HF_SLICER_AGE_MS ((uint64_t)10000)
 #define HF_SLICER_NOOP_AGE_MS ((uint64_t)300000)
 
-/* Where the first slice stands: behind `previous` of a chain, or (previous none) at the start of one. */
-struct hf_chain_point {
-    struct hf_optime previous;
-    struct hf_hash hash;           /* after it; zero at a start */
-    uint64_t sequence;             /* entries of the chain up to and with it */
-    enum hf_chain_cause cause;     /* of a start; NONE behind a previous */
-    struct hf_optime broken_after; /* of a start: the last entry of the chain before, or none */
-};
-
 struct hf_slicer_options {
     const struct hf_keyring *keyring;    /* borrowed: outlives the slicer; its job is the slices' */
     struct hf_id writer;                 /* drawn for this slicer */

@@ -201,8 +201,7 @@ enum hf_err hf_flow_note_finish(struct hf_server_app *app, const struct hf_msg_f
     }
     if (task.kind != finish->kind) {
         return hf_fail(err, HF_ERR_INVALID, "finish: kind: task %s is a %s",
-                       hf_id_text(&task.id).text,
-                       task.kind == HF_TASK_CAPTURE ? "capture" : "restore");
+                       hf_id_text(&task.id).text, hf_task_kind_name(task.kind));
     }
     if (task.state == HF_TASK_FINISHING || task.state == HF_TASK_ENDED) {
         return HF_ERR_OK;

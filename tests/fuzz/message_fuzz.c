@@ -25,6 +25,11 @@ static void decode_calls(unsigned which, struct hf_str text)
         if (hf_msg_poll_decode(text, &poll, &err) == HF_ERR_OK) {
             AGAIN(poll, poll);
         }
+    } else if (which == 7) {
+        struct hf_msg_slice slice;
+        if (hf_msg_slice_decode(text, &slice, &err) == HF_ERR_OK) {
+            AGAIN(slice, slice);
+        }
     } else {
         HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {.session = ""};
         if (hf_msg_finish_decode(text, &finish, &err) == HF_ERR_OK) {
@@ -63,8 +68,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     }
     struct hf_str text = {.data = (const char *)data + 1, .len = size - 1};
-    unsigned which = data[0] % 7;
-    if (which < 3) {
+    unsigned which = data[0] % 8;
+    if (which < 3 || which == 7) {
         decode_calls(which, text);
     } else {
         decode_answers(which, text);

@@ -5,8 +5,13 @@
 
 static struct hf_msg_member fixed_member(const char *address)
 {
-    struct hf_msg_member member = {
-        .hidden = true, .readable = true, .set_members = 3, .priority = 0.5, .lag_s = 7};
+    struct hf_msg_member member = {.hidden = true,
+                                   .readable = true,
+                                   .set_members = 3,
+                                   .priority = 0.5,
+                                   .lag_s = 7,
+                                   .oplog_first_s = 1000,
+                                   .oplog_last_s = 5000};
     (void)snprintf(member.address, sizeof member.address, "%s", address);
     (void)snprintf(member.set_name, sizeof member.set_name, "rs0");
     (void)snprintf(member.db_path, sizeof member.db_path, "/data/db");
@@ -37,6 +42,8 @@ static void test_hello_comes_back(void **state)
     assert_int_equal(back.members.items[0].set_members, 3);
     assert_true(back.members.items[0].priority > 0.4 && back.members.items[0].priority < 0.6);
     assert_int_equal(back.members.items[0].lag_s, 7);
+    assert_int_equal(back.members.items[1].oplog_first_s, 1000);
+    assert_int_equal(back.members.items[1].oplog_last_s, 5000);
 }
 
 static void test_answer_to_hello_comes_back(void **state)
@@ -252,6 +259,18 @@ static void test_a_failure_needs_no_result(void **state)
     EXPECT_OK(hf_msg_finish_encode(&restored, &bytes, &err), &err);
     EXPECT_OK(hf_msg_finish_decode(buf_str(&bytes), &back, &err), &err);
     assert_int_equal(back.restored_files, 3);
+    restored.kind = HF_TASK_TAIL; /* has no result, whatever it ends with */
+    hf_buf_clear(&bytes);
+    EXPECT_OK(hf_msg_finish_encode(&restored, &bytes, &err), &err);
+    assert_null(memmem(bytes.data, bytes.len, "files", 5));
+    EXPECT_OK(hf_msg_finish_decode(buf_str(&bytes), &back, &err), &err);
+    assert_int_equal(back.kind, HF_TASK_TAIL);
+    EXPECT_ERROR(hf_msg_finish_decode(
+                     hf_str_of("{\"protocol\":1,\"agent\":\"0102030405060708090a0b0c\",\"task\":"
+                               "\"0102030405060708090a0b0c\",\"attempt\":"
+                               "\"0102030405060708090a0b0c\",\"kind\":\"tale\",\"error\":\"OK\"}"),
+                     &back, &err),
+                 HF_ERR_INVALID, "finish: kind: \"tale\"", &err);
 }
 
 static void test_lists_of_objects_come_back(void **state)
