@@ -762,7 +762,9 @@ static enum hf_err server_status(const struct server_status_values *values,
         char free_text[24], total_text[24];
         bytes_text(store, "freeBytes", free_text, sizeof free_text);
         bytes_text(store, "totalBytes", total_text, sizeof total_text);
-        (void)printf("store %s  %s, %s free of %s\n", hf_cli_text(store, "url", "?"),
+        bool oplog = strcmp(hf_cli_text(store, "holds", ""), "oplog") == 0;
+        (void)printf("%sstore %s  %s, %s free of %s\n", oplog ? "oplog " : "",
+                     hf_cli_text(store, "url", "?"),
                      hf_json_get_bool(store, "encrypted", false) ? "encrypted" : "not encrypted",
                      free_text, total_text);
     }

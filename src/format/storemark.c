@@ -6,9 +6,12 @@
 #include "format/storemark.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "format/envelope.h"
 #include "format/field.h"
+
+#define FEATURE_OPLOG_ONLY "oplogOnly"
 
 static const struct hf_envelope frame = {
     .magic = "HFmark__", .what = "mark of a store", .version = 1, .max_bytes = 64 << 10};
@@ -23,7 +26,11 @@ enum hf_err hf_storemark_encode(const struct hf_storemark *mark, struct hf_buf *
     char check[2 * HF_HASH_BYTES + 1];
     hf_hex_encode(hf_bytes_of(mark->key_check.bytes, HF_HASH_BYTES), check);
     hf_json_set_u64(json, "format", HF_STORE_FORMAT);
-    hf_json_set_take(json, "features", hf_json_array());
+    struct hf_json *features = hf_json_array();
+    if (mark->oplog_only) {
+        hf_json_append_text(features, FEATURE_OPLOG_ONLY);
+    }
+    hf_json_set_take(json, "features", features);
     hf_field_set_id(json, "store", &mark->store);
     hf_field_set_id(json, "installation", &mark->installation);
     hf_json_set_u64(json, "epoch", mark->epoch);
@@ -56,6 +63,22 @@ static enum hf_err decode(const struct hf_json *json, struct hf_storemark *mark,
     return HF_ERR_OK;
 }
 
+static enum hf_err decode_features(const struct hf_json *features, struct hf_storemark *mark,
+                                   struct hf_error *err)
+{
+    for (size_t i = 0; i < hf_json_count(features); i++) {
+        const char *name = hf_json_text(hf_json_at(features, i));
+        if (name == NULL || strcmp(name, FEATURE_OPLOG_ONLY) != 0) {
+            return hf_fail(
+                err, HF_ERR_UNSUPPORTED,
+                "the store uses the feature \"%.100s\", which this program does not know",
+                name == NULL ? "?" : name);
+        }
+        mark->oplog_only = true;
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_storemark_decode(struct hf_bytes in, struct hf_storemark *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = NULL;
@@ -68,14 +91,10 @@ enum hf_err hf_storemark_decode(struct hf_bytes in, struct hf_storemark *out, st
                        "store of format %" PRIu64 ", this program reads format %d", format,
                        HF_STORE_FORMAT);
     }
-    const struct hf_json *features = hf_json_get_array(json, "features");
-    if (features != NULL && hf_json_count(features) > 0) {
-        const char *name = hf_json_text(hf_json_at(features, 0));
-        return hf_fail(err, HF_ERR_UNSUPPORTED,
-                       "the store uses the feature \"%.100s\", which this program does not know",
-                       name == NULL ? "?" : name);
-    }
     struct hf_storemark mark = {.epoch = 0};
+    if (decode_features(hf_json_get_array(json, "features"), &mark, err) != HF_ERR_OK) {
+        return err->code;
+    }
     if (decode(json, &mark, err) != HF_ERR_OK) {
         err->code = HF_ERR_CORRUPT;
         return hf_wrap(err, "mark of a store");

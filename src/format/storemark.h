@@ -21,6 +21,7 @@ struct hf_storemark {
     struct hf_id installation; /* who writes; the highest epoch counts */
     uint32_t epoch;
     bool encrypted;
+    bool oplog_only; /* beside a snapshot store, whose id and key it has: it holds slices alone */
     struct hf_hash key_check; /* proves that a key file is this store's; zero without encryption */
     uint64_t created_s;
 };

@@ -77,6 +77,8 @@ static struct hf_cancel *stop_token(void)
     OPT(data_dir, PATH, "", 1, 4096, OPT_REQUIRED,                                                 \
         "Directory of the catalog and the keys; made when missing")                                \
     OPT(store, TEXT, "", 1, 4096, OPT_REQUIRED, "Where snapshots go: file:///absolute/path")       \
+    OPT(oplog_store, TEXT, "", 0, 4096, OPT_NONE,                                                  \
+        "Where the oplog goes: a store of its own; otherwise beside the snapshots")                \
     OPT(listen, TEXT, "127.0.0.1:8080", 1, 300, OPT_NONE,                                          \
         "Address and port to serve on; port 0 picks one")                                          \
     OPT(tls_cert, PATH, "", 0, 0, OPT_NONE,                                                        \
@@ -134,6 +136,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
     const struct hf_server_options options = {
         .data_dir = values->data_dir,
         .store_url = values->store,
+        .oplog_store_url = or_null(values->oplog_store),
         .listen = values->listen,
         .tls_cert = or_null(values->tls_cert),
         .tls_key = or_null(values->tls_key),

@@ -59,13 +59,18 @@ static bool count_of(struct hf_server_call *call, const char *kind, const char *
     return true;
 }
 
-static void add_store_space(const struct hf_server_call *call, struct hf_json *json)
+static void add_store_space(const struct hf_server_call *call, struct hf_store *which,
+                            struct hf_json *stores)
 {
     struct hf_json *store = hf_json_object();
-    const char *url = hf_store_url(call->app->store);
+    const char *url = hf_store_url(which);
     uint64_t free_bytes = 0, total_bytes = 0;
     struct hf_error ignored;
 
+    hf_json_set_text(store, "holds",
+                     call->app->oplog_store == call->app->store ? "snapshots, oplog"
+                     : which == call->app->store                ? "snapshots"
+                                                                : "oplog");
     hf_json_set_text(store, "id", hf_id_text(&call->app->mark.store).text);
     hf_json_set_text(store, "url", url);
     hf_json_set_bool(store, "encrypted", call->app->mark.encrypted);
@@ -74,9 +79,18 @@ static void add_store_space(const struct hf_server_call *call, struct hf_json *j
         hf_json_set_u64(store, "freeBytes", free_bytes);
         hf_json_set_u64(store, "totalBytes", total_bytes);
     }
-    struct hf_json *stores = hf_json_array();
     hf_json_append_take(stores, store);
-    hf_json_set_take(json, "stores", stores);
+}
+
+static struct hf_json *stores_space(const struct hf_server_call *call)
+{
+    struct hf_json *stores = hf_json_array();
+
+    add_store_space(call, call->app->store, stores);
+    if (call->app->oplog_store != call->app->store) {
+        add_store_space(call, call->app->oplog_store, stores);
+    }
+    return stores;
 }
 
 void hf_api_status(struct hf_server_call *call)
@@ -94,7 +108,7 @@ void hf_api_status(struct hf_server_call *call)
     hf_http_server_stats(call->server->http, &stats);
     hf_json_set_u64(json, "connections", stats.connections);
     hf_json_set_u64(json, "waitingPolls", stats.kept);
-    add_store_space(call, json);
+    hf_json_set_take(json, "stores", stores_space(call));
     if (count_of(call, HF_KIND_AGENT, "projectId", project.text, json, "agents") &&
         count_of(call, HF_KIND_JOB, "projectId", project.text, json, "jobs") &&
         count_of(call, HF_KIND_SNAPSHOT, "state", "COMPLETE", json, "snapshots") &&

@@ -21,6 +21,7 @@ struct hf_server_app {
     const struct hf_cancel *cancel; /* borrowed: the server stops */
     struct hf_catalog *catalog;     /* owned */
     struct hf_store *store;         /* owned; the one snapshot store of this installation */
+    struct hf_store *oplog_store;   /* owned when it is not `store`: where slices go */
     struct hf_storemark mark;       /* of the store */
     struct hf_store_key key;        /* zero for a store without encryption */
     struct hf_id project;           /* the one project that the first start made */

@@ -59,7 +59,7 @@ static enum hf_err book(struct hf_server_object_work *work, const struct hf_serv
 {
     uint64_t there = 0;
 
-    enum hf_err code = hf_store_size(work->server->app.store, name, &there, err);
+    enum hf_err code = hf_store_size(permit->store, name, &there, err);
     if (code != HF_ERR_NOT_FOUND) {
         return code;
     }
@@ -81,7 +81,7 @@ static enum hf_err put(struct hf_server_object_work *work, const struct hf_serve
         book(work, permit, name, body.len, &booked, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (hf_store_put(work->server->app.store, name, body, &options, err) != HF_ERR_OK) {
+    if (hf_store_put(permit->store, name, body, &options, err) != HF_ERR_OK) {
         if (booked) {
             hf_server_rights_unbook(work->server->rights, permit, body.len);
         }
@@ -117,11 +117,10 @@ static bool parse_range(const char *header, struct range *out)
            out->last >= out->first;
 }
 
-static enum hf_err get_range(struct hf_server_object_work *work, struct hf_str name,
-                             const char *header, struct hf_error *err)
+static enum hf_err get_range(struct hf_server_object_work *work, struct hf_store *store,
+                             struct hf_str name, const char *header, struct hf_error *err)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf body = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
-    struct hf_store *store = work->server->app.store;
     struct range range;
     uint64_t size_bytes = 0;
     char text[96];
@@ -156,29 +155,29 @@ static enum hf_err get_range(struct hf_server_object_work *work, struct hf_str n
     return answer_bytes(work, 206, text, &body, err);
 }
 
-static enum hf_err get(struct hf_server_object_work *work, struct hf_str name, struct hf_error *err)
+static enum hf_err get(struct hf_server_object_work *work, struct hf_store *store,
+                       struct hf_str name, struct hf_error *err)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf body = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
     const char *range = hf_http_request_header(work->request, "Range");
 
     if (range != NULL) {
-        return get_range(work, name, range, err);
+        return get_range(work, store, name, range, err);
     }
-    if (hf_store_get(work->server->app.store, name, HF_STORE_OBJECT_MAX_BYTES, &body, err) !=
-        HF_ERR_OK) {
+    if (hf_store_get(store, name, HF_STORE_OBJECT_MAX_BYTES, &body, err) != HF_ERR_OK) {
         return err->code;
     }
     return answer_bytes(work, 200, NULL, &body, err);
 }
 
 /* The size goes in a header of our own as well: libmicrohttpd counts the (empty) body for Content-Length. */
-static enum hf_err head(struct hf_server_object_work *work, struct hf_str name,
-                        struct hf_error *err)
+static enum hf_err head(struct hf_server_object_work *work, struct hf_store *store,
+                        struct hf_str name, struct hf_error *err)
 {
     uint64_t size_bytes = 0;
     char text[24];
 
-    if (hf_store_size(work->server->app.store, name, &size_bytes, err) != HF_ERR_OK) {
+    if (hf_store_size(store, name, &size_bytes, err) != HF_ERR_OK) {
         return err->code;
     }
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)size_bytes);
@@ -188,8 +187,8 @@ static enum hf_err head(struct hf_server_object_work *work, struct hf_str name,
     return HF_ERR_OK;
 }
 
-static enum hf_err list(struct hf_server_object_work *work, const struct hf_url_target *target,
-                        struct hf_error *err)
+static enum hf_err list(struct hf_server_object_work *work, struct hf_store *store,
+                        const struct hf_url_target *target, struct hf_error *err)
 {
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {0};
     HF_CLEANUP(hf_msg_objects_fini) struct hf_msg_objects objects = {0};
@@ -202,9 +201,8 @@ static enum hf_err list(struct hf_server_object_work *work, const struct hf_url_
     if (max != NULL && (!hf_parse_u64(hf_str_of(max), &count) || count == 0 || count > LIST_MAX)) {
         return hf_fail(err, HF_ERR_INVALID, "query parameter max must be 1 to %d", LIST_MAX);
     }
-    if (hf_store_list(work->server->app.store, hf_str_of(prefix),
-                      hf_str_of(after == NULL ? "" : after), (size_t)count, &found,
-                      err) != HF_ERR_OK) {
+    if (hf_store_list(store, hf_str_of(prefix), hf_str_of(after == NULL ? "" : after),
+                      (size_t)count, &found, err) != HF_ERR_OK) {
         return err->code;
     }
     objects.items = hf_alloc_zero((found.count + 1) * sizeof *objects.items);
@@ -285,16 +283,16 @@ static enum hf_err run(struct hf_server_object_work *work, struct hf_error *err)
         return err->code;
     }
     if (call.list) {
-        return list(work, &target, err);
+        return list(work, permit.store, &target, err);
     }
     if (call.put) {
         return put(work, &permit, call.name, err);
     }
     if (strcmp(method, "GET") == 0) {
-        return get(work, call.name, err);
+        return get(work, permit.store, call.name, err);
     }
     if (strcmp(method, "HEAD") == 0) {
-        return head(work, call.name, err);
+        return head(work, permit.store, call.name, err);
     }
     return hf_fail(err, HF_ERR_DENIED, "%s on objects is the server's own", method);
 }

@@ -104,19 +104,33 @@ static enum hf_err look_up_right(struct hf_server_rights *rights, const struct h
     return HF_ERR_OK;
 }
 
-static bool is_readable(enum hf_object_kind kind)
+/* A capture compares with what earlier ones put; a restore may go on in the oplog. */
+static bool is_readable(const struct right *right, enum hf_object_kind kind)
 {
+    if (kind == HF_OBJECT_OPLOG) {
+        return right->task.kind == HF_TASK_RESTORE;
+    }
     return kind == HF_OBJECT_DATA || kind == HF_OBJECT_TREE || kind == HF_OBJECT_MANIFEST;
 }
 
-static enum hf_err allow_list(const struct hf_server_object_call *call, const struct hf_id *job,
-                              struct hf_error *err)
+/* Slices may lie in a store of their own. */
+static struct hf_store *store_of(const struct hf_server_rights *rights, enum hf_object_kind kind)
 {
-    static const enum hf_object_kind kinds[] = {HF_OBJECT_DATA, HF_OBJECT_TREE, HF_OBJECT_MANIFEST};
+    return kind == HF_OBJECT_OPLOG ? rights->app->oplog_store : rights->app->store;
+}
+
+static enum hf_err allow_list(const struct hf_server_rights *rights, const struct right *right,
+                              const struct hf_server_object_call *call,
+                              struct hf_server_permit *out, struct hf_error *err)
+{
+    static const enum hf_object_kind kinds[] = {HF_OBJECT_DATA, HF_OBJECT_TREE, HF_OBJECT_MANIFEST,
+                                                HF_OBJECT_OPLOG};
 
     for (size_t i = 0; i < HF_ARRAY_LEN(kinds); i++) {
-        struct hf_object_text prefix = hf_object_prefix(kinds[i], job);
-        if (hf_str_starts_with(call->name, hf_str_of(prefix.text))) {
+        struct hf_object_text prefix = hf_object_prefix(kinds[i], &right->task.job);
+        if (hf_str_starts_with(call->name, hf_str_of(prefix.text)) &&
+            is_readable(right, kinds[i])) {
+            out->store = store_of(rights, kinds[i]);
             return HF_ERR_OK;
         }
     }
@@ -165,16 +179,17 @@ enum hf_err hf_server_rights_allow(struct hf_server_rights *rights,
                                      .capture = right.capture,
                                      .put_max_bytes = right.put_max_bytes};
     if (call->list) {
-        return allow_list(call, &right.task.job, err);
+        return allow_list(rights, &right, call, out, err);
     }
     if (hf_object_name_parse(call->name, &out->name, err) != HF_ERR_OK) {
         return err->code;
     }
     if (!hf_id_equal(&out->name.job, &right.task.job) ||
-        !(call->put ? may_put(&right, &out->name) : is_readable(out->name.kind))) {
+        !(call->put ? may_put(&right, &out->name) : is_readable(&right, out->name.kind))) {
         return hf_fail(err, HF_ERR_DENIED, "task %s may not %s %.*s", call->task,
                        call->put ? "put" : "read", HF_STR_ARG(call->name));
     }
+    out->store = store_of(rights, out->name.kind);
     return HF_ERR_OK;
 }
 

@@ -34,6 +34,7 @@ struct hf_server_object_call {
 struct hf_server_permit {
     struct hf_id task, job, writer;
     struct hf_object_name name; /* not of a list */
+    struct hf_store *store;     /* where objects of that kind lie; borrowed: the app's */
     uint64_t capture;           /* of a capture's task */
     uint64_t put_max_bytes;     /* UINT64_MAX: no limit */
 };

@@ -52,6 +52,9 @@ static void server_fini(struct hf_server *server)
     hf_server_refusals_destroy(server->refusals);
     hf_server_shares_destroy(server->shares);
     hf_server_auth_destroy(server->auth);
+    if (server->app.oplog_store != server->app.store) {
+        hf_store_close(server->app.oplog_store);
+    }
     hf_store_close(server->app.store);
     hf_catalog_close(server->app.catalog);
     hf_mutex_fini(&server->app.ending_mutex);

@@ -14,8 +14,9 @@
 struct hf_server_options {
     const char *data_dir;
     const char *store_url;
-    const char *listen;   /* "host:port"; port 0: the system picks */
-    const char *tls_cert; /* PEM files; NULL or both */
+    const char *oplog_store_url; /* NULL: the slices go to the snapshot store */
+    const char *listen;          /* "host:port"; port 0: the system picks */
+    const char *tls_cert;        /* PEM files; NULL or both */
     const char *tls_key;
     const char *project;     /* name of the project that a first start makes; NULL: "default" */
     bool plain_http;         /* other hosts are served without TLS */

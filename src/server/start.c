@@ -121,6 +121,12 @@ static enum hf_err open_store(struct hf_server *server, const struct hf_id *inst
                                   key_file);
         }
     }
+    if (code == HF_ERR_OK && app->mark.oplog_only) {
+        return hf_fail(err, HF_ERR_CONFLICT,
+                       "store %s holds the oplog of a server alone, no snapshots; hint: it belongs "
+                       "behind --oplog-store",
+                       server->options->store_url);
+    }
     if (code == HF_ERR_OK && !hf_id_equal(&app->mark.installation, installation)) {
         return hf_fail(err, HF_ERR_CONFLICT,
                        "store %s belongs to another installation (%s); hint: give each server a "
@@ -129,6 +135,55 @@ static enum hf_err open_store(struct hf_server *server, const struct hf_id *inst
                        server->options->store_url, hf_id_text(&app->mark.installation).text);
     }
     return code;
+}
+
+/* Slices go beside the snapshots unless a place of their own was named. Its mark has the snapshot store's id: the same
+ * key file opens it, and no other installation's slices can come into it. */
+static enum hf_err open_oplog_store(struct hf_server *server, struct hf_error *err)
+{
+    struct hf_server_app *app = &server->app;
+    HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
+    const struct hf_store_url_options url = {.url = server->options->oplog_store_url,
+                                             .create = true};
+    const struct hf_store_open_options open = {.key_optional = true};
+    HF_CLEANUP(hf_store_key_wipe) struct hf_store_key none = {.key = {0}};
+    struct hf_storemark mark;
+
+    app->oplog_store = app->store;
+    if (url.url == NULL) {
+        return HF_ERR_OK;
+    }
+    if (hf_store_open_url(&url, &store, err) != HF_ERR_OK) {
+        return hf_wrap(err, "oplog store");
+    }
+    if (strcmp(hf_store_url(store), hf_store_url(app->store)) == 0) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_store_keys_open(store, &open, &mark, &none, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        code = hf_store_keys_create_oplog(store, &app->mark, hf_flow_now_s(), &mark, err);
+    }
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (!mark.oplog_only) {
+        return hf_fail(
+            err, HF_ERR_CONFLICT,
+            "oplog store %s is a store of snapshots (%s); hint: name an empty directory, "
+            "or leave --oplog-store out",
+            hf_store_url(store), hf_id_text(&mark.store).text);
+    }
+    if (!hf_id_equal(&mark.store, &app->mark.store) ||
+        !hf_id_equal(&mark.installation, &app->mark.installation)) {
+        return hf_fail(
+            err, HF_ERR_CONFLICT,
+            "oplog store %s belongs to the snapshot store %s, not to %s; hint: give each "
+            "server an oplog store of its own",
+            hf_store_url(store), hf_id_text(&mark.store).text, hf_id_text(&app->mark.store).text);
+    }
+    app->oplog_store = store;
+    store = NULL;
+    return HF_ERR_OK;
 }
 
 /* ---- Keys for people and agents ---- */
@@ -203,6 +258,7 @@ enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct
         read_installation(server, &installation, &found, err) != HF_ERR_OK ||
         (!found && make_installation(server, &installation, err) != HF_ERR_OK) ||
         open_store(server, &installation, news, err) != HF_ERR_OK ||
+        open_oplog_store(server, err) != HF_ERR_OK ||
         hf_server_auth_create(app->catalog, &server->auth, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -6,6 +6,7 @@
 #include "snapshot/keys.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "os/clock.h"
 #include "os/fs.h"
@@ -141,6 +142,30 @@ enum hf_err hf_store_keys_create(struct hf_store *store,
     }
     *mark = ours;
     *key = made;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_store_keys_create_oplog(struct hf_store *store, const struct hf_storemark *of,
+                                       uint64_t now_s, struct hf_storemark *mark,
+                                       struct hf_error *err)
+{
+    struct hf_object_name newest;
+    struct hf_storemark ours = *of;
+
+    ours.epoch = 1;
+    ours.created_s = now_s;
+    ours.oplog_only = true;
+    if (newest_mark(store, &newest, err) != HF_ERR_OK) {
+        return hf_wrap(err, "create an oplog store");
+    }
+    if (newest.epoch != 0) {
+        return hf_fail(err, HF_ERR_EXISTS, "create an oplog store: %s is a store already",
+                       hf_store_url(store));
+    }
+    if (put_mark(store, &ours, err) != HF_ERR_OK) {
+        return hf_wrap(err, "create an oplog store");
+    }
+    *mark = ours;
     return HF_ERR_OK;
 }
 
@@ -295,4 +320,32 @@ enum hf_err hf_job_keys_load(struct hf_store *store, const struct hf_store_key *
         (void)hf_wrap(err, "load keys of job %s: %s", hf_id_text(job).text, name);
     }
     return code;
+}
+
+enum hf_err hf_job_keys_copy(struct hf_store *from, struct hf_store *to, const struct hf_id *job,
+                             struct hf_error *err)
+{
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list there = {.entries = NULL};
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list have = {.entries = NULL};
+    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT((size_t)64 << 10);
+    size_t k = 0;
+
+    if (list_keys(from, job, &have, err) != HF_ERR_OK ||
+        list_keys(to, job, &there, err) != HF_ERR_OK) {
+        return hf_wrap(err, "copy keys of job %s", hf_id_text(job).text);
+    }
+    for (size_t i = 0; i < have.count; i++) {
+        const char *name = have.entries[i].name;
+        while (k < there.count && strcmp(there.entries[k].name, name) < 0) {
+            k++;
+        }
+        if (k < there.count && strcmp(there.entries[k].name, name) == 0) {
+            continue;
+        }
+        if (hf_store_get(from, hf_str_of(name), bytes.max, &bytes, err) != HF_ERR_OK ||
+            hf_store_put(to, hf_str_of(name), hf_buf_bytes(&bytes), NULL, err) != HF_ERR_OK) {
+            return hf_wrap(err, "copy keys of job %s", hf_id_text(job).text);
+        }
+    }
+    return HF_ERR_OK;
 }

@@ -29,6 +29,15 @@ HF_MUST_CHECK enum hf_err hf_store_keys_create(struct hf_store *store,
                                                struct hf_storemark *mark, struct hf_store_key *key,
                                                struct hf_error *err);
 
+/*
+ * A store for slices alone, beside the snapshot store whose mark is given: the same id, so that the same key file opens
+ * it, and the feature that keeps it from being taken for the other. EXISTS when a mark stands there.
+ */
+HF_MUST_CHECK enum hf_err hf_store_keys_create_oplog(struct hf_store *store,
+                                                     const struct hf_storemark *of, uint64_t now_s,
+                                                     struct hf_storemark *mark,
+                                                     struct hf_error *err);
+
 struct hf_store_open_options {
     /* NULL: none is at hand; DENIED (with a hint) when the store is encrypted. */
     const char *key_file;
@@ -47,6 +56,9 @@ HF_MUST_CHECK enum hf_err hf_job_keys_create(struct hf_store *store,
                                              const struct hf_store_key *key,
                                              const struct hf_id *job, struct hf_keyring *out,
                                              struct hf_error *err);
+/* Puts the job's wrapped keys, as they lie in one store, into another of the same id; those that are there stay. */
+HF_MUST_CHECK enum hf_err hf_job_keys_copy(struct hf_store *from, struct hf_store *to,
+                                           const struct hf_id *job, struct hf_error *err);
 /* The newest keys of a job that this key opens. NOT_FOUND when the job has none. */
 HF_MUST_CHECK enum hf_err hf_job_keys_load(struct hf_store *store, const struct hf_store_key *key,
                                            const struct hf_id *job, struct hf_keyring *out,

@@ -199,6 +199,7 @@ static void test_a_mark_names_what_a_reader_does_not_know(void **state)
     assert_int_equal(back.epoch, 3);
     assert_true(back.encrypted);
     assert_true(hf_hash_equal(&back.key_check, &mark.key_check));
+    assert_false(back.oplog_only);
     char *features = memmem(bytes.data, bytes.len, "\"features\":[]", 13);
     assert_non_null(features);
     /* A later release: the same length, so that the envelope fits. */
@@ -208,6 +209,26 @@ static void test_a_mark_names_what_a_reader_does_not_know(void **state)
     seal_envelope(&bytes);
     EXPECT_ERROR(hf_storemark_decode(hf_buf_bytes(&bytes), &back, &err), HF_ERR_UNSUPPORTED,
                  "store of format 2, this program reads format 1", &err);
+}
+
+static void test_the_mark_of_an_oplog_store_says_so(void **state)
+{
+    struct hf_error err;
+    struct hf_storemark mark = {
+        .store = fixed_id(1), .installation = fixed_id(2), .epoch = 1, .oplog_only = true};
+    struct hf_storemark back;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(4096);
+    (void)state;
+    EXPECT_OK(hf_storemark_encode(&mark, &bytes, &err), &err);
+    EXPECT_OK(hf_storemark_decode(hf_buf_bytes(&bytes), &back, &err), &err);
+    assert_true(back.oplog_only);
+    char *feature = memmem(bytes.data, bytes.len, "oplogOnly", 9);
+    assert_non_null(feature);
+    feature[0] = 'X';
+    seal_envelope(&bytes);
+    EXPECT_ERROR(hf_storemark_decode(hf_buf_bytes(&bytes), &back, &err), HF_ERR_UNSUPPORTED,
+                 "the store uses the feature \"XplogOnly\", which this program does not know",
+                 &err);
 }
 
 int main(void)
@@ -221,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_a_void_is_the_same_whoever_puts_it),
         cmocka_unit_test(test_a_claim_comes_back),
         cmocka_unit_test(test_a_mark_names_what_a_reader_does_not_know),
+        cmocka_unit_test(test_the_mark_of_an_oplog_store_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
