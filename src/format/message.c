@@ -540,6 +540,7 @@ enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_b
         hf_json_set_u64(json, "bytes", finish->restored_bytes);
         hf_json_set_u64(json, "writtenBytes", finish->written_bytes);
         hf_json_set_u64(json, "removedFiles", finish->removed_files);
+        hf_msg_replay_set(json, &finish->replay);
     }
     return hf_msg_end(json, out, err);
 }
@@ -553,7 +554,8 @@ static enum hf_err finish_result_from_json(const struct hf_json *json, struct hf
     if (out->kind == HF_TASK_RESTORE) {
         if (hf_field_u64(json, "files", INT64_MAX, &out->restored_files, err) != HF_ERR_OK ||
             hf_field_u64(json, "bytes", INT64_MAX, &out->restored_bytes, err) != HF_ERR_OK ||
-            hf_field_u64(json, "writtenBytes", INT64_MAX, &out->written_bytes, err) != HF_ERR_OK) {
+            hf_field_u64(json, "writtenBytes", INT64_MAX, &out->written_bytes, err) != HF_ERR_OK ||
+            hf_msg_replay_get(json, &out->replay, err) != HF_ERR_OK) {
             return err->code;
         }
         return hf_field_u64(json, "removedFiles", INT64_MAX, &out->removed_files, err);

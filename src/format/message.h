@@ -21,6 +21,7 @@
 #include "format/ids.h"
 #include "format/keyring.h"
 #include "format/manifest.h"
+#include "format/message_point.h"
 #include "format/slice.h"
 
 #define HF_AGENT_PROTOCOL 1
@@ -126,10 +127,11 @@ struct hf_task_restore {
     struct hf_id snapshot;
     uint64_t capture;
     char directory[HF_MESSAGE_PATH_BYTES];
-    bool onto;                /* files that lie there already */
-    bool leave_foreign;       /* those that are no database's */
-    struct hf_tree_root root; /* owned */
-    char *restore_info;       /* owned; text of restoreInfo.txt, at most HF_MESSAGE_INFO_BYTES */
+    bool onto;                  /* files that lie there already */
+    bool leave_foreign;         /* those that are no database's */
+    struct hf_tree_root root;   /* owned */
+    char *restore_info;         /* owned; text of restoreInfo.txt, at most HF_MESSAGE_INFO_BYTES */
+    struct hf_task_point point; /* owned parts */
 };
 
 /* Does not end by itself: the agent saves the member's oplog from `start` on until it is cancelled or cannot go on. */
@@ -236,6 +238,7 @@ struct hf_msg_finish {
     /* of a restore that succeeded */
     uint64_t restored_files, restored_bytes, written_bytes;
     uint64_t removed_files; /* that lay there, and the snapshot does not have */
+    struct hf_msg_replay replay;
 };
 void hf_msg_finish_fini(struct hf_msg_finish *finish);
 HF_CLEANUP_DEFINE_VALUE(hf_msg_finish_fini, struct hf_msg_finish)

@@ -38,6 +38,7 @@ void hf_task_fini(struct hf_task *task)
     hf_tree_root_fini(&task->restore.root);
     hf_free(task->restore.restore_info);
     task->restore.restore_info = NULL;
+    hf_task_point_fini(&task->restore.point);
     hf_keyring_wipe(&task->keyring);
 }
 
@@ -86,7 +87,8 @@ static struct hf_json *restore_to_json(const struct hf_task_restore *restore, st
         hf_json_set_bool(json, "leaveForeign", restore->leave_foreign);
     }
     hf_json_set_text(json, "restoreInfo", restore->restore_info);
-    if (hf_field_set_root(json, "root", &restore->root, err) != HF_ERR_OK) {
+    if (hf_field_set_root(json, "root", &restore->root, err) != HF_ERR_OK ||
+        hf_task_point_set(json, &restore->point, err) != HF_ERR_OK) {
         hf_json_drop(json);
         return NULL;
     }
@@ -192,7 +194,8 @@ static enum hf_err restore_from_json(const struct hf_json *json, struct hf_task_
         hf_field_text(json, "directory", out->directory, sizeof out->directory, err) != HF_ERR_OK ||
         hf_field_bool(json, "onto", &out->onto, err) != HF_ERR_OK ||
         hf_field_bool(json, "leaveForeign", &out->leave_foreign, err) != HF_ERR_OK ||
-        hf_field_root(json, "root", &out->root, err) != HF_ERR_OK) {
+        hf_field_root(json, "root", &out->root, err) != HF_ERR_OK ||
+        hf_task_point_get(json, &out->point, err) != HF_ERR_OK) {
         return hf_wrap(err, "restore");
     }
     const char *info = hf_json_get_text(json, "restoreInfo");
@@ -254,5 +257,6 @@ enum hf_err hf_task_from_json(const struct hf_json *json, struct hf_task *out, s
     task.capture.parent_root = (struct hf_tree_root){.lists = NULL};
     task.restore.root = (struct hf_tree_root){.lists = NULL};
     task.restore.restore_info = NULL;
+    task.restore.point.engine_options = NULL;
     return HF_ERR_OK;
 }

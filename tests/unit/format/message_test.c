@@ -156,6 +156,56 @@ static void test_tasks_come_back_in_a_poll_answer(void **state)
     assert_string_equal(back.outcomes[0].message, "given up");
 }
 
+static void test_a_restore_to_a_point_comes_back(void **state)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_json_drop) struct hf_json *options = hf_json_object();
+    struct hf_task task = {.id = fixed_id(2), .attempt = fixed_id(3), .kind = HF_TASK_RESTORE};
+    HF_CLEANUP(hf_task_fini) struct hf_task back = {.kind = HF_TASK_CAPTURE};
+    (void)state;
+    hf_json_set_bool(options, "directoryPerDB", true);
+    task.restore = (struct hf_task_restore){
+        .restore = fixed_id(6),
+        .snapshot = fixed_id(4),
+        .capture = 16,
+        .directory = "/srv/x",
+        .point = {.wanted = true,
+                  .seconds = 1795450667,
+                  .increment = 68,
+                  .last = {.seconds = 1795450667, .increment = 60, .term = 3},
+                  .checkpoint = {.seconds = 1795450600, .increment = 1, .term = -1},
+                  .oplog_end = {.seconds = 1795450602, .increment = 2, .term = 3},
+                  .committed = {.seconds = 1795450603, .increment = 9, .term = 3},
+                  .fcv = "4.4",
+                  .server_version = "4.4.6-8",
+                  .engine_options = options}};
+    HF_CLEANUP(hf_json_drop)
+    struct hf_json *json =
+        hf_task_to_json(&task, &(struct hf_task_json_options){.with_keys = false});
+    assert_non_null(json);
+    EXPECT_OK(hf_task_from_json(json, &back, &err), &err);
+    const struct hf_task_point *point = &back.restore.point;
+    assert_true(point->wanted);
+    assert_false(point->date);
+    assert_int_equal(point->seconds, 1795450667);
+    assert_int_equal(point->increment, 68);
+    assert_int_equal(point->last.increment, 60);
+    assert_int_equal(point->last.term, 3);
+    assert_int_equal(point->checkpoint.seconds, 1795450600);
+    assert_int_equal(point->checkpoint.term, -1);
+    assert_int_equal(point->oplog_end.increment, 2);
+    assert_int_equal(point->committed.increment, 9);
+    assert_string_equal(point->fcv, "4.4");
+    assert_string_equal(point->server_version, "4.4.6-8");
+    assert_true(hf_json_get_bool(point->engine_options, "directoryPerDB", false));
+    hf_json_set_text(hf_json_get(hf_json_get(json, "restore"), "point"), "kind", "moon");
+    struct hf_task refused;
+    EXPECT_ERROR(hf_task_from_json(json, &refused, &err), HF_ERR_UNSUPPORTED, "point: kind", &err);
+    hf_json_set_text(hf_json_get(hf_json_get(json, "restore"), "point"), "kind", "date");
+    hf_json_remove(hf_json_get(json, "restore"), "base");
+    EXPECT_ERROR(hf_task_from_json(json, &refused, &err), HF_ERR_INVALID, "base", &err);
+}
+
 static void test_a_task_is_noted_without_its_keys(void **state)
 {
     struct hf_error err;
@@ -259,6 +309,29 @@ static void test_a_failure_needs_no_result(void **state)
     EXPECT_OK(hf_msg_finish_encode(&restored, &bytes, &err), &err);
     EXPECT_OK(hf_msg_finish_decode(buf_str(&bytes), &back, &err), &err);
     assert_int_equal(back.restored_files, 3);
+    assert_false(back.replay.done);
+    restored.replay = (struct hf_msg_replay){
+        .done = true,
+        .top = {.seconds = 7, .increment = 8, .term = 2},
+        .compared = 1,
+        .inserted = 20,
+        .inserted_bytes = 300,
+        .validated = 4,
+        .wrong = 5,
+        .notes = "shop.log: 3 documents more than it may hold",
+    };
+    hf_buf_clear(&bytes);
+    EXPECT_OK(hf_msg_finish_encode(&restored, &bytes, &err), &err);
+    EXPECT_OK(hf_msg_finish_decode(buf_str(&bytes), &back, &err), &err);
+    assert_true(back.replay.done);
+    assert_int_equal(back.replay.top.increment, 8);
+    assert_int_equal(back.replay.top.term, 2);
+    assert_int_equal(back.replay.compared, 1);
+    assert_int_equal(back.replay.inserted, 20);
+    assert_int_equal(back.replay.inserted_bytes, 300);
+    assert_int_equal(back.replay.validated, 4);
+    assert_int_equal(back.replay.wrong, 5);
+    assert_string_equal(back.replay.notes, restored.replay.notes);
     restored.kind = HF_TASK_TAIL; /* has no result, whatever it ends with */
     hf_buf_clear(&bytes);
     EXPECT_OK(hf_msg_finish_encode(&restored, &bytes, &err), &err);
@@ -377,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_answer_to_hello_comes_back),
         cmocka_unit_test(test_another_protocol_is_refused_by_name),
         cmocka_unit_test(test_tasks_come_back_in_a_poll_answer),
+        cmocka_unit_test(test_a_restore_to_a_point_comes_back),
         cmocka_unit_test(test_a_task_is_noted_without_its_keys),
         cmocka_unit_test(test_poll_comes_back),
         cmocka_unit_test(test_finish_comes_back),
