@@ -2,6 +2,9 @@
 /*
  * HTTP client over libcurl: one easy handle in a multi handle of its own, so that the waiting is ours
  * and a cancel, a deadline or silence ends it at once. Every curl code ends here.
+ *
+ * A handle serves one call. Used again, libcurl before 8.1.1 writes into a freed header of the call before when an
+ * answer's first header line begins with a blank; and connections are the multi handle's anyway.
  */
 #include "net/http_client.h"
 
@@ -25,7 +28,8 @@
 #define DOWNLOAD_BUFFER_BYTES (512L * 1024)
 
 struct hf_http_client {
-    CURL *easy;                     /* owned */
+    CURL *model;                    /* owned: holds the options of all calls, makes none */
+    CURL *easy;                     /* owned: of the call under way; NULL between calls */
     CURLM *multi;                   /* owned: holds the connection */
     char *base_url;                 /* owned, without a slash at the end */
     char *authorization;            /* owned: the whole header line, or NULL */
@@ -151,7 +155,7 @@ static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
  * unnoticed where it protects something. */
 static CURLcode set_up(struct hf_http_client *client, const struct hf_http_client_options *options)
 {
-    CURL *easy = client->easy;
+    CURL *easy = client->model;
     CURLcode code = CURLE_OK;
 
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
@@ -210,9 +214,9 @@ enum hf_err hf_http_client_create(const struct hf_http_client_options *options,
         copy_options(client, options, err) != HF_ERR_OK) {
         return err->code;
     }
-    client->easy = curl_easy_init();
+    client->model = curl_easy_init();
     client->multi = curl_multi_init();
-    if (client->easy == NULL || client->multi == NULL) {
+    if (client->model == NULL || client->multi == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "http client: no memory");
     }
     CURLcode code = set_up(client, options);
@@ -229,7 +233,7 @@ void hf_http_client_destroy(struct hf_http_client *client)
     if (client == NULL) {
         return;
     }
-    curl_easy_cleanup(client->easy);
+    curl_easy_cleanup(client->model);
     curl_multi_cleanup(client->multi);
     if (client->authorization != NULL) {
         hf_wipe(client->authorization, strlen(client->authorization));
@@ -488,6 +492,10 @@ static enum hf_err exchange_run(struct exchange *exchange, struct hf_error *err)
     if (build_headers(exchange, err) != HF_ERR_OK) {
         return err->code;
     }
+    client->easy = curl_easy_duphandle(client->model);
+    if (client->easy == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
     CURLcode code = set_up_call(exchange);
     if (code != CURLE_OK) {
         return hf_http_client_fail_curl(code, "", 0, err);
@@ -535,6 +543,8 @@ enum hf_err hf_http_client_call(struct hf_http_client *client, const struct hf_h
     enum hf_err code = HF_FAULT("net.client.send", err);
     code = code != HF_ERR_OK ? code : exchange_run(&exchange, err);
     code = code != HF_ERR_OK ? code : HF_FAULT("net.client.answer", err);
+    curl_easy_cleanup(client->easy);
+    client->easy = NULL;
     curl_slist_free_all(exchange.headers);
     if (code != HF_ERR_OK) {
         return hf_wrap(err, "%s %s", filled.method, url);

@@ -4,6 +4,8 @@
  */
 #include "net/http_client_internal.h"
 
+#include <strings.h>
+
 void hf_http_reply_init(struct hf_http_reply *reply, size_t body_max_bytes)
 {
     *reply = (struct hf_http_reply){
@@ -43,17 +45,32 @@ static struct hf_str trim(struct hf_str text)
     return text;
 }
 
+/* Curl takes a line that only begins like one for "200". */
+static bool is_status_line(struct hf_str line)
+{
+    static const char shape[] = "HTTP/d.d ddd";
+    for (size_t i = 0; i < sizeof shape - 1; i++) {
+        if (i >= line.len || (shape[i] == 'd' ? line.data[i] < '0' || line.data[i] > '9'
+                                              : line.data[i] != shape[i])) {
+            return false;
+        }
+    }
+    return line.len == sizeof shape - 1 || is_space(line.data[sizeof shape - 1]);
+}
+
 enum hf_err hf_http_reply_add_line(struct hf_http_reply *reply, struct hf_str line,
                                    struct hf_error *err)
 {
     const struct hf_bytes end = hf_bytes_of("", 1);
 
-    if (hf_str_starts_with(line, hf_str_of("HTTP/"))) {
+    if (line.len >= 5 && strncasecmp(line.data, "HTTP/", 5) == 0) {
         /* An interim answer, or a challenge that curl answers by itself, leaves nothing behind. */
         hf_buf_clear(&reply->headers);
         hf_buf_clear(&reply->body);
         reply->body_length_bytes = 0;
-        return HF_ERR_OK;
+        return is_status_line(line)
+                   ? HF_ERR_OK
+                   : hf_fail(err, HF_ERR_CORRUPT, "the answer is not HTTP: malformed status line");
     }
     const char *colon = line.len == 0 ? NULL : memchr(line.data, ':', line.len);
     if (colon == NULL || memchr(line.data, '\0', line.len) != NULL) {
@@ -132,6 +149,8 @@ static const struct curl_meaning meanings[] = {
     {CURLE_URL_MALFORMAT, HF_ERR_INVALID, NULL, NULL},
     {CURLE_UNSUPPORTED_PROTOCOL, HF_ERR_CORRUPT, "the answer is not HTTP", NULL},
     {CURLE_WEIRD_SERVER_REPLY, HF_ERR_CORRUPT, "the answer is not HTTP", NULL},
+    /* A header line that is none; all options of ours were taken when they were set. */
+    {CURLE_BAD_FUNCTION_ARGUMENT, HF_ERR_CORRUPT, "the answer is not HTTP", NULL},
     {CURLE_BAD_CONTENT_ENCODING, HF_ERR_CORRUPT, NULL, NULL},
 };
 

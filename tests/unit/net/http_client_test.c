@@ -354,6 +354,10 @@ static void test_answers_that_break_off_are_told_apart(void **state)
          "transfer closed with outstanding read data"},
         {"-", HF_ERR_UNAVAILABLE, "/x: the connection was closed without an answer"},
         {"\x01\x02 not HTTP at all\r\n\r\n", HF_ERR_CORRUPT, "the answer is not HTTP"},
+        {"HTTP/.1 500 broken\r\nContent-Length: 0\r\n\r\n", HF_ERR_CORRUPT,
+         "malformed status line"},
+        {"http/1.1 500 broken\r\nContent-Length: 0\r\n\r\n", HF_ERR_CORRUPT,
+         "malformed status line"},
         {"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n", HF_ERR_CORRUPT,
          "the answer is not HTTP"},
     };
@@ -432,6 +436,83 @@ static void test_a_kept_connection_that_died_is_replaced(void **state)
     hf_thread_join(HF_TAKE(script.thread));
     assert_non_null(strstr(peer_text(&script.heard), "body"));
     script_end(&script);
+}
+
+/* Which belongs to no header: what the call before left must not be touched. */
+static void test_an_answer_may_begin_with_a_folded_line(void **state)
+{
+    struct script script = {
+        .answers = {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+                    "HTTP/1.1 200 OK\r\n and: this\r\nContent-Length: 2\r\n\r\nok"}};
+
+    (void)state;
+    script_start(&script);
+    HF_CLEANUP(hf_http_client_destroy) struct hf_http_client *client = plain_client(script.port);
+    HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
+    const struct hf_http_call call = {.target = "/x"};
+    hf_http_reply_init(&reply, MIB);
+    call_ok(client, &call, &reply);
+    call_fails(client, &call, HF_ERR_CORRUPT, "/x: the answer is not HTTP");
+    hf_http_client_destroy(HF_TAKE(client));
+    script_end(&script);
+}
+
+/* Answers a first request, hears a second on the same connection and hangs up; a connection later it answers again. */
+static void play_one_who_hangs_up(void *context)
+{
+    struct script *script = context;
+    int fd = accept(script->listen_fd, NULL, NULL);
+
+    for (int i = 0; i < 2; i++) {
+        hf_buf_clear(&script->heard);
+        while (strstr(peer_text(&script->heard), "body") == NULL &&
+               peer_read_some(fd, &script->heard)) {
+        }
+        if (i == 0) {
+            (void)peer_try_send(fd, script->answers[0], strlen(script->answers[0]));
+        }
+    }
+    (void)close(fd);
+    play(script);
+}
+
+static void test_a_body_goes_again_when_its_source_can_go_back(void **state)
+{
+    const char *answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    struct script script = {.answers = {answer}};
+    struct piecewise from = {.bytes = (const uint8_t *)"body", .len = 4, .piece = 4};
+    struct hf_http_source source = {
+        .read = read_piece, .rewind = rewind_piece, .context = &from, .size_bytes = 4};
+    const struct hf_http_call call = {.method = "PUT", .target = "/x", .source = &source};
+
+    (void)state;
+    for (int can = 1; can >= 0; can--) {
+        struct hf_error err;
+        hf_buf_init(&script.heard, MIB);
+        script.listen_fd = peer_listen(&script.port);
+        assert_int_equal(
+            hf_thread_start("script", play_one_who_hangs_up, &script, &script.thread, &err),
+            HF_ERR_OK);
+        HF_CLEANUP(hf_http_client_destroy)
+        struct hf_http_client *client = plain_client(script.port);
+        HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
+        hf_http_reply_init(&reply, MIB);
+        from.at = 0;
+        from.rewinds = 0;
+        source.rewind = can ? rewind_piece : NULL;
+        call_ok(client, &call, &reply);
+        from.at = 0;
+        if (can) {
+            call_ok(client, &call, &reply);
+            assert_int_equal(from.rewinds, 1);
+        } else {
+            call_fails(client, &call, HF_ERR_UNAVAILABLE,
+                       "would have to be sent again and its source cannot");
+        }
+        hf_http_client_destroy(HF_TAKE(client));
+        (void)shutdown(script.listen_fd, SHUT_RDWR); /* nobody else comes */
+        script_end(&script);
+    }
 }
 
 static void test_what_goes_out_is_what_was_asked(void **state)
@@ -604,7 +685,6 @@ static void test_tls_to_a_plain_port_gets_a_hint(void **state)
 struct guarded {
     struct hf_digest *digest;
     atomic_uint challenged, let_in;
-    atomic_uint_fast64_t now_ms;
 };
 
 static bool find_guarded(void *context, struct hf_str user, enum hf_digest_algorithm algorithm,
@@ -623,7 +703,7 @@ static uint64_t guard(void *context, struct hf_http_request *request)
         .method = hf_http_request_method(request),
         .target = hf_http_request_target(request),
         .authorization = hf_http_request_header(request, "Authorization"),
-        .now_ms = atomic_load(&guarded->now_ms),
+        .now_ms = 1000000,
     };
     char user[HF_DIGEST_USER_MAX_BYTES], challenge[HF_DIGEST_CHALLENGE_BYTES];
     const char *why;
@@ -652,7 +732,7 @@ static void answer_length(void *context, struct hf_http_request *request)
 
 static void test_digest_credentials_open_the_door(void **state)
 {
-    struct guarded guarded = {.now_ms = 1000000};
+    struct guarded guarded = {.digest = NULL};
     const struct hf_http_server_options options = {
         .handler = {.context = &guarded, .on_headers = guard, .on_request = answer_length}};
     const struct hf_http_client_options right = {.user = "public", .password = "private"};
@@ -674,29 +754,20 @@ static void test_digest_credentials_open_the_door(void **state)
     assert_int_equal(reply.status, 200);
     assert_memory_equal(reply.body.data, "4194304", 7);
     assert_int_equal(atomic_load(&guarded.challenged), 1);
-    /* The nonce serves on. */
+    /* Every call is challenged, before its body goes: a source is read once, and need not go back. */
     for (int i = 0; i < 5; i++) {
         call_ok(client, &(struct hf_http_call){.target = "/again"}, &reply);
         assert_int_equal(reply.status, 200);
     }
-    assert_int_equal(atomic_load(&guarded.challenged), 1);
-    /* When it has become old, the whole body goes a second time, from a source too. */
-    atomic_store(&guarded.now_ms, 2000000);
+    assert_int_equal(atomic_load(&guarded.challenged), 6);
     struct piecewise from = {.bytes = body, .len = 4 * MIB, .piece = 4 * MIB};
-    struct hf_http_source source = {
-        .read = read_piece, .rewind = rewind_piece, .context = &from, .size_bytes = 4 * MIB};
-    const struct hf_http_call pulled = {.method = "PUT", .target = "/old", .source = &source};
+    const struct hf_http_source source = {
+        .read = read_piece, .context = &from, .size_bytes = 4 * MIB};
+    const struct hf_http_call pulled = {.method = "PUT", .target = "/once", .source = &source};
     call_ok(client, &pulled, &reply);
     assert_int_equal(reply.status, 200);
     assert_memory_equal(reply.body.data, "4194304", 7);
-    assert_int_equal(atomic_load(&guarded.challenged), 2);
-    assert_true(from.rewinds > 0);
-    /* One that cannot go back to its beginning says so. */
-    atomic_store(&guarded.now_ms, 3000000);
-    from.at = 0;
-    source.rewind = NULL;
-    call_fails(client, &pulled, HF_ERR_UNAVAILABLE,
-               "would have to be sent again and its source cannot");
+    assert_int_equal(atomic_load(&guarded.challenged), 7);
     hf_http_client_destroy(client);
 
     client = client_for(&wrong, "http", hf_http_server_port(server));
@@ -785,6 +856,8 @@ int main(void)
         cmocka_unit_test(test_silence_ends_at_the_time_out),
         cmocka_unit_test(test_a_cancel_ends_a_call_that_waits),
         cmocka_unit_test(test_a_kept_connection_that_died_is_replaced),
+        cmocka_unit_test(test_an_answer_may_begin_with_a_folded_line),
+        cmocka_unit_test(test_a_body_goes_again_when_its_source_can_go_back),
         cmocka_unit_test(test_what_goes_out_is_what_was_asked),
         cmocka_unit_test(test_options_that_make_no_sense_are_refused),
         cmocka_unit_test(test_a_token_leaves_over_plain_http_only_to_loopback),
