@@ -287,6 +287,11 @@ static enum hf_err remote_get(struct hf_store *store, struct hf_str name, size_t
     object_target(name, target);
     const struct request request = {.method = "GET", .target = target, .receiver = &receiver};
     enum hf_err code = call(remote_of(store), &request, &reply, err);
+    if (code == HF_ERR_OK && reply.status != 200) {
+        /* A part has a checksum of its own. */
+        code = hf_fail(err, HF_ERR_CORRUPT, "the answer is not the whole object (HTTP status %d)",
+                       reply.status);
+    }
     if (code != HF_ERR_OK) {
         hf_buf_clear(out);
     }

@@ -38,6 +38,7 @@ enum object_mishap {
     OBJECT_MISHAP_CHECKSUM,     /* the right answer with a wrong checksum */
     OBJECT_MISHAP_NO_CHECKSUM,  /* the right answer without one */
     OBJECT_MISHAP_NO_RANGE,     /* a range is answered as the whole object */
+    OBJECT_MISHAP_PART,         /* and the whole object as a range */
 };
 
 struct object_server {
@@ -215,8 +216,10 @@ static inline enum hf_err object_run(struct object_server *server, struct hf_htt
                           .len = target.path.len - strlen(OBJECT_SERVER_PATH "/")};
     bool list = hf_str_equal_c(target.path, OBJECT_SERVER_PATH);
     bool put = strcmp(hf_http_request_method(request), "PUT") == 0;
-    const char *range =
-        now->mishap == OBJECT_MISHAP_NO_RANGE ? NULL : hf_http_request_header(request, "Range");
+    const char *range = now->mishap == OBJECT_MISHAP_NO_RANGE ? NULL
+                        : now->mishap == OBJECT_MISHAP_PART
+                            ? "bytes=0-3"
+                            : hf_http_request_header(request, "Range");
     enum hf_err code = list  ? object_list(server, &target, &body, err)
                        : put ? object_put(server, request, name, err)
                              : object_get(server, range, name, &body, content_range, err);

@@ -233,6 +233,10 @@ static void test_an_answer_to_a_range_is_that_range(void **state)
                      HF_ERR_CORRUPT);
     assert_non_null(strstr(err.message, "is no range (HTTP status 200)"));
     assert_int_equal(out.len, 0);
+    object_server_mishap(&f->server, OBJECT_MISHAP_PART, 1, 0, NULL, NULL);
+    assert_int_equal(get(f, "a", &out, &err), HF_ERR_CORRUPT);
+    assert_non_null(strstr(err.message, "is not the whole object (HTTP status 206)"));
+    assert_int_equal(out.len, 0);
 }
 
 static void test_lists_are_not_believed(void **state)
