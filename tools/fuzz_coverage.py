@@ -41,6 +41,8 @@ DECODERS = {
     "record": {"src/backup/fields.c": r".*decode.*"},
     "sandbox_query": {"src/sandbox/match.c": None, "src/sandbox/update.c": None},
     "sandbox_wire": {"src/sandbox/wire.c": r".*(?:decode|parse|read|check).*"},
+    "server_answer": {"src/store/remote.c": r"(?!.*(?:open|close|remove)).*", "src/agent/link.c": r"(?!.*(?:create|destroy)).*",
+                      "src/net/http_reply.c": r"(?!.*(?:fail_curl|first_line)).*"},
     "server_api": {"src/server/front.c": r"(?!.*(?:wake_poll|on_gone|front_waiting|on_refuse|challenge)).*", "src/server/objects.c": None,
                    "src/server/rights.c": r"(?!.*(?:create|destroy)).*", "src/server/agents.c": r"(?!.*(?:create|destroy)).*",
                    "src/server/api_public.c": None, "src/server/api_private.c": None, "src/server/reply.c": None},
