@@ -318,7 +318,7 @@ class Chronicle:
 
     def __init__(self, replica_set, seed, usual_pause=0.01, prepared_s=0.05):
         self.set, self.seed, self.usual_pause, self.pause, self.prepared_s = replica_set, seed, usual_pause, usual_pause, prepared_s
-        self.over, self.looks, self.elections = threading.Event(), [], []
+        self.over, self.looks, self.elections, self.rollbacks = threading.Event(), [], [], []
         self.calls = self.quiet_wanted = 0  # how many times they were to stand still; which of them is now, 0 none
         client = replica_set.primary().client
         self.entries = read_entries(client)  # grows where another member's oplog may begin later
@@ -383,6 +383,34 @@ class Chronicle:
         new = self.set.wait_primary(other_than=old)
         self.elections.append(self.top())
         return new
+
+    def roll_back(self):
+        """A primary that is alone writes what nobody else gets, and another one is chosen meanwhile: the old one has to take it back."""
+        with self.quiet():
+            old = self.set.wait_primary()
+            self.entries = read_entries(old.client, self.entries)
+            others = [member for member in self.set.members if member is not old]
+            wait_for(lambda: all(member.hello()["lastWrite"]["opTime"]["ts"] >= self.top() for member in others), "all members to have everything")
+            key = f"lost-{len(self.rollbacks)}"
+            try:
+                for member in others:  # a stopped one would still find the entry in its socket
+                    member.kill()
+                lost = old.client.app.command("insert", "orders", documents=[{"_id": key}], writeConcern={"w": 1})["opTime"]["ts"]
+            finally:
+                old.kill()
+                for member in others:
+                    member.start()
+            new = wait_for(lambda: next((member for member in others if member.is_primary()), None), "a primary without the old one")
+            after = new.client.get_database("app", write_concern=MAJORITY).command("insert", "orders", documents=[{"_id": f"not-{key}"}])
+            old.start()
+
+            def back():
+                hello = old.hello()
+                return hello.get("secondary") and hello["lastWrite"]["opTime"]["ts"] >= after["opTime"]["ts"]
+
+            wait_for(back, "the old primary to have taken back what it alone had")
+            assert old.client.app.orders.find_one({"_id": key}) is None, f"{key} is still there"
+            self.rollbacks.append(lost)
 
     def history(self):
         """As far as it goes now."""

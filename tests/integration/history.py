@@ -275,6 +275,16 @@ class History:
         """How many entries are at or before that time."""
         return bisect.bisect_right(self.times, ts)
 
+    def unfinished_builds(self, ts):
+        """The times of the entries that begin, or abort, index builds that are not committed at that time."""
+        begun, committed = {}, set()
+        for entry in self.entries[:self.position(ts)]:
+            if entry["op"] == "c" and "indexBuildUUID" in entry["o"]:
+                begun.setdefault(entry["o"]["indexBuildUUID"], []).append(entry["ts"])
+                if "commitIndexBuild" in entry["o"]:
+                    committed.add(entry["o"]["indexBuildUUID"])
+        return {when for build, times in begun.items() if build not in committed for when in times}
+
     def states(self, times):
         """{time: state}, each with the entries up to and with that time."""
         replay, position, found = Replay(), 0, {}
