@@ -19,6 +19,7 @@
 #define START_LIMIT_MS 120000
 #define STOP_LIMIT_MS 60000
 #define DROP_GRACE_MS 10000
+#define DEATH_MS 5000
 #define POLL_MS 100
 /* One try to connect while it starts; a refused connection comes back at once anyway. */
 #define CONNECT_MS 2000
@@ -187,6 +188,20 @@ static enum hf_err fail_ended(const struct hf_mongod *mongod, int exit_code, str
     }
     return hf_fail(err, HF_ERR_INTERNAL, "ended with exit code %d; end of %s: %s", exit_code,
                    mongod->log_path, tail[0] != '\0' ? tail : "(nothing)");
+}
+
+enum hf_err hf_mongod_explain(struct hf_mongod *mongod, struct hf_error *err)
+{
+    struct hf_error ignored;
+    bool ended = false;
+    int exit_code = 0;
+
+    /* The connection of a server that dies breaks before the process is gone. */
+    if (hf_process_wait(mongod->process, DEATH_MS, &ended, &exit_code, &ignored) == HF_ERR_OK &&
+        ended) {
+        return fail_ended(mongod, exit_code, err);
+    }
+    return err->code;
 }
 
 static enum hf_err connect_to(const struct hf_mongod *mongod, uint32_t connect_ms,

@@ -37,6 +37,8 @@ int hf_mongod_pid(const struct hf_mongod *mongod);
 /* A client without credentials; the caller closes it. */
 HF_MUST_CHECK enum hf_err hf_mongod_client(struct hf_mongod *mongod, struct hf_mongo_client **out,
                                            struct hf_error *err);
+/* After a failed command: when the process has ended, *err says how instead; returns its code. */
+enum hf_err hf_mongod_explain(struct hf_mongod *mongod, struct hf_error *err);
 /* False when the process has ended. */
 bool hf_mongod_running(struct hf_mongod *mongod);
 /*

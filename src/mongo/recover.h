@@ -36,6 +36,8 @@ HF_MUST_CHECK enum hf_err hf_recover_check_version(const char *program_version,
 
 enum hf_recover_mode {
     HF_RECOVER_PLAIN, /* writable; shows the checkpoint under a longer oplog */
+    /* The same with the commands of the server's own tests: entries that insert refuses need one of them. */
+    HF_RECOVER_PLAIN_LARGE,
     HF_RECOVER_REPLAY, /* truncates and replays before it answers; read-only; keeps it at a clean stop */
     /* The same without a history, for many entries (startupRecoveryForRestore); only where the server knows it. */
     HF_RECOVER_REPLAY_MANY,
@@ -76,16 +78,24 @@ HF_MUST_CHECK enum hf_err hf_recover_set_truncate(struct hf_recover *recover,
 
 /* Walks the entries with a greater timestamp, in order; the memory is that of one small batch. */
 struct hf_recover_walk;
+/* whole: the entries themselves, not only their times. */
 HF_MUST_CHECK enum hf_err hf_recover_walk_open(struct hf_recover *recover, struct hf_mongo_ts after,
-                                               struct hf_recover_walk **out, struct hf_error *err);
+                                               bool whole, struct hf_recover_walk **out,
+                                               struct hf_error *err);
 void hf_recover_walk_close(struct hf_recover_walk *walk);
 HF_CLEANUP_DEFINE(hf_recover_walk_close, struct hf_recover_walk *)
-/* *more false at the end. name, borrowed until the next call: the entry's namespace; "" for a no-op. */
+/* *more false at the end. entry, borrowed until the next call: as it stands there, or its ts and t only. */
 HF_MUST_CHECK enum hf_err hf_recover_walk_next(struct hf_recover_walk *walk,
-                                               struct hf_mongo_optime *optime, struct hf_str *name,
-                                               bool *more, struct hf_error *err);
+                                               struct hf_mongo_optime *optime,
+                                               struct hf_bytes *entry, bool *more,
+                                               struct hf_error *err);
 
-/* Entries go in as they are, oldest first, in bounded batches. */
+/* True for an entry that insert refuses for its size: it can be added in HF_RECOVER_PLAIN_LARGE only. */
+bool hf_recover_entry_is_large(struct hf_bytes entry);
+/*
+ * Entries go in oldest first, in bounded batches, and are not changed, but that the server puts an _id in front of one
+ * that has none; an entry of the oplog may have one.
+ */
 struct hf_recover_fill;
 HF_MUST_CHECK enum hf_err hf_recover_fill_begin(struct hf_recover *recover,
                                                 struct hf_recover_fill **out, struct hf_error *err);
@@ -126,7 +136,7 @@ struct hf_recover_set {
 /*
  * Makes the directory that of a member of a new set that keeps its oplog (observed 3F): the source's election, sync and
  * configuration documents go, the new configuration and minValid come. Starts and stops a plain server for it; may be
- * repeated. After hf_replay_run, or on a snapshot as it is. INVALID: the configuration is no JSON.
+ * repeated. After hf_replay_run. INVALID: the configuration is no JSON.
  */
 HF_MUST_CHECK enum hf_err hf_recover_set_config(const struct hf_recover_options *options,
                                                 const struct hf_recover_set *set,
