@@ -198,6 +198,35 @@ static enum hf_err finish(struct hf_oplog_entry *entry, unsigned seen, struct hf
     return HF_ERR_OK;
 }
 
+/* Where a whole document, a modifier ($v: 1) or a difference ($v: 2) has what it sets. */
+static bool find_set(struct hf_bytes o, const char *key, struct hf_bson_element *out)
+{
+    struct hf_bson_element inside, part;
+
+    return hf_bson_find(o, key, out) ||
+           (hf_bson_find(o, "$set", &inside) && inside.type == HF_BSON_DOCUMENT &&
+            hf_bson_find(inside.value, key, out)) ||
+           (hf_bson_find(o, "diff", &inside) && inside.type == HF_BSON_DOCUMENT &&
+            ((hf_bson_find(inside.value, "u", &part) && part.type == HF_BSON_DOCUMENT &&
+              hf_bson_find(part.value, key, out)) ||
+             (hf_bson_find(inside.value, "i", &part) && part.type == HF_BSON_DOCUMENT &&
+              hf_bson_find(part.value, key, out))));
+}
+
+struct hf_oplog_fcv hf_oplog_fcv(const struct hf_oplog_entry *entry)
+{
+    struct hf_oplog_fcv fcv = {.text = ""};
+    struct hf_bson_element element;
+    struct hf_str version;
+
+    if (entry->o.len > 0 && !find_set(entry->o, "targetVersion", &element) &&
+        find_set(entry->o, "version", &element) && hf_bson_text(&element, &version) &&
+        version.len < sizeof fcv.text) {
+        (void)snprintf(fcv.text, sizeof fcv.text, "%.*s", HF_STR_ARG(version));
+    }
+    return fcv;
+}
+
 static enum hf_err read_operation(struct hf_bytes bytes, struct hf_oplog_entry *entry,
                                   struct hf_error *err)
 {

@@ -47,6 +47,12 @@ struct hf_oplog_entry {
 HF_MUST_CHECK enum hf_err hf_oplog_entry_read(struct hf_bytes bytes, struct hf_oplog_entry *out,
                                               struct hf_error *err);
 
+/* Of an entry with fcv: the version that it leaves, "" while it is being changed, or where the entry does not say. */
+struct hf_oplog_fcv {
+    char text[HF_WORD_BYTES];
+};
+struct hf_oplog_fcv hf_oplog_fcv(const struct hf_oplog_entry *entry);
+
 /* How many namespaces the operation is about: 0 for applyOps, 2 for a rename, else 1. */
 unsigned hf_oplog_space_count(const struct hf_oplog_entry *entry);
 /*

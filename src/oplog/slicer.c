@@ -132,9 +132,9 @@ static void begin_slice(struct hf_slicer *slicer, const struct hf_oplog_entry *e
 {
     uint8_t salt[HF_PACK_SALT_BYTES];
     struct hf_chain_point *point = &slicer->point;
-    if (entry
-            ->fcv) { /* also at a start: that nothing is replayed across it matters more than its cause */
-        hf_slicer_break(slicer, HF_CHAIN_FCV_CHANGED, NULL);
+    if (entry->fcv) {
+        /* Also at a start: that nothing is replayed across it matters more than its cause. */
+        hf_slicer_break(slicer, HF_CHAIN_FCV_CHANGED, hf_oplog_fcv(entry).text);
     }
     hf_random_bytes(salt, sizeof salt);
     hf_slice_writer_begin(slicer->writer, &point->hash, salt);

@@ -223,12 +223,29 @@ static void test_a_break_begins_a_chain_that_names_the_one_before(void **state)
     end(&f);
 }
 
-static void append_fcv(struct hf_buf *buf, uint32_t increment)
+/* version NULL: the entry does not say; target: it is being changed. How: "" a whole document, else the modifier's name. */
+static void append_fcv(struct hf_buf *buf, uint32_t increment, const char *how, const char *version,
+                       bool target)
 {
     size_t start = bson_begin(buf);
     bson_text(buf, "op", "u");
     bson_text(buf, "ns", "admin.system.version");
-    bson_end(buf, bson_nested(buf, HF_BSON_DOCUMENT, "o"));
+    size_t nested[3] = {bson_nested(buf, HF_BSON_DOCUMENT, "o")}, depth = 1;
+    if (how[0] != '\0') {
+        nested[depth++] = bson_nested(buf, HF_BSON_DOCUMENT, how);
+    }
+    if (strcmp(how, "diff") == 0) {
+        nested[depth++] = bson_nested(buf, HF_BSON_DOCUMENT, "u");
+    }
+    if (version != NULL) {
+        bson_text(buf, "version", version);
+    }
+    if (target) {
+        bson_text(buf, "targetVersion", "5.0");
+    }
+    while (depth > 0) {
+        bson_end(buf, nested[--depth]);
+    }
     size_t o2 = bson_nested(buf, HF_BSON_DOCUMENT, "o2");
     bson_text(buf, "_id", "featureCompatibilityVersion");
     bson_end(buf, o2);
@@ -248,7 +265,7 @@ static void test_a_change_of_fcv_begins_a_chain_by_itself(void **state)
     begin(&f, 0);
     assert_true(offer(&f, &made, 0));
     hf_buf_clear(&f.entry);
-    append_fcv(&f.entry, 6);
+    append_fcv(&f.entry, 6, "$set", "4.4", true);
     EXPECT_OK(hf_slicer_add(f.slicer, hf_buf_bytes(&f.entry), 0, &taken, &err), &err);
     assert_false(taken);
     close_slice(&f, &header, NULL);
@@ -264,11 +281,39 @@ static void test_a_change_of_fcv_begins_a_chain_by_itself(void **state)
     /* Also at a start, whose own cause matters less; what ended is still named. */
     hf_slicer_break(f.slicer, HF_CHAIN_RESTORED, NULL);
     hf_buf_clear(&f.entry);
-    append_fcv(&f.entry, 9);
+    append_fcv(&f.entry, 9, "", NULL, false);
     EXPECT_OK(hf_slicer_add(f.slicer, hf_buf_bytes(&f.entry), 0, &taken, &err), &err);
     close_slice(&f, &header, NULL);
     assert_int_equal(header.cause, HF_CHAIN_FCV_CHANGED);
     assert_int_equal(header.broken_after.increment, 6);
+    end(&f);
+}
+
+static void test_the_new_fcv_is_read_from_its_entry(void **state)
+{
+    static const struct {
+        const char *how, *version;
+        bool target;
+        const char *fcv;
+    } ways[] = {{"$set", "4.4", false, "4.4"}, {"", "4.2", false, "4.2"},
+                {"diff", "5.0", false, "5.0"}, {"$set", "4.2", true, ""},
+                {"diff", "4.4", true, ""},     {"", NULL, false, ""},
+                {"other", "4.4", false, ""}};
+    struct hf_error err;
+    struct fixture f;
+    bool taken = true;
+    (void)state;
+    begin(&f, 0);
+    for (uint32_t i = 0; i < HF_ARRAY_LEN(ways); i++) {
+        HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+        hf_buf_clear(&f.entry);
+        append_fcv(&f.entry, 6 + i, ways[i].how, ways[i].version, ways[i].target);
+        EXPECT_OK(hf_slicer_add(f.slicer, hf_buf_bytes(&f.entry), 0, &taken, &err), &err);
+        assert_true(taken);
+        close_slice(&f, &header, NULL);
+        assert_int_equal(header.cause, HF_CHAIN_FCV_CHANGED);
+        assert_string_equal(header.fcv, ways[i].fcv);
+    }
     end(&f);
 }
 
@@ -357,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_refuses_what_does_not_come_after),
         cmocka_unit_test(test_a_break_begins_a_chain_that_names_the_one_before),
         cmocka_unit_test(test_a_change_of_fcv_begins_a_chain_by_itself),
+        cmocka_unit_test(test_the_new_fcv_is_read_from_its_entry),
         cmocka_unit_test(test_a_day_and_the_terms_of_a_slice_end),
         cmocka_unit_test(test_hostile_namespaces_become_others),
         cmocka_unit_test(test_neither_a_start_nor_a_place_is_refused),
