@@ -283,8 +283,8 @@ static enum hf_err visit_fcv(void *argument, const bson_t *document, struct hf_e
 }
 
 /* getParameter needs clusterMonitor; the document behind it can be read by whoever may read `admin`. */
-static enum hf_err read_fcv(struct hf_mongo_client *client, struct hf_mongo_facts *out,
-                            struct hf_error *err)
+enum hf_err hf_mongo_read_fcv(struct hf_mongo_client *client, struct hf_mongo_facts *out,
+                              struct hf_error *err)
 {
     HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
     HF_BSON_CLEANUP bson_t find = BSON_INITIALIZER;
@@ -375,7 +375,7 @@ static enum hf_err read_all(struct hf_mongo_client *client, struct hf_mongo_fact
         out->arbiter) {
         return HF_ERR_OK;
     }
-    if (read_fcv(client, out, err) != HF_ERR_OK ||
+    if (hf_mongo_read_fcv(client, out, err) != HF_ERR_OK ||
         run(client,
             "{\"serverStatus\": 1, \"wiredTiger\": 0, \"metrics\": 0, \"locks\": 0, "
             "\"opLatencies\": 0, \"transactions\": 0, \"tcmalloc\": 0}",

@@ -43,4 +43,8 @@ HF_MUST_CHECK enum hf_err hf_mongo_parse_cmd_line(const bson_t *reply, struct hf
 /* "4.4.6-8" gives 4, 4, 6; missing parts are 0. False when it does not begin with a number. */
 bool hf_mongo_parse_version(const char *text, uint32_t out[3]);
 
+/* fcv and fcv_target of *out, with getParameter or, where that is refused, from the document itself. */
+HF_MUST_CHECK enum hf_err hf_mongo_read_fcv(struct hf_mongo_client *client,
+                                            struct hf_mongo_facts *out, struct hf_error *err);
+
 #endif

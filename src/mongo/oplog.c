@@ -5,6 +5,8 @@
  */
 #include "mongo/oplog.h"
 
+#include <string.h>
+
 #include "mongo/client_internal.h"
 #include "mongo/hello_internal.h"
 #include "os/clock.h"
@@ -72,7 +74,7 @@ enum hf_err hf_mongo_wait_majority(struct hf_mongo_client *client, struct hf_mon
 
 struct entry_visit {
     struct hf_mongo_optime optime;
-    bool found;
+    bool found, initiates;
 };
 
 static enum hf_err visit_entry(void *argument, const bson_t *document, struct hf_error *err)
@@ -83,21 +85,24 @@ static enum hf_err visit_entry(void *argument, const bson_t *document, struct hf
     /* The first entry of a set has none (observed 5). */
     visit->optime.term = hf_mongo_get_int(document, "t", -1);
     visit->found = true;
+    const char *text = hf_mongo_get_text(document, "o.msg");
+    visit->initiates =
+        visit->optime.term == -1 && text != NULL && strcmp(text, "initiating set") == 0;
     if (hf_mongo_ts_is_null(visit->optime.ts)) {
         return hf_fail(err, HF_ERR_CORRUPT, "an oplog entry without ts");
     }
     return HF_ERR_OK;
 }
 
-/* The entry with ts, or the newest when ts is NULL; only ts and term are fetched. */
+/* The entry with ts; ts NULL: the first one, direction 1, or the last, -1. Only what the visit reads is fetched. */
 static enum hf_err find_entry(struct hf_mongo_client *client, const struct hf_mongo_ts *ts,
-                              struct hf_mongo_optime *out, struct hf_error *err)
+                              int32_t direction, struct entry_visit *visit, struct hf_error *err)
 {
     HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
-    struct entry_visit visit = {.found = false};
     bson_t filter;
     bson_t part;
 
+    *visit = (struct entry_visit){.found = false};
     (void)BSON_APPEND_UTF8(&command, "find", "oplog.rs");
     (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
     if (ts != NULL) {
@@ -106,37 +111,63 @@ static enum hf_err find_entry(struct hf_mongo_client *client, const struct hf_mo
     (void)bson_append_document_end(&command, &filter);
     if (ts == NULL) {
         (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "sort", &part);
-        (void)BSON_APPEND_INT32(&part, "$natural", -1);
+        (void)BSON_APPEND_INT32(&part, "$natural", direction);
         (void)bson_append_document_end(&command, &part);
     }
     (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "projection", &part);
     (void)BSON_APPEND_INT32(&part, "ts", 1);
     (void)BSON_APPEND_INT32(&part, "t", 1);
+    (void)BSON_APPEND_INT32(&part, "o.msg", 1);
     (void)bson_append_document_end(&command, &part);
     (void)BSON_APPEND_INT32(&command, "limit", 1);
     (void)BSON_APPEND_BOOL(&command, "singleBatch", true);
-    if (hf_mongo_walk(client, "local", &command, visit_entry, &visit, err) != HF_ERR_OK) {
+    if (hf_mongo_walk(client, "local", &command, visit_entry, visit, err) != HF_ERR_OK) {
         return hf_wrap(err, "oplog");
     }
-    if (!visit.found) {
+    if (!visit->found) {
         return ts != NULL ? hf_fail(err, HF_ERR_NOT_FOUND, "%s: the oplog has no entry (%u, %u)",
                                     client->host, ts->seconds, ts->increment)
                           : hf_fail(err, HF_ERR_NOT_FOUND, "%s: the oplog is empty", client->host);
     }
-    *out = visit.optime;
     return HF_ERR_OK;
 }
 
 enum hf_err hf_mongo_oplog_find(struct hf_mongo_client *client, struct hf_mongo_ts ts,
                                 struct hf_mongo_optime *out, struct hf_error *err)
 {
-    return find_entry(client, &ts, out, err);
+    struct entry_visit visit;
+
+    if (find_entry(client, &ts, 0, &visit, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *out = visit.optime;
+    return HF_ERR_OK;
 }
 
 enum hf_err hf_mongo_oplog_last(struct hf_mongo_client *client, struct hf_mongo_optime *out,
                                 struct hf_error *err)
 {
-    return find_entry(client, NULL, out, err);
+    struct entry_visit visit;
+
+    if (find_entry(client, NULL, -1, &visit, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *out = visit.optime;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_mongo_oplog_window(struct hf_mongo_client *client, struct hf_mongo_oplog_window *out,
+                                  struct hf_error *err)
+{
+    struct entry_visit first, last;
+
+    if (find_entry(client, NULL, 1, &first, err) != HF_ERR_OK ||
+        find_entry(client, NULL, -1, &last, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *out = (struct hf_mongo_oplog_window){
+        .oldest = first.optime, .newest = last.optime, .begins_the_set = first.initiates};
+    return HF_ERR_OK;
 }
 
 enum hf_err hf_mongo_oplog_confirm(struct hf_mongo_client *client, struct hf_mongo_optime optime,
@@ -144,7 +175,7 @@ enum hf_err hf_mongo_oplog_confirm(struct hf_mongo_client *client, struct hf_mon
 {
     struct hf_mongo_optime seen;
 
-    enum hf_err result = find_entry(client, &optime.ts, &seen, err);
+    enum hf_err result = hf_mongo_oplog_find(client, optime.ts, &seen, err);
     if (result == HF_ERR_NOT_FOUND) {
         struct hf_error missing = *err;
         return hf_fail(err, HF_ERR_LOST, "%s: rolled back, or it has left the oplog",

@@ -36,6 +36,15 @@ HF_MUST_CHECK enum hf_err hf_mongo_oplog_confirm(struct hf_mongo_client *client,
 /* The newest entry. */
 HF_MUST_CHECK enum hf_err hf_mongo_oplog_last(struct hf_mongo_client *client,
                                               struct hf_mongo_optime *out, struct hf_error *err);
+struct hf_mongo_oplog_window {
+    struct hf_mongo_optime oldest, newest;
+    bool
+        begins_the_set; /* the oldest is the one that initiated the set: nothing has left the oplog */
+};
+/* What the oplog holds. NOT_FOUND when it is empty. */
+HF_MUST_CHECK enum hf_err hf_mongo_oplog_window(struct hf_mongo_client *client,
+                                                struct hf_mongo_oplog_window *out,
+                                                struct hf_error *err);
 /* Writes a no-op on the primary, which moves the majority point of an idle set (appendOplogNote).
  */
 HF_MUST_CHECK enum hf_err hf_mongo_append_note(struct hf_mongo_client *client, const char *text,
