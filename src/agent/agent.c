@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "agent/link.h"
+#include "agent/session.h"
 #include "agent/state.h"
 #include "agent/task.h"
 #include "agent/watch.h"
@@ -29,9 +30,10 @@
 /* At a start the server has just answered; what it cannot take now it gives again, and is told then. */
 #define SETTLE_MS 30000
 #define POLL_PAUSE_MS 1000
+/* A tail's progress is told so many times more seldom than a capture's. */
+#define TAIL_CALM 10
 /* 4 % of a processor that others want whole. Less than the threads' own: polls and the cursor's keeper live in the session. */
 #define SESSION_NICE_MAX 14
-#define SESSION_PAUSE_MS 100
 #define ENDED_MAX 256
 
 enum job_state {
@@ -64,8 +66,7 @@ struct agent {
     struct hf_agent_watch *watch;
     struct hf_agent_link *link;
     struct hf_cancel farewell; /* requested when finishes need not be repeated any longer */
-    struct hf_mutex mutex;     /* guards: session */
-    char session[HF_SESSION_BYTES];
+    struct hf_agent_session session;
     uint64_t poll_wait_ms, progress_ms;
     struct job *jobs[JOBS_MAX];
     size_t job_count;
@@ -95,7 +96,7 @@ static void agent_fini(struct agent *agent)
     hf_agent_watch_stop(agent->watch);
     hf_agent_state_close(agent->state);
     hf_secret_wipe(&agent->bearer);
-    hf_mutex_fini(&agent->mutex);
+    hf_agent_session_fini(&agent->session);
 }
 HF_CLEANUP_DEFINE_VALUE(agent_fini, struct agent)
 
@@ -116,26 +117,6 @@ static void finish_fail(struct hf_msg_finish *finish, const struct hf_error *err
     (void)snprintf(finish->message, sizeof finish->message, "%s", err->message);
 }
 
-static void copy_session(struct agent *agent, char out[HF_SESSION_BYTES])
-{
-    HF_LOCKED(&agent->mutex);
-    memcpy(out, agent->session, HF_SESSION_BYTES);
-}
-
-/* A server that was restarted knows no session: the poll loop says hello to it. False when the agent ends instead. */
-static bool wait_for_new_session(struct agent *agent, const char old[HF_SESSION_BYTES])
-{
-    while (!hf_cancel_requested(&agent->farewell)) {
-        char now[HF_SESSION_BYTES];
-        copy_session(agent, now);
-        if (strcmp(now, old) != 0) {
-            return true;
-        }
-        hf_cancel_sleep(&agent->farewell, SESSION_PAUSE_MS);
-    }
-    return false;
-}
-
 /* Tells the server, however often it restarts meanwhile; with a limit it is the poll loop's own thread that tells. */
 static enum job_state tell(struct agent *agent, struct hf_msg_finish *finish, uint64_t limit_ms)
 {
@@ -152,13 +133,13 @@ static enum job_state tell(struct agent *agent, struct hf_msg_finish *finish, ui
 
     enum hf_err code = hf_agent_link_create(&options, &link, &err);
     while (code == HF_ERR_OK) {
-        copy_session(agent, finish->session);
+        hf_agent_session_get(&agent->session, finish->session);
         code = hf_agent_link_finish(link, finish, limit_ms, &err);
         if (code == HF_ERR_OK) {
             return JOB_TOLD;
         }
         if (code == HF_ERR_UNAUTHENTICATED && limit_ms == 0 &&
-            wait_for_new_session(agent, finish->session)) {
+            hf_agent_session_wait_for_new(&agent->session, finish->session, &agent->farewell)) {
             code = HF_ERR_OK;
         }
     }
@@ -184,8 +165,15 @@ static enum hf_err run_task(struct job *job, struct hf_msg_finish *finish, struc
         *err = job->refusal;
         return hf_wrap(err, "the agent on %s", host);
     }
-    return job->task.kind == HF_TASK_CAPTURE ? hf_agent_capture(&work, finish, err)
-                                             : hf_agent_restore(&work, finish, err);
+    switch (job->task.kind) {
+    case HF_TASK_CAPTURE:
+        return hf_agent_capture(&work, finish, err);
+    case HF_TASK_RESTORE:
+        return hf_agent_restore(&work, finish, err);
+    case HF_TASK_TAIL:
+        break;
+    }
+    return hf_agent_tail(&work, err);
 }
 
 static void job_run(void *argument)
@@ -336,6 +324,23 @@ static bool take_answer(struct agent *agent, struct hf_msg_poll_answer *answer)
     return all;
 }
 
+/*
+ * How long the server may hold the next poll. It answers at once when it has something to say, so this is about what the
+ * agent has to say: of a capture how far it is, of a tail, which goes on for months, that it is there.
+ */
+static uint64_t wait_of_poll(const struct agent *agent)
+{
+    uint64_t wait_ms = agent->poll_wait_ms;
+
+    for (size_t i = 0; i < agent->job_count; i++) {
+        const struct job *job = agent->jobs[i];
+        bool calm = job->task.kind == HF_TASK_TAIL && job->state == JOB_RUNNING;
+        uint64_t one_ms = calm ? agent->progress_ms * TAIL_CALM : agent->progress_ms;
+        wait_ms = one_ms < wait_ms ? one_ms : wait_ms;
+    }
+    return wait_ms;
+}
+
 static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
 {
     HF_CLEANUP(hf_msg_poll_fini)
@@ -343,8 +348,8 @@ static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
     HF_CLEANUP(hf_msg_poll_answer_fini) struct hf_msg_poll_answer answer = {0};
     size_t telling = agent->ended_count;
 
-    copy_session(agent, poll.session);
-    poll.wait_ms = agent->job_count > 0 ? agent->progress_ms : agent->poll_wait_ms;
+    hf_agent_session_get(&agent->session, poll.session);
+    poll.wait_ms = wait_of_poll(agent);
     poll.running = hf_alloc_array(agent->job_count + 1, sizeof *poll.running);
     poll.ended = hf_alloc_array(telling + 1, sizeof *poll.ended);
     if (poll.running == NULL || poll.ended == NULL ||
@@ -415,9 +420,7 @@ static enum hf_err say_hello(struct agent *agent, struct hf_error *err)
         hf_agent_link_hello(agent->link, &hello, &answer, err) != HF_ERR_OK) {
         return err->code;
     }
-    hf_mutex_lock(&agent->mutex);
-    memcpy(agent->session, answer.session, sizeof agent->session);
-    hf_mutex_unlock(&agent->mutex);
+    hf_agent_session_set(&agent->session, answer.session);
     agent->poll_wait_ms = answer.poll_wait_ms;
     agent->progress_ms = answer.progress_ms;
     announce(agent, &hello);
@@ -580,11 +583,12 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
                strncmp(options->seeds, "mongodb+srv://", 14) == 0;
 
     hf_cancel_init(&agent.farewell);
-    hf_mutex_init(&agent.mutex);
+    hf_agent_session_init(&agent.session);
     agent.context = (struct hf_agent_context){
         .server_url = options->server_url,
         .ca_file = options->ca_file,
         .bearer = &agent.bearer,
+        .session = &agent.session,
         .restore_root = options->restore_root,
         .mongo = {.uri = uri ? options->seeds : NULL,
                   .user = options->user,

@@ -168,3 +168,18 @@ enum hf_err hf_agent_link_finish(struct hf_agent_link *link, const struct hf_msg
     }
     return post_until_answered(link, target, limit_ms, err);
 }
+
+enum hf_err hf_agent_link_slice(struct hf_agent_link *link, const struct hf_msg_slice *slice,
+                                struct hf_error *err)
+{
+    char target[96];
+
+    hf_buf_clear(&link->body);
+    (void)snprintf(target, sizeof target, "/agent/v1/tasks/%s/slice",
+                   hf_id_text(&slice->task).text);
+    if (hf_msg_slice_encode(slice, &link->body, err) != HF_ERR_OK ||
+        post_until_answered(link, target, 0, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_msg_slice_answer_decode(reply_text(link), err);
+}

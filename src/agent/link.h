@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's calls to the server: hello, poll, finish. Each is sent again while the server cannot be reached: every
+ * The agent's calls to the server: hello, poll, slice, finish. Each is sent again while the server cannot be reached: every
  * one may come twice. Knows no task's content.
  */
 #ifndef HF_AGENT_LINK_H
@@ -45,5 +45,9 @@ HF_MUST_CHECK enum hf_err hf_agent_link_poll(struct hf_agent_link *link,
 HF_MUST_CHECK enum hf_err hf_agent_link_finish(struct hf_agent_link *link,
                                                const struct hf_msg_finish *finish,
                                                uint64_t limit_ms, struct hf_error *err);
+/* Until the server answers. NOT_FOUND and LOST: it no longer wants the task; CONFLICT: another tailer was first. */
+HF_MUST_CHECK enum hf_err hf_agent_link_slice(struct hf_agent_link *link,
+                                              const struct hf_msg_slice *slice,
+                                              struct hf_error *err);
 
 #endif

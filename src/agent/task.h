@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The two kinds of work an agent does, each a function from a task to the message that ends it.
+ * The kinds of work an agent does, each a function from a task to the message that ends it.
  */
 #ifndef HF_AGENT_TASK_H
 #define HF_AGENT_TASK_H
 
+#include "agent/session.h"
 #include "agent/state.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -18,6 +19,7 @@ struct hf_agent_context {
     const char *server_url;
     const char *ca_file;
     const struct hf_secret *bearer;
+    struct hf_agent_session *session;
     const char *restore_root; /* NULL: none */
     struct hf_mongo_options mongo;
     struct hf_agent_state *state;
@@ -46,6 +48,13 @@ HF_MUST_CHECK enum hf_err hf_agent_capture(const struct hf_agent_work *work,
 /* Restores into task->restore.directory, which must lie below context->restore_root. */
 HF_MUST_CHECK enum hf_err hf_agent_restore(const struct hf_agent_work *work,
                                            struct hf_msg_finish *finish, struct hf_error *err);
+
+/*
+ * Saves the member's oplog from task->tail.start on, and tells the server of each slice that is durable. Never succeeds: it
+ * ends CANCELLED; UNAVAILABLE when the member was away for too long; CONFLICT when another tailer was first; LOST when the
+ * server no longer wants it. A server or a store that is away is waited for.
+ */
+HF_MUST_CHECK enum hf_err hf_agent_tail(const struct hf_agent_work *work, struct hf_error *err);
 
 /*
  * Closes the cursors on the member (NULL: on all) that this agent opened and could not close, in an earlier life or

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "mongo/oplog.h"
 #include "mongo/topology.h"
 #include "os/fs.h"
 #include "os/process.h"
@@ -101,6 +102,18 @@ static void find_db_path(const char *host, struct hf_mongo_facts *facts)
     }
 }
 
+/* How far back its oplog reaches. That it cannot be read is said by the tail that needs it. */
+static void find_window(struct hf_mongo_client *client, struct hf_msg_member *out)
+{
+    struct hf_mongo_oplog_window window;
+    struct hf_error ignored;
+
+    if (hf_mongo_oplog_window(client, &window, &ignored) == HF_ERR_OK) {
+        out->oplog_first_s = window.oldest.ts.seconds;
+        out->oplog_last_s = window.newest.ts.seconds;
+    }
+}
+
 /* The facts that only the member itself can give. */
 static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf_msg_member *out)
 {
@@ -116,6 +129,7 @@ static void ask_member(struct hf_agent_watch *watch, const char *host, struct hf
         return;
     }
     find_db_path(host, &facts);
+    find_window(client, out);
     put_text(out->fcv, sizeof out->fcv, facts.fcv);
     put_text(out->server_version, sizeof out->server_version, facts.version);
     put_text(out->engine, sizeof out->engine, facts.engine);

@@ -105,7 +105,8 @@ static void test_what_is_wrong_with_a_tail_task_is_named(void **state)
         {HEAD ",\"start\":{" PLACE ",\"sequence\":5,\"hash\":" HASH ",\"brokenAfter\":7}",
          "brokenAfter: not an optime"},
         {HEAD ",\"start\":{" PLACE ",\"hash\":" HASH "}", "neither a chain's start"},
-        {HEAD ",\"start\":{\"cause\":\"first\"},\"targetBytes\":99999999", "tail: member targetBytes"},
+        {HEAD ",\"start\":{\"cause\":\"first\"},\"targetBytes\":99999999",
+         "tail: member targetBytes"},
         {HEAD ",\"start\":{\"cause\":\"first\"},\"ageMs\":-1", "tail: member ageMs"},
     };
     struct hf_error err;
