@@ -120,6 +120,20 @@ enum hf_restore_state {
     HF_RESTORE_KILLED
 };
 
+/* A restore's point in time, its plan, and what became of it. */
+struct hf_restore_point {
+    bool wanted;
+    bool date; /* up to and not including that second; else up to and including that entry */
+    uint64_t seconds, increment;
+    struct hf_optime
+        last; /* last entry that the plan takes from the stored oplog; none: no entry */
+    uint64_t entries, bytes;  /* at most, in the slices that the plan reads */
+    uint64_t other_histories; /* that have the instant too: the newest was taken */
+    struct hf_optime top;     /* where the restored oplog ends */
+    uint64_t compared, inserted, inserted_bytes, validated, wrong;
+    char notes[HF_REPLAY_NOTES_BYTES];
+};
+
 struct hf_restore_record {
     struct hf_id id, snapshot, job, project, cluster;
     struct hf_id agent, task;
@@ -127,6 +141,9 @@ struct hf_restore_record {
     char directory[HF_RECORD_PATH_BYTES];
     uint64_t created_s, finished_s;
     bool onto, leave_foreign; /* how it was asked for */
+    struct hf_restore_point point;
+    /* Slices with this entry or a later one stay while the restore is IN_PROGRESS; none: it needs none. */
+    struct hf_optime lease_from;
     uint64_t files, bytes;
     uint64_t written_bytes, removed_files;
     char error_class[HF_WORD_BYTES];

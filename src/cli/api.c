@@ -109,3 +109,23 @@ const char *hf_cli_text(const struct hf_json *json, const char *key, const char 
 
     return text == NULL ? fallback : text;
 }
+
+enum hf_err hf_cli_find_job(struct hf_cli_session *session, const char *set, char out[32],
+                            struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+
+    if (hf_cli_all_pages(session, HF_CLI_PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        const struct hf_json *one = hf_json_at(results, i);
+        if (strcmp(hf_cli_text(one, "setName", ""), set) == 0) {
+            (void)snprintf(out, 32, "%s", hf_cli_text(one, "id", ""));
+            return HF_ERR_OK;
+        }
+    }
+    return hf_fail(err, HF_ERR_NOT_FOUND,
+                   "set %s has no backup job; hint: holdfast job start --set %s", set, set);
+}

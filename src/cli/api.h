@@ -14,6 +14,9 @@ HF_MUST_CHECK enum hf_err hf_cli_id_target(char *out, size_t out_len, const char
                                            const char *id, const char *tail, struct hf_error *err);
 /* Asks the server for the key's project; it stands in session->project then. */
 HF_MUST_CHECK enum hf_err hf_cli_find_project(struct hf_cli_session *session, struct hf_error *err);
+/* The job of a set. */
+HF_MUST_CHECK enum hf_err hf_cli_find_job(struct hf_cli_session *session, const char *set,
+                                          char out[32], struct hf_error *err);
 /* All pages of a list into one document. */
 HF_MUST_CHECK enum hf_err hf_cli_all_pages(struct hf_cli_session *session, const char *target,
                                            struct hf_json **out, struct hf_error *err);

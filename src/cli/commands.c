@@ -10,6 +10,7 @@
 #include "cli/api.h"
 #include "cli/define.h"
 #include "cli/output.h"
+#include "cli/point.h"
 #include "net/url.h"
 #include "os/clock.h"
 #include "os/fs.h"
@@ -496,7 +497,10 @@ static enum hf_err snapshot_verify(const struct snapshot_verify_values *values,
 /* ---- restore ---- */
 
 #define RESTORE_OPTIONS(OPT)                                                                       \
-    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE,                                                      \
+        "Id of the snapshot; with a point in time the base, otherwise the newest before it")       \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Name of the replica set, for a point in time")           \
+    HF_CLI_TARGET_OPTIONS(OPT)                                                                     \
     OPT(to, PATH, "", 0, 4096, OPT_NONE,                                                           \
         "Directory on the agent's host, empty or not there yet (but see --onto)")                  \
     HF_CLI_ONTO_OPTIONS(OPT)                                                                       \
@@ -586,24 +590,35 @@ static enum hf_err restore_tar(const struct restore_start_values *values, const 
 }
 
 static enum hf_err restore_directory(const struct restore_start_values *values, const char *id,
-                                     struct hf_error *err)
+                                     const struct hf_target *point, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
-    char target[128];
+    char target[128], job[32];
 
     session.client = NULL;
     hf_json_set_text(body, "snapshotId", id);
     hf_json_set_text(body, "directory", values->to);
+    if (point != NULL) {
+        hf_cli_target_set(body, point);
+    }
     if (values->onto) {
         hf_json_set_bool(body, "onto", true);
         hf_json_set_bool(body, "leaveForeign", values->leave_foreign);
     }
     hf_json_set_text(body, "agentId", values->agent[0] == '\0' ? NULL : values->agent);
-    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        hf_cli_call(&session, "POST", PRIVATE "/restores", body, &begun, err) != HF_ERR_OK) {
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->set[0] != '\0') {
+        if (hf_cli_find_job(&session, values->set, job, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        hf_json_set_text(body, "jobId", job);
+    }
+    if (hf_cli_call(&session, "POST", PRIVATE "/restores", body, &begun, err) != HF_ERR_OK) {
         return err->code;
     }
     const char *restore = hf_cli_text(begun, "id", "");
@@ -627,6 +642,7 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
     }
     if (!values->json) {
         hf_cli_print_restored(ended);
+        hf_cli_print_point(ended);
         (void)printf(
             "restoreInfo.txt there says of which moment it is, and which Startup Options a "
             "mongod on it needs:\nmongod --dbpath %s ...\n",
@@ -639,9 +655,24 @@ static enum hf_err restore_start(const struct restore_start_values *values,
                                  const struct hf_option_rest *rest, struct hf_error *err)
 {
     const char *id = NULL;
+    struct hf_target point;
+    bool wanted = false;
 
-    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &point, err) != HF_ERR_OK) {
         return err->code;
+    }
+    if (!wanted && values->set[0] != '\0') {
+        return hf_fail(err, HF_ERR_INVALID, "--set belongs to --until or --oplog-ts");
+    }
+    bool any_base = wanted && values->set[0] != '\0' && values->snapshot[0] == '\0' &&
+                    rest->arguments.count == 0;
+    if (!any_base && hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+        return wanted ? hf_wrap(err, "say which set (--set), or which base") : err->code;
+    }
+    if (wanted && values->tar[0] != '\0') {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "an archive holds a snapshot as it was taken; hint: --to DIR, or unpack the "
+                       "archive and use 'holdfast oplog apply'");
     }
     if ((values->to[0] == '\0') == (values->tar[0] == '\0')) {
         return hf_fail(err, HF_ERR_INVALID,
@@ -651,7 +682,7 @@ static enum hf_err restore_start(const struct restore_start_values *values,
         return hf_fail(err, HF_ERR_INVALID, "--onto belongs to --to, --leave-foreign to --onto");
     }
     return values->tar[0] != '\0' ? restore_tar(values, id, err)
-                                  : restore_directory(values, id, err);
+                                  : restore_directory(values, id, wanted ? &point : NULL, err);
 }
 
 HF_CLI_VALUES(restore_list, PLAIN_OPTIONS)
@@ -805,7 +836,9 @@ HF_CLI_COMMAND(snapshot_verify, VERIFY_OPTIONS(VERIFY_ROW), "holdfast snapshot v
                "[SNAPSHOT]",
                "Reads a snapshot's data in the store and says what is damaged, by name.", 0, 1)
 HF_CLI_COMMAND(restore_start, RESTORE_OPTIONS(RESTORE_ROW), "holdfast restore start", "[SNAPSHOT]",
-               "Restores a snapshot: into a directory through an agent, or as a tar archive.", 0, 1)
+               "Restores a snapshot, or a point in time: into a directory through an agent, or a "
+               "snapshot as a tar archive.",
+               0, 1)
 HF_CLI_COMMAND(restore_list, PLAIN_OPTIONS(RESTORES_ROW), "holdfast restore list", "",
                "Lists restores, newest first.", 0, 0)
 HF_CLI_COMMAND(agent_list, PLAIN_OPTIONS(AGENTS_ROW), "holdfast agent list", "",

@@ -19,7 +19,8 @@ static const struct hf_command services[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 static const struct hf_command *const tables[] = {services, hf_cli_api_commands,
-                                                  hf_cli_store_commands, hf_cli_demo_commands};
+                                                  hf_cli_point_commands, hf_cli_store_commands,
+                                                  hf_cli_demo_commands};
 
 static void print_commands(FILE *to)
 {

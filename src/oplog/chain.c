@@ -53,9 +53,18 @@ void hf_chains_fini(struct hf_chains *chains)
 
 /* ---- Listing ---- */
 
-static enum hf_err add_page(struct hf_chains *chains, const struct hf_store_list *page,
-                            const struct hf_id *job, struct hf_error *err)
+static bool is_between(const struct hf_chains_options *options, const struct hf_object_name *name)
 {
+    return (hf_optime_is_none(&options->from) ||
+            hf_optime_compare_ts(&name->last_optime, &options->from) >= 0) &&
+           (hf_optime_is_none(&options->to) ||
+            hf_optime_compare_ts(&name->first_optime, &options->to) <= 0);
+}
+
+static enum hf_err add_page(const struct hf_chains_options *options, struct hf_chains *chains,
+                            const struct hf_store_list *page, struct hf_error *err)
+{
+    const struct hf_id *job = &options->keyring->job;
     if (chains->link_count + page->count > HF_CHAIN_SLICES_MAX) {
         return hf_fail(err, HF_ERR_LIMIT, "job %s: more than %zu oplog slices",
                        hf_id_text(job).text, HF_CHAIN_SLICES_MAX);
@@ -72,7 +81,7 @@ static enum hf_err add_page(struct hf_chains *chains, const struct hf_store_list
         /* A name that is none of ours is nobody's slice. */
         if (hf_object_name_parse(hf_str_of(page->entries[i].name), &link.name, &ignored) ==
                 HF_ERR_OK &&
-            link.name.kind == HF_OBJECT_OPLOG) {
+            link.name.kind == HF_OBJECT_OPLOG && is_between(options, &link.name)) {
             chains->links[chains->link_count++] = link;
         }
     }
@@ -93,7 +102,7 @@ static enum hf_err list_links(const struct hf_chains_options *options, struct hf
         }
         if (hf_store_list(options->store, hf_str_of(prefix.text), hf_str_of(after), PAGE_NAMES,
                           &page, err) != HF_ERR_OK ||
-            add_page(chains, &page, job, err) != HF_ERR_OK) {
+            add_page(options, chains, &page, err) != HF_ERR_OK) {
             return hf_wrap(err, "list oplog slices");
         }
         more = page.more && page.count > 0;
@@ -123,6 +132,14 @@ static enum hf_err read_link(const struct hf_chains_options *options, struct hf_
     HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
     if (is_bad(options, &link->name)) {
         return hf_chain_mark(link, "a check found it damaged", err);
+    }
+    const struct hf_slice_link *known =
+        options->cache == NULL
+            ? NULL
+            : hf_chain_cache_find(options->cache, &link->name, link->object_bytes);
+    if (known != NULL) {
+        *link = *known;
+        return HF_ERR_OK;
     }
     enum hf_err code =
         hf_slice_fetch_header(options->store, &link->name, options->keyring, &header, err);

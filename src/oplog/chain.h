@@ -75,11 +75,23 @@ struct hf_chains {
 void hf_chains_fini(struct hf_chains *chains);
 HF_CLEANUP_DEFINE_VALUE(hf_chains_fini, struct hf_chains)
 
+/* Sound links of an earlier load, whose headers need not be read again. Never changes; any thread; counted. */
+struct hf_chain_cache;
+HF_MUST_CHECK enum hf_err hf_chain_cache_create(const struct hf_chains *chains,
+                                                struct hf_chain_cache **out, struct hf_error *err);
+struct hf_chain_cache *hf_chain_cache_hold(struct hf_chain_cache *cache);
+void hf_chain_cache_drop(struct hf_chain_cache *cache); /* NULL does nothing */
+HF_CLEANUP_DEFINE(hf_chain_cache_drop, struct hf_chain_cache *)
+
 struct hf_chains_options {
     struct hf_store *store;           /* borrowed for the call */
     const struct hf_keyring *keyring; /* borrowed for the call; names the job */
     const struct hf_object_name *bad; /* borrowed for the call: slices that a check found damaged */
     size_t bad_count;
+    const struct hf_chain_cache *cache; /* borrowed for the call; may be NULL */
+    /* Only slices with an entry from here on, and up to here, by timestamp; none: no such bound. What is left out looks as
+     * if it were not there. */
+    struct hf_optime from, to;
 };
 /*
  * Lists, reads headers, builds. A damaged slice is no error: it is a link with a problem, and ends its chain unless
@@ -87,6 +99,10 @@ struct hf_chains_options {
  */
 HF_MUST_CHECK enum hf_err hf_chains_load(const struct hf_chains_options *options,
                                          struct hf_chains *out, struct hf_error *err);
+/* A link that the cache has, by name and size; NULL: none. */
+const struct hf_slice_link *hf_chain_cache_find(const struct hf_chain_cache *cache,
+                                                const struct hf_object_name *name,
+                                                uint64_t object_bytes);
 
 /* A slice proved damaged when it was looked into: its link gets the problem, and the chains are built without it. */
 HF_MUST_CHECK enum hf_err hf_chains_condemn(struct hf_chains *chains, size_t link,

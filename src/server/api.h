@@ -24,6 +24,7 @@ void hf_api_delete_cluster_snapshot(struct hf_server_call *call);
 void hf_api_on_demand_snapshot(struct hf_server_call *call);
 void hf_api_cluster_restores(struct hf_server_call *call);
 void hf_api_cluster_restore(struct hf_server_call *call);
+void hf_api_cluster_ranges(struct hf_server_call *call);
 
 /* Our own. */
 void hf_api_health(struct hf_server_call *call);
@@ -43,7 +44,18 @@ void hf_api_restores(struct hf_server_call *call);
 void hf_api_restore(struct hf_server_call *call);
 void hf_api_start_restore(struct hf_server_call *call);
 void hf_api_cancel_restore(struct hf_server_call *call);
+void hf_api_job_ranges(struct hf_server_call *call);
 
+/* Members of a body that name a point in time: what hf_points_target_from_json reads. */
+#define HF_API_TARGET_MEMBERS                                                                      \
+    {"pointInTimeUTCMillis", HF_JSON_NULL}, {"oplogTs", HF_JSON_NULL}, {"oplogInc", HF_JSON_NULL}, \
+        {"checkpointId", HF_JSON_NULL},                                                            \
+    {                                                                                              \
+        "checkPointId", HF_JSON_NULL                                                               \
+    }
+
+/* The job of the path's parameter 0, of the caller's project. False: it was answered. */
+HF_MUST_CHECK bool hf_api_find_job(struct hf_server_call *call, struct hf_job_record *out);
 /* The cluster of the path's group (parameter 0) and cluster (parameter 1). False: it was answered. */
 HF_MUST_CHECK bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *out);
 /* Parameter 0 is the caller's project. False: it was answered. */

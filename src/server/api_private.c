@@ -11,6 +11,7 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "server/api.h"
+#include "server/points.h"
 #include "server/server_internal.h"
 
 #define LIST_MAX 100000
@@ -180,21 +181,29 @@ void hf_api_jobs(struct hf_server_call *call)
     hf_reply_list(call, &page, results, jobs.count);
 }
 
-void hf_api_job(struct hf_server_call *call)
+bool hf_api_find_job(struct hf_server_call *call, struct hf_job_record *out)
 {
-    struct hf_job_record job;
     struct hf_error err;
     struct hf_id id;
 
     if (!hf_call_id(call, 0, "INVALID_JOB_ID", &id)) {
-        return;
+        return false;
     }
-    if (hf_keep_job_get(call->app->catalog, &id, &job, NULL, &err) != HF_ERR_OK ||
-        !hf_id_equal(&job.project, &call->project)) {
+    if (hf_keep_job_get(call->app->catalog, &id, out, NULL, &err) != HF_ERR_OK ||
+        !hf_id_equal(&out->project, &call->project)) {
         hf_reply_fail(call, HF_ERR_NOT_FOUND, NULL, "there is no job %s", call->parameters[0]);
-        return;
+        return false;
     }
-    hf_reply_json(call, 200, hf_job_record_encode(&job));
+    return true;
+}
+
+void hf_api_job(struct hf_server_call *call)
+{
+    struct hf_job_record job;
+
+    if (hf_api_find_job(call, &job)) {
+        hf_reply_json(call, 200, hf_job_record_encode(&job));
+    }
 }
 
 /* ---- Snapshots ---- */
@@ -416,8 +425,9 @@ void hf_api_restore(struct hf_server_call *call)
 void hf_api_start_restore(struct hf_server_call *call)
 {
     static const struct hf_call_member members[] = {
-        {"snapshotId", HF_JSON_TEXT}, {"directory", HF_JSON_TEXT},    {"agentId", HF_JSON_TEXT},
-        {"onto", HF_JSON_BOOL},       {"leaveForeign", HF_JSON_BOOL}, {NULL, HF_JSON_NULL}};
+        {"snapshotId", HF_JSON_TEXT}, {"jobId", HF_JSON_TEXT}, {"directory", HF_JSON_TEXT},
+        {"agentId", HF_JSON_TEXT},    {"onto", HF_JSON_BOOL},  {"leaveForeign", HF_JSON_BOOL},
+        HF_API_TARGET_MEMBERS,        {NULL, HF_JSON_NULL}};
     struct hf_flow_restore_wish wish = {.directory = NULL};
     struct hf_restore_record restore;
     struct hf_error err;
@@ -427,22 +437,31 @@ void hf_api_start_restore(struct hf_server_call *call)
     }
     const char *snapshot = hf_json_get_text(call->body, "snapshotId");
     const char *agent = hf_json_get_text(call->body, "agentId");
+    const char *job = hf_json_get_text(call->body, "jobId");
     wish.directory = hf_json_get_text(call->body, "directory");
     wish.onto = hf_json_get_bool(call->body, "onto", false);
     wish.leave_foreign = hf_json_get_bool(call->body, "leaveForeign", false);
-    if (snapshot == NULL || wish.directory == NULL) {
-        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE",
-                      "snapshotId and directory are needed");
+    if (hf_points_target_from_json(call->body, &wish.point, &wish.target, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
         return;
     }
-    if (!hf_id_parse(hf_str_of(snapshot), &wish.snapshot) ||
+    if (wish.directory == NULL || (snapshot == NULL && (!wish.point || job == NULL))) {
+        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE",
+                      "directory and snapshotId are needed, or jobId with a point in time");
+        return;
+    }
+    if ((snapshot != NULL && !hf_id_parse(hf_str_of(snapshot), &wish.snapshot)) ||
+        (job != NULL && !hf_id_parse(hf_str_of(job), &wish.job)) ||
         (agent != NULL && !hf_id_parse(hf_str_of(agent), &wish.agent))) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ATTRIBUTE",
-                      "snapshotId and agentId are 24 hexadecimal digits");
+                      "snapshotId, jobId and agentId are 24 hexadecimal digits");
         return;
     }
     if (hf_flow_restore(call->app, &wish, &restore, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, err.code == HF_ERR_NOT_FOUND ? "SNAPSHOT_NOT_FOUND" : NULL);
+        hf_reply_error(call, &err,
+                       err.code != HF_ERR_NOT_FOUND ? NULL
+                       : wish.point                 ? "NO_CHECKPOINT_FOR_PIT_RESTORE"
+                                                    : "SNAPSHOT_NOT_FOUND");
         return;
     }
     hf_reply_json(call, 201, restore_document(call, &restore));

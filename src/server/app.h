@@ -16,12 +16,15 @@
 
 #define HF_SERVER_ENDING_MAX 64
 
+struct hf_points_cache; /* points.h */
+
 struct hf_server_app {
     struct hf_log *log;             /* borrowed */
     const struct hf_cancel *cancel; /* borrowed: the server stops */
     struct hf_catalog *catalog;     /* owned */
     struct hf_store *store;         /* owned; the one snapshot store of this installation */
     struct hf_store *oplog_store;   /* owned when it is not `store`: where slices go */
+    struct hf_points_cache *points; /* owned; NULL: every list reads every header */
     struct hf_storemark mark;       /* of the store */
     struct hf_store_key key;        /* zero for a store without encryption */
     struct hf_id project;           /* the one project that the first start made */

@@ -40,7 +40,7 @@ HF_MUST_CHECK bool hf_call_number(struct hf_server_call *call, const char *name,
 /* What a body may hold; a NULL name ends the list. */
 struct hf_call_member {
     const char *name;
-    enum hf_json_type type;
+    enum hf_json_type type; /* HF_JSON_NULL: the handler sees for itself */
 };
 /* False, and answered 400, when the body has a member that is not in the list (INVALID_ATTRIBUTE) or is of another type
  * (INVALID_JSON_ATTRIBUTE). Null counts as absent. */

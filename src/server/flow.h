@@ -18,6 +18,7 @@
 #include "backup/member.h"
 #include "backup/records.h"
 #include "format/message.h"
+#include "oplog/ranges.h"
 #include "server/app.h"
 #include "server/keep.h"
 
@@ -75,12 +76,16 @@ HF_MUST_CHECK enum hf_err hf_flow_delete(struct hf_server_app *app, const struct
                                          struct hf_error *err);
 
 struct hf_flow_restore_wish {
-    struct hf_id snapshot;
+    struct hf_id snapshot; /* with a point it may be none: the newest base before it is taken */
+    bool point;
+    struct hf_target target; /* with `point` */
+    struct hf_id job;        /* with `point`; none: the snapshot's */
     const char *directory;
     bool onto, leave_foreign; /* as struct hf_restore_options has them */
     struct hf_id
         agent; /* none: the one agent that takes restores, or the one beside the snapshot's member */
 };
+/* NOT_FOUND for a point that no range has: the message names the nearest ones. */
 HF_MUST_CHECK enum hf_err hf_flow_restore(struct hf_server_app *app,
                                           const struct hf_flow_restore_wish *wish,
                                           struct hf_restore_record *out, struct hf_error *err);

@@ -572,6 +572,17 @@ static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_tas
     return complete(app, &record, &manifest, err);
 }
 
+static void keep_replay(struct hf_restore_point *point, const struct hf_msg_replay *replay)
+{
+    point->top = replay->top;
+    point->compared = replay->compared;
+    point->inserted = replay->inserted;
+    point->inserted_bytes = replay->inserted_bytes;
+    point->validated = replay->validated;
+    point->wrong = replay->wrong;
+    (void)snprintf(point->notes, sizeof point->notes, "%s", replay->notes);
+}
+
 enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_task_record *task,
                                    const struct hf_msg_finish *finish, struct hf_error *err)
 {
@@ -583,9 +594,15 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
     if (hf_keep_restore_get(app->catalog, &task->restore, &restore, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
+    if (restore.point.wanted && outcome.code == HF_ERR_OK && !finish->replay.done) {
+        /* It passed over what it does not know, and the directory holds the snapshot as it was taken. */
+        (void)hf_fail(&outcome, HF_ERR_UNSUPPORTED,
+                      "the agent does not know points in time: the directory holds the snapshot; "
+                      "hint: update the agent");
+    }
     if (restore.state == HF_RESTORE_IN_PROGRESS) {
-        enum hf_restore_state to = finish->code == HF_ERR_OK          ? HF_RESTORE_FINISHED
-                                   : finish->code == HF_ERR_CANCELLED ? HF_RESTORE_KILLED
+        enum hf_restore_state to = outcome.code == HF_ERR_OK          ? HF_RESTORE_FINISHED
+                                   : outcome.code == HF_ERR_CANCELLED ? HF_RESTORE_KILLED
                                                                       : HF_RESTORE_BROKEN;
         if (hf_restore_move(&restore, to, hf_flow_now_s(), err) != HF_ERR_OK) {
             return err->code;
@@ -594,10 +611,12 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
         restore.bytes = finish->restored_bytes;
         restore.written_bytes = finish->written_bytes;
         restore.removed_files = finish->removed_files;
-        if (finish->code != HF_ERR_OK) {
+        keep_replay(&restore.point, &finish->replay);
+        if (outcome.code != HF_ERR_OK) {
             (void)snprintf(restore.error_class, sizeof restore.error_class, "%s",
-                           hf_err_name(finish->code));
-            (void)snprintf(restore.error, sizeof restore.error, "%s", finish->message);
+                           hf_err_name(outcome.code));
+            (void)snprintf(restore.error, sizeof restore.error, "%.*s",
+                           (int)sizeof restore.error - 1, outcome.message);
         }
         if (hf_keep_restore_replace(app->catalog, &restore, &revision, err) != HF_ERR_OK) {
             return err->code;
@@ -605,6 +624,11 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
         hf_log_info(app->log, "restore.ended", HF_STR("restore", hf_id_text(&restore.id).text),
                     HF_STR("state", hf_restore_state_word(restore.state)),
                     HF_STR("error", restore.error));
+        if (restore.point.wrong > 0) {
+            hf_log_warn(app->log, "restore.left_wrong",
+                        HF_STR("restore", hf_id_text(&restore.id).text),
+                        HF_U64("count", restore.point.wrong), HF_STR("notes", restore.point.notes));
+        }
     }
     if (end_task(app, &task->id, &outcome, err) != HF_ERR_OK) {
         return err->code;

@@ -7,6 +7,8 @@
 #include "backup/lifecycle.h"
 #include "base/fault.h"
 #include "server/flow.h"
+#include "server/flow_internal.h"
+#include "server/points.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -111,13 +113,108 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
     return HF_ERR_OK;
 }
 
+/* ---- Points in time ---- */
+
+/* What is to be restored: base, what the record says of the point, and the oldest slice that is needed. */
+struct point_plan {
+    struct hf_id snapshot;
+    struct hf_restore_point point;
+    struct hf_optime lease_from;
+    struct hf_object_name oldest;
+    bool reads; /* oldest is set */
+};
+
+static enum hf_err plan_point(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                              struct point_plan *out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
+    HF_CLEANUP(hf_plan_fini) struct hf_plan plan = {.links = NULL};
+    struct hf_snapshot_record base;
+    struct hf_id job = wish->job;
+    bool named = !hf_id_is_none(&wish->snapshot);
+
+    if (named) {
+        if (need_complete(app, &wish->snapshot, &base, NULL, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (base.verified_s != 0 && !base.verified_ok) {
+            return hf_fail(err, HF_ERR_CONFLICT,
+                           "a verification found snapshot %s damaged: it is no base; hint: name "
+                           "another one, or none",
+                           hf_id_text(&base.id).text);
+        }
+        if (!hf_id_is_none(&job) && !hf_id_equal(&job, &base.job)) {
+            return hf_fail(err, HF_ERR_INVALID, "snapshot %s is of set %s",
+                           hf_id_text(&base.id).text, base.set_name);
+        }
+        job = base.job;
+    }
+    if (hf_points_load(app, &job, &points, err) != HF_ERR_OK ||
+        hf_ranges_plan(&points->ranges, &wish->target, named ? &wish->snapshot : NULL,
+                       points->reader, &plan, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_base_snapshot *on = &points->ranges.snapshots[plan.snapshot];
+    *out = (struct point_plan){
+        .snapshot = on->id,
+        .point = {.wanted = true,
+                  .date = wish->target.kind == HF_TARGET_DATE,
+                  .seconds = wish->target.seconds,
+                  .increment = wish->target.increment,
+                  .entries = plan.entries_max,
+                  .bytes = plan.bytes_max,
+                  .other_histories = plan.other_histories},
+        .reads = plan.link_count > 0,
+    };
+    if (out->reads) {
+        out->point.last = plan.last;
+        /* Every slice that the agent looks at, to come to the same plan. */
+        out->lease_from = on->checkpoint;
+        out->oldest = points->chains.links[plan.links[0]].name;
+    }
+    return HF_ERR_OK;
+}
+
+/* The lease is written now: what was deleted before it came is seen here, since the oldest slice goes first. */
+static enum hf_err look_again(struct hf_server_app *app, const struct point_plan *plan,
+                              struct hf_error *err)
+{
+    struct hf_object_text name = hf_object_name_text(&plan->oldest);
+    uint64_t ignored = 0;
+
+    if (!plan->reads) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_store_size(app->oplog_store, hf_str_of(name.text), &ignored, err);
+    return code == HF_ERR_NOT_FOUND
+               ? hf_fail(err, HF_ERR_UNAVAILABLE,
+                         "%s was deleted while the restore was planned; hint: ask again", name.text)
+               : code;
+}
+
+/* The restore has a record and cannot begin. */
+static enum hf_err break_restore(struct hf_server_app *app, const struct hf_restore_record *restore,
+                                 struct hf_error *err)
+{
+    const struct hf_task_record none = {.id = restore->task, .restore = restore->id};
+    struct hf_msg_finish refused = {.code = err->code};
+    struct hf_error ignored;
+
+    (void)snprintf(refused.message, sizeof refused.message, "%s", err->message);
+    /* What cannot be written now, the next resume does: the restore has no task. */
+    (void)!hf_flow_finish_restore(app, &none, &refused, &ignored);
+    return err->code;
+}
+
 enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
                             struct hf_restore_record *out, struct hf_error *err)
 {
+    struct point_plan plan = {.snapshot = wish->snapshot};
     struct hf_snapshot_record snapshot;
     struct hf_agent_record agent;
 
-    if (need_complete(app, &wish->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
+    if ((wish->point && plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
+        need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -138,6 +235,8 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         .created_s = hf_flow_now_s(),
         .onto = wish->onto,
         .leave_foreign = wish->leave_foreign,
+        .point = plan.point,
+        .lease_from = plan.lease_from,
     };
     (void)snprintf(out->directory, sizeof out->directory, "%s", wish->directory);
     const struct hf_task_record task = {
@@ -154,8 +253,13 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         .seen_s = out->created_s,
     };
     if (hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK ||
-        HF_FAULT("server.restore.recorded", err) != HF_ERR_OK ||
-        hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {
+        HF_FAULT("server.restore.recorded", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (look_again(app, &plan, err) != HF_ERR_OK) {
+        return break_restore(app, out, err);
+    }
+    if (hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_flow_notify(app, &agent.id);
@@ -181,6 +285,22 @@ static enum hf_err check_not_read(struct hf_server_app *app, const struct hf_id 
         if (tasks.items[i].kind == HF_TASK_RESTORE && tasks.items[i].state != HF_TASK_ENDED) {
             return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is being restored from (restore %s)",
                            id.text, hf_id_text(&tasks.items[i].restore).text);
+        }
+    }
+    const struct hf_catalog_query restores_query = {
+        .index = "state",
+        .equals_text = hf_restore_state_word(HF_RESTORE_IN_PROGRESS),
+        .limit = 100000};
+    HF_CLEANUP(hf_keep_restores_fini) struct hf_keep_restores restores = {0};
+
+    /* One that was asked for, and has no task yet. */
+    if (hf_keep_restore_find(app->catalog, &restores_query, &restores, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < restores.count; i++) {
+        if (hf_id_equal(&restores.items[i].snapshot, snapshot)) {
+            return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is being restored from (restore %s)",
+                           id.text, hf_id_text(&restores.items[i].id).text);
         }
     }
     return HF_ERR_OK;

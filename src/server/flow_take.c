@@ -326,6 +326,28 @@ static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_
     return fill_parent(app, &record, &out->keyring, capture, err);
 }
 
+/* Takes the options out of the facts. */
+static void fill_point(const struct hf_restore_point *point, struct hf_facts *facts,
+                       struct hf_task_point *out)
+{
+    if (!point->wanted) {
+        return;
+    }
+    *out = (struct hf_task_point){
+        .wanted = true,
+        .date = point->date,
+        .seconds = (uint32_t)point->seconds,
+        .increment = (uint32_t)point->increment,
+        .last = point->last,
+        .checkpoint = facts->checkpoint,
+        .oplog_end = facts->oplog_end,
+        .committed = facts->committed,
+        .engine_options = HF_TAKE(facts->engine_options),
+    };
+    (void)snprintf(out->fcv, sizeof out->fcv, "%s", facts->fcv);
+    (void)snprintf(out->server_version, sizeof out->server_version, "%s", facts->server_version);
+}
+
 static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_record *task,
                                 struct hf_task *out, struct hf_error *err)
 {
@@ -347,6 +369,7 @@ static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_
     restore->leave_foreign = record.leave_foreign;
     restore->root = reading.manifest.root;
     reading.manifest.root = (struct hf_tree_root){0};
+    fill_point(&record.point, &reading.manifest.facts, &restore->point);
     restore->restore_info = hf_strndup((const char *)info.data, info.len);
     return restore->restore_info == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
 }

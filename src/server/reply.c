@@ -245,7 +245,8 @@ bool hf_call_body_only(struct hf_server_call *call, const struct hf_call_member 
                           key);
             return false;
         }
-        if (hf_json_type(value) != HF_JSON_NULL && hf_json_type(value) != members[i].type) {
+        if (hf_json_type(value) != HF_JSON_NULL && members[i].type != HF_JSON_NULL &&
+            hf_json_type(value) != members[i].type) {
             hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON_ATTRIBUTE", "'%s' must be %s", key,
                           type_words(members[i].type));
             return false;

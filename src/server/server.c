@@ -15,6 +15,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "server/flow.h"
+#include "server/points.h"
 #include "server/server_internal.h"
 
 #define BEAT_MS 100
@@ -48,6 +49,7 @@ static void server_fini(struct hf_server *server)
     hf_server_waiting_destroy(server->waiting);
     hf_server_agents_destroy(server->agents);
     hf_server_heard_destroy(server->app.heard);
+    hf_points_cache_destroy(server->app.points);
     hf_server_rights_destroy(server->rights);
     hf_server_refusals_destroy(server->refusals);
     hf_server_shares_destroy(server->shares);
@@ -84,7 +86,8 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
         hf_server_rights_create(&server->app, &server->rights, err) != HF_ERR_OK ||
         hf_server_shares_create(&server->shares, err) != HF_ERR_OK ||
         hf_server_refusals_create(&server->app, &server->refusals, err) != HF_ERR_OK ||
-        hf_server_heard_create(&server->app.heard, err) != HF_ERR_OK) {
+        hf_server_heard_create(&server->app.heard, err) != HF_ERR_OK ||
+        hf_points_cache_create(&server->app.points, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_server_agents_create(&server->app, &server->agents, err);

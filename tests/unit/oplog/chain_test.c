@@ -348,6 +348,81 @@ static void test_a_store_that_does_not_answer_is_no_damage(void **state)
     world_end(&world);
 }
 
+static void test_a_cache_saves_the_headers_that_were_read_before(void **state)
+{
+    struct hf_error err;
+    struct world world;
+    struct tailer one;
+    HF_CLEANUP(hf_chain_cache_drop) struct hf_chain_cache *cache = NULL;
+    HF_CLEANUP(hf_chains_fini) struct hf_chains before = {.links = NULL};
+    HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
+    (void)state;
+    world_begin(&world);
+    tailer_begin(&one, &world, NULL);
+    for (uint32_t i = 0; i < 20; i++) {
+        tailer_slice(&one, 10 * i + 1, 10 * i + 10, 7);
+    }
+    struct hf_object_name last = one.name;
+    EXPECT_OK(hf_store_faulty_create_take(world.store, &world.store, &err), &err);
+    load_chains(&world, &before);
+    assert_int_equal(before.items[0].segment_count, 20);
+    EXPECT_OK(hf_chain_cache_create(&before, &cache, &err), &err);
+    struct hf_chain_cache *again = hf_chain_cache_hold(cache);
+    hf_chain_cache_drop(again); /* one of two */
+    tailer_slice(&one, 201, 210, 7);
+    struct hf_chains_options options = {
+        .store = world.store, .keyring = &world.ring, .cache = cache};
+    uint64_t gets = hf_store_faulty_calls(world.store, HF_STORE_CALL_GET);
+    EXPECT_OK(hf_chains_load(&options, &chains, &err), &err);
+    assert_int_equal(hf_store_faulty_calls(world.store, HF_STORE_CALL_GET), gets + 1);
+    expect_chain(&chains.items[0], 1, 210, HF_CHAIN_CAUSE, HF_CHAIN_OPEN);
+    assert_int_equal(chains.items[0].segment_count, 21);
+    assert_true(hf_hash_equal(&chains.links[3].hash_after, &before.links[3].hash_after));
+    /* What is gone is gone, and what was found bad stays bad, cache or not. */
+    remove_slice(&world, &last);
+    options.bad = &before.links[5].name;
+    options.bad_count = 1;
+    hf_chains_fini(&chains);
+    EXPECT_OK(hf_chains_load(&options, &chains, &err), &err);
+    assert_int_equal(chains.link_count, 20);
+    assert_int_equal(chains.count, 3);
+    assert_non_null(chains.links[5].problem);
+    /* Another object of that name is none that was read. */
+    assert_non_null(hf_chain_cache_find(cache, &last, before.links[19].object_bytes));
+    assert_null(hf_chain_cache_find(cache, &last, before.links[19].object_bytes + 1));
+    tailer_end(&one);
+    world_end(&world);
+}
+
+static void test_bounds_leave_slices_out(void **state)
+{
+    struct hf_error err;
+    struct world world;
+    struct tailer one;
+    HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
+    (void)state;
+    world_begin(&world);
+    tailer_begin(&one, &world, NULL);
+    for (uint32_t i = 0; i < 5; i++) {
+        tailer_slice(&one, 10 * i + 1, 10 * i + 10, 7);
+    }
+    struct hf_chains_options options = {.store = world.store,
+                                        .keyring = &world.ring,
+                                        .from = {.seconds = 100, .increment = 20, .term = -1},
+                                        .to = {.seconds = 100, .increment = 31, .term = -1}};
+    EXPECT_OK(hf_chains_load(&options, &chains, &err), &err);
+    assert_int_equal(chains.count, 1);
+    expect_chain(&chains.items[0], 11, 40, HF_CHAIN_PRUNED, HF_CHAIN_OPEN);
+    assert_int_equal(chains.items[0].after.increment, 10);
+    options.from.increment = 21;
+    options.to.increment = 30;
+    hf_chains_fini(&chains);
+    EXPECT_OK(hf_chains_load(&options, &chains, &err), &err);
+    expect_chain(&chains.items[0], 21, 30, HF_CHAIN_PRUNED, HF_CHAIN_OPEN);
+    tailer_end(&one);
+    world_end(&world);
+}
+
 static void test_floor_and_hash_at_every_place(void **state)
 {
     struct hf_error err;
@@ -496,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_damaged_and_forged_slices_are_named),
         cmocka_unit_test(test_a_check_finds_a_flipped_bit_and_the_chain_ends_there),
         cmocka_unit_test(test_a_store_that_does_not_answer_is_no_damage),
+        cmocka_unit_test(test_a_cache_saves_the_headers_that_were_read_before),
+        cmocka_unit_test(test_bounds_leave_slices_out),
         cmocka_unit_test(test_floor_and_hash_at_every_place),
         cmocka_unit_test(test_reading_between_any_two_entries),
         cmocka_unit_test(test_large_entries_are_found_and_read),
