@@ -72,6 +72,14 @@ class MountedDisk:
         wait_for(lambda: subprocess.run(["mount", "-o", f"remount,{option}", self.dir], capture_output=True).returncode == 0,
                  f"{self.dir} to become {option}", every=0.005)
 
+    def resize(self, size):
+        """To so many bytes."""
+        self._remount(f"size={size}")
+
+    def used(self):
+        stats = os.statvfs(self.dir)
+        return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
+
     def read_only(self):
         self._remount("ro")
 
@@ -116,9 +124,20 @@ class Shim:
 class ShimmedDisk:
     kind = "shim"
 
+    """Without resize() it has room for everything, but when it is full."""
+
     def __init__(self, directory, shim):
-        self.dir, self.shim = pathlib.Path(directory), shim
+        self.dir, self.shim, self.rule = pathlib.Path(directory), shim, None
         self.dir.mkdir(parents=True, exist_ok=True)
+
+    def resize(self, size):
+        if self.rule is not None:
+            self.shim.remove(self.rule, self.dir)
+        self.rule = f"size:{size}"
+        self.shim.add(self.rule, self.dir)
+
+    def used(self):
+        return sum(path.stat().st_blocks * 512 for path in self.dir.rglob("*") if path.is_file())
 
     def fill(self):
         self.shim.add("full", self.dir)

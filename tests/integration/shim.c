@@ -2,8 +2,8 @@
 /*
  * A disk that is full, read-only or broken, for a test on a machine where it may mount none: preloaded into a process
  * (LD_PRELOAD), it refuses calls on files below a directory as the kernel would. HOLDFAST_SHIM names a file of lines that
- * the test rewrites as it goes, "full DIR", "readonly DIR", "broken FILE"; a change holds from the next call on. No line:
- * every call goes through.
+ * the test rewrites as it goes, "full DIR", "readonly DIR", "broken FILE", "size:BYTES DIR"; a change holds from the next
+ * call on. No line: every call goes through.
  *
  * "broken" is for readers that HOLDFAST_SHIM_BREAKS is set for: a database that cannot read its own file ends itself.
  * A full disk takes what overwrites its own blocks, names and removals, and nothing that needs a new block.
@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -50,6 +51,14 @@ static int read_rules(char *out)
     return got > 0;
 }
 
+static int has_rules(void)
+{
+    char rules[RULES_BYTES];
+    int saved = errno, some = read_rules(rules);
+    errno = saved;
+    return some;
+}
+
 /* The errno of the first rule among words ("full", "readonly", "broken") that covers the path, or 0. */
 static int ruled(const char *words, const char *path)
 {
@@ -79,18 +88,60 @@ static int ruled(const char *words, const char *path)
     return found;
 }
 
-static int ruled_fd(const char *words, int fd)
+static int path_of(int fd, char path[PATH_MAX])
 {
-    char link[64], path[PATH_MAX];
+    char link[64];
     int saved = errno;
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t len = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+    ssize_t len = syscall(SYS_readlinkat, AT_FDCWD, link, path, PATH_MAX - 1);
     errno = saved;
-    if (len <= 0) {
+    path[len < 0 ? 0 : len] = '\0';
+    return len > 0;
+}
+
+static int ruled_fd(const char *words, int fd)
+{
+    char path[PATH_MAX];
+    return path_of(fd, path) ? ruled(words, path) : 0;
+}
+
+/* ---- small disks ---- */
+
+static __thread unsigned long long used_bytes;
+
+static int add_used(const char *path, const struct stat *info, int kind, struct FTW *where)
+{
+    (void)path;
+    (void)where;
+    used_bytes += kind == FTW_F ? (unsigned long long)info->st_blocks * 512 : 0;
+    return 0;
+}
+
+/* Whether the path lies on a disk of a size; what of it is free, by what its files have. */
+static int sized(const char *path, unsigned long long *size, unsigned long long *left)
+{
+    char rules[RULES_BYTES], *state = NULL;
+    int saved = errno, found = 0;
+    if (path[0] != '/' || !read_rules(rules)) {
+        errno = saved;
         return 0;
     }
-    path[len] = '\0';
-    return ruled(words, path);
+    for (char *line = strtok_r(rules, "\n", &state); line != NULL && !found;
+         line = strtok_r(NULL, "\n", &state)) {
+        char *where = strchr(line, ' ');
+        size_t len = where == NULL ? 0 : strlen(where + 1);
+        if (where == NULL || strncmp(line, "size:", 5) != 0 || strncmp(path, where + 1, len) != 0 ||
+            (path[len] != '\0' && path[len] != '/')) {
+            continue;
+        }
+        *size = strtoull(line + 5, NULL, 10);
+        used_bytes = 0;
+        (void)nftw(where + 1, add_used, 8, FTW_PHYS);
+        *left = used_bytes < *size ? *size - used_bytes : 0;
+        found = 1;
+    }
+    errno = saved;
+    return found;
 }
 
 /* Whether that range lies in blocks that the file has: a size that its blocks make up, no holes. */
@@ -103,7 +154,12 @@ static int needs_block(int fd, off_t offset, size_t len)
 
 static int refuse_write(int fd, off_t offset, size_t len)
 {
+    char path[PATH_MAX];
+    unsigned long long size, left;
     int cause = ruled_fd("full readonly", fd);
+    if (cause == 0 && path_of(fd, path) && sized(path, &size, &left) && left < len) {
+        cause = ENOSPC;
+    }
     if (cause == ENOSPC && !needs_block(fd, offset, len)) {
         cause = 0;
     }
@@ -123,17 +179,17 @@ static off_t place_of(int fd)
 ssize_t write(int fd, const void *data, size_t len)
 {
     REAL(ssize_t, "write", int, const void *, size_t)
-    return ruled_fd("full readonly", fd) != 0 && refuse_write(fd, place_of(fd), len) != 0
-               ? -1
-               : real(fd, data, len);
+    return has_rules() && refuse_write(fd, place_of(fd), len) != 0 ? -1 : real(fd, data, len);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     REAL(ssize_t, "writev", int, const struct iovec *, int)
-    return ruled_fd("full readonly", fd) != 0 && refuse_write(fd, place_of(fd), SSIZE_MAX / 2) != 0
-               ? -1
-               : real(fd, parts, count);
+    size_t len = 0;
+    for (int i = 0; i < count; i++) {
+        len += parts[i].iov_len;
+    }
+    return has_rules() && refuse_write(fd, place_of(fd), len) != 0 ? -1 : real(fd, parts, count);
 }
 
 ssize_t pwrite(int fd, const void *data, size_t len, off_t offset)
@@ -164,30 +220,36 @@ ssize_t pread64(int fd, void *out, size_t len, off64_t offset)
     return cause != 0 ? -1 : real(fd, out, len, offset);
 }
 
-static int refuse_room(int fd)
+static int refuse_room(int fd, off_t len)
 {
+    char path[PATH_MAX];
+    unsigned long long size, left;
     int cause = ruled_fd("full readonly", fd);
+    if (cause == 0 && path_of(fd, path) && sized(path, &size, &left) &&
+        left < (unsigned long long)len) {
+        cause = ENOSPC;
+    }
     return cause;
 }
 
 int posix_fallocate(int fd, off_t offset, off_t len)
 {
     REAL(int, "posix_fallocate", int, off_t, off_t)
-    int cause = refuse_room(fd);
+    int cause = refuse_room(fd, len);
     return cause != 0 ? cause : real(fd, offset, len);
 }
 
 int posix_fallocate64(int fd, off64_t offset, off64_t len)
 {
     REAL(int, "posix_fallocate64", int, off64_t, off64_t)
-    int cause = refuse_room(fd);
+    int cause = refuse_room(fd, len);
     return cause != 0 ? cause : real(fd, offset, len);
 }
 
 int fallocate(int fd, int mode, off_t offset, off_t len)
 {
     REAL(int, "fallocate", int, int, off_t, off_t)
-    int cause = refuse_room(fd);
+    int cause = refuse_room(fd, len);
     errno = cause == 0 ? errno : cause;
     return cause != 0 ? -1 : real(fd, mode, offset, len);
 }
@@ -195,7 +257,7 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
 int fallocate64(int fd, int mode, off64_t offset, off64_t len)
 {
     REAL(int, "fallocate64", int, int, off64_t, off64_t)
-    int cause = refuse_room(fd);
+    int cause = refuse_room(fd, len);
     errno = cause == 0 ? errno : cause;
     return cause != 0 ? -1 : real(fd, mode, offset, len);
 }
@@ -275,8 +337,12 @@ int statvfs(const char *path, struct statvfs *out)
 {
     REAL(int, "statvfs", const char *, struct statvfs *)
     int result = real(path, out);
+    unsigned long long size, left;
     if (result == 0 && ruled("full", path) != 0) {
         out->f_bavail = out->f_bfree = 0;
+    } else if (result == 0 && sized(path, &size, &left)) {
+        out->f_blocks = size / out->f_frsize;
+        out->f_bavail = out->f_bfree = left / out->f_frsize;
     }
     return result;
 }
@@ -285,8 +351,12 @@ int statvfs64(const char *path, struct statvfs64 *out)
 {
     REAL(int, "statvfs64", const char *, struct statvfs64 *)
     int result = real(path, out);
+    unsigned long long size, left;
     if (result == 0 && ruled("full", path) != 0) {
         out->f_bavail = out->f_bfree = 0;
+    } else if (result == 0 && sized(path, &size, &left)) {
+        out->f_blocks = size / out->f_frsize;
+        out->f_bavail = out->f_bfree = left / out->f_frsize;
     }
     return result;
 }

@@ -14,9 +14,9 @@ import signal
 import subprocess
 import sys
 import threading
-import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import disks
 import harness
 from harness import compare_states, opened, state_of, trees_equal, wait_for
 
@@ -547,44 +547,31 @@ class Upload(Case):
 
 
 class FullDisk(Case):
-    """The store has a small disk of its own: a tmpfs. Two objects' room, 128 MiB, is kept free for grooming."""
+    """The store has a small disk of its own. Two objects' room, 128 MiB, is kept free for grooming."""
 
-    KEPT = 128 << 20
+    kind = None  # as the machine allows
 
     @classmethod
     def deploy(cls):
-        cls.disk = cls.scratch.dir / "disk"
-        cls.disk.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=180m", "none", cls.disk], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise unittest.SkipTest(f"a tmpfs cannot be mounted here: {done.stderr.strip()}")
-        cls.addClassCleanup(cls.unmount)
-        cls.store = cls.disk / "store"
+        cls.disks = disks.Disks(cls.scratch, cls.kind)
+        cls.addClassCleanup(cls.disks.close)
+        cls.scratch.env.update(cls.disks.env)
+        cls.disk = cls.disks.make("disk", 180 << 20)
+        cls.disk.resize(180 << 20)
+        cls.store = cls.disk.dir / "store"
         super().deploy()
         cls.first = cls.d.take()
 
     @classmethod
-    def unmount(cls):
-        if cls.disk.is_mount():
-            subprocess.run(["umount", "-l", cls.disk], check=True)
-
-    @classmethod
     def tearDownClass(cls):
-        cls.unmount()
+        cls.disks.close()  # what the processes wrote lies under the mounts
         super().tearDownClass()
-
-    def resize(self, size):
-        subprocess.run(["mount", "-o", f"remount,size={size}", self.disk], check=True)
-
-    def used(self):
-        stats = os.statvfs(self.disk)
-        return (stats.f_blocks - stats.f_bfree) * stats.f_frsize
 
     def fails(self, pattern):
         """A take that ends with NO_SPACE; its record."""
         before = set(self.records())
         said = self.cli.fails(9, pattern, "snapshot", "take", "--set", "rs0")
-        self.assertIn(str(self.disk / "store"), said)
+        self.assertIn(str(self.store), said)
         self.assertTrue(self.server.alive())
         new = set(self.records()) - before
         self.assertEqual(len(new), 1)
@@ -608,15 +595,21 @@ class FullDisk(Case):
         self.fails(r"^holdfast: snapshot \w{24}: FAILED: capture of rs0 from 127\.0\.0\.1:\d+: .*\d+ bytes are free, of which 134217728 are kept "
                    r"for grooming; hint: make room, or delete snapshots and groom")
         # What the failed one had sent is no one's, and goes with the groom.
-        with_garbage = self.used()
+        with_garbage = self.disk.used()
         self.groom()
-        self.assertLess(self.used(), with_garbage)
+        self.assertLess(self.disk.used(), with_garbage)
         # Nothing at all is free: not even the claim can be put.
-        self.resize(self.used())
+        self.disk.resize(self.disk.used())
         self.fails(r"^holdfast: .*take a snapshot of set rs0: claim of capture \d+: .*hint: make room, or delete snapshots and groom")
-        self.resize("700m")
+        self.disk.resize(700 << 20)
         record = self.check_after()
         self.assertGreater(record["storedBytes"], 40_000_000)
+
+
+class FullDiskWithoutMounts(FullDisk):
+    """The same where nothing may be mounted."""
+
+    kind = "shim"
 
 
 def flip(path, at=None):
