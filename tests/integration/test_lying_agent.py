@@ -299,9 +299,11 @@ class LyingAgent(harness.TestCase):
         connections = []
         with self.bounded("sessions"):
             try:
-                for i in range(count):
-                    one = Liar(self.server, f"{0xabc000 + i:024x}", ())
+                liars = [Liar(self.server, f"{0xabc000 + i:024x}", ()) for i in range(count)]
+                for one in liars:
                     self.assertEqual(one.hello().status, 200)
+                # All at once: the server answers each within its own limit of waiting.
+                for one in liars:
                     body = json.dumps({"protocol": 1, "agent": one.id, "session": one.session, "waitMs": 1 << 40, "members": [], "running": [], "ended": []}).encode()
                     connections.append(socket.create_connection(("127.0.0.1", self.server.port), 60))
                     connections[-1].sendall(one.head("POST", "/agent/v1/poll", Content_Length=len(body)) + body)
