@@ -127,6 +127,11 @@ class Aims:
         yield Row("memory", aim, f"{most / MIB:.0f} MiB", MEMORY_BYTES / most if files >= MANY_FILES else None,
                   f"{files:,} files: " + ", ".join(f"{who} {self.many['peaks_captures'][who] / MIB:.0f} after two captures, {peak / MIB:.0f} after a restore"
                                                    for who, peak in self.many["peaks"].items()))
+        if large := self.many["large"]:
+            most = max(large["peaks"].values())
+            yield Row("memory", f"each under 128 MiB at {large['bytes'] / (1 << 30):.0f} GiB too", f"{most / MIB:.0f} MiB", MEMORY_BYTES / most,
+                      ", ".join(f"{who} {large['peaks_captures'][who] / MIB:.0f} after two captures, {large['peaks_verified'][who] / MIB:.0f} after a "
+                                f"verification, {peak / MIB:.0f} after a restore" for who, peak in large["peaks"].items()))
 
     def way_through(self):
         disk = self.server and {way: statistics.median(rates) for way, rates in self.server["disk"]["rates"].items()}

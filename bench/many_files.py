@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of agent and server where a member has 100,000 files.
+"""Memory of agent and server where a member has 100,000 files, or files of many GiB.
 
 A member that has made so many tables itself takes hours; this one lists them and has a small data set: a proxy in front of it
 adds them to what $backupCursor answers. For the agent there is no difference: it is told of files below dbPath, and they are
@@ -7,6 +7,7 @@ there.
 """
 import os
 import random
+import shutil
 import socket
 import struct
 import threading
@@ -15,12 +16,13 @@ import bson
 from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
-from measure import Failed, tree_hash
-from source import Deployed, harness, start_member
+from measure import MIB, Failed, tree_hash
+from source import SNAPSHOT_LIMIT_S, Deployed, harness, start_member
 
 SEED = 4
 FOLDER = "many"
 OP_MSG = 2013
+LARGE_BYTES = 2 << 30
 AS_IT_CAME = CodecOptions(document_class=bson.SON, uuid_representation=bson.binary.STANDARD)
 
 
@@ -38,6 +40,26 @@ def make_tree(top, count):
         path = directory / f"collection-{number}.wt"
         path.write_bytes((text * (size // len(text) + 1)).encode()[:size])
         listed.append({"filename": str(path), "fileSize": bson.Int64(size)})
+    return listed
+
+
+def make_large(top, size):
+    """Files of 2 GiB, three quarters of them text-like. Every 64 KiB begin with a number of their own: no block is another's."""
+    rng = random.Random(SEED)
+    words = [rng.randbytes(5).hex().encode() for _ in range(500)]
+    piece = bytearray(b" ".join(rng.choices(words, k=80000))[:3 * MIB // 4] + rng.randbytes(MIB // 4))
+    listed, stamp = [], 0
+    top.mkdir()
+    for number in range(-(-size // LARGE_BYTES)):
+        path = top / f"collection-{number}.wt"
+        length = min(LARGE_BYTES, size - number * LARGE_BYTES)
+        with open(path, "wb") as file:
+            for _ in range(length // MIB):
+                for place in range(0, MIB, 1 << 16):
+                    stamp += 1
+                    struct.pack_into("<Q", piece, place, stamp)
+                file.write(piece)
+        listed.append({"filename": str(path), "fileSize": bson.Int64(path.stat().st_size)})
     return listed
 
 
@@ -91,30 +113,45 @@ class Proxy:
         return struct.pack("<IB", 0, 0) + bson.encode(document, codec_options=AS_IT_CAME)
 
     def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes who accepts: as long as that one waits, the port is taken
         self.listener.close()
 
 
-def measure(data, scratch_dir, count):
-    """The most memory that agent and server had: two captures and a restore, which is compared."""
+def measure(data, scratch_dir, make):
+    """The most memory that agent and server had: two captures, a verification, and a restore, which is compared. make(directory) writes the
+    files and says what to list; they go before the restore, which needs their room."""
     os.environ["HOLDFAST_TEST_TMP"] = str(scratch_dir)
     scratch = harness.Scratch("bench-many")
     try:
         dbpath, port, _ = start_member(scratch, data, "127.0.0.2")
-        added = make_tree(dbpath / FOLDER, count)
+        added = make(dbpath / FOLDER)
         proxy = Proxy(port, ("127.0.0.2", port), added)
         with Deployed(scratch, port) as deployed:
             taken = [deployed.take(), deployed.take()]
             captured = deployed.peaks()
-            if proxy.times < 2 or taken[1]["files"] < count:
-                raise Failed(f"the member listed more files {proxy.times} times, and the snapshot has {taken[1]['files']} of {count}")
+            if proxy.times < 2 or taken[1]["files"] < len(added):
+                raise Failed(f"the member listed more files {proxy.times} times, and the snapshot has {taken[1]['files']} of {len(added)}")
+            if not deployed.cli("snapshot", "verify", taken[1]["id"], limit=SNAPSHOT_LIMIT_S)["ok"]:
+                raise Failed("of many files, the snapshot does not verify")
+            verified = deployed.peaks()
+            content = tree_hash(dbpath / FOLDER)
+            shutil.rmtree(dbpath / FOLDER)
             restore_s = deployed.restore(taken[1]["id"])
             peaks = deployed.peaks()
-            if tree_hash(deployed.restored / "all" / FOLDER) != tree_hash(dbpath / FOLDER):
+            if tree_hash(deployed.restored / "all" / FOLDER) != content:
                 raise Failed("of many files, what was restored differs from its source")
         proxy.close()
-        return {"files": count, "peaks_captures": captured, "peaks": peaks, "seconds": [one["seconds"] for one in taken], "restore_seconds": restore_s}
+        return {"files": len(added), "bytes": taken[1]["bytes"], "peaks_captures": captured, "peaks_verified": verified, "peaks": peaks,
+                "seconds": [one["seconds"] for one in taken], "restore_seconds": restore_s}
     except BaseException:
         scratch.show()
         raise
     finally:
         scratch.close()
+
+
+def measure_all(data, scratch_dir, count, large):
+    """So many small files; and so many bytes in large ones, unless 0."""
+    found = measure(data, scratch_dir, lambda top: make_tree(top, count))
+    found["large"] = large and measure(data, scratch_dir, lambda top: make_large(top, large))
+    return found

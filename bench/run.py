@@ -14,6 +14,7 @@ Environment (or `make bench NAME=value`):
   RESTIC=FILE, KOPIA=FILE    these programs instead of the newest that can be had
   PARTS=a,b      only these of: contest server source memory
   FILES=100000   how many files the part memory has; 5000 where SIZE is below 1 GiB
+  LARGE=20GiB    the part memory captures so much in large files too; 1.6 times that is needed on the disk
   RESULTS=FILE   where the tables go (bench/results.md)
   SCRATCH=DIR    where repositories and restored trees go (build/bench/scratch): the disk that is measured
 """
@@ -102,7 +103,7 @@ def measure_parts(contest, data, parts):
     """What the parts beside the contest found, by part; one that fails is a problem and is left out."""
     files = int(os.environ.get("FILES") or (aims.MANY_FILES if contest.bytes >= 1 << 30 else FEW_FILES))
     works = {"server": lambda: way_through.measure(contest.scratch, contest.bytes), "source": lambda: source.measure(data, contest.scratch),
-             "memory": lambda: many_files.measure(data, contest.scratch, files)}
+             "memory": lambda: many_files.measure_all(data, contest.scratch, files, parse_size(os.environ.get("LARGE") or "0"))}
     found = {}
     for part, work in works.items():
         if part not in parts:
