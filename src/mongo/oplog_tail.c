@@ -40,8 +40,8 @@ struct hf_mongo_tail {
 };
 
 struct hf_mongo_tail_batch {
-    bson_t reply; /* owned */
-    bson_iter_t at;
+    uint8_t *reply;       /* owned; of the library's heap */
+    struct hf_bytes left; /* elements of the array of documents that were not handed out yet */
     struct hf_mongo_tail_batch_facts facts;
 };
 
@@ -61,7 +61,7 @@ static bool same(struct hf_mongo_optime a, struct hf_mongo_optime b)
 void hf_mongo_tail_batch_destroy(struct hf_mongo_tail_batch *batch)
 {
     if (batch != NULL) {
-        bson_destroy(&batch->reply);
+        bson_free(batch->reply);
         hf_free(batch);
     }
 }
@@ -71,17 +71,32 @@ struct hf_mongo_tail_batch_facts hf_mongo_tail_batch_facts(const struct hf_mongo
     return batch->facts;
 }
 
-bool hf_mongo_tail_batch_next(struct hf_mongo_tail_batch *batch, struct hf_bytes *entry)
+/*
+ * The next document of an array's elements: type, name, NUL, the document. False at the end of them, or at something else:
+ * then `left` is more than the closing NUL. By hand, because the library's iterator cannot lie in memory of ours: it asks for
+ * more alignment than allocations have.
+ */
+static bool next_document(struct hf_bytes *left, struct hf_bytes *document)
 {
-    const uint8_t *data = NULL;
-    uint32_t len = 0;
+    const uint8_t *end_of_name =
+        left->len == 0 || left->data[0] != 0x03 ? NULL : memchr(left->data, '\0', left->len);
+    size_t at = end_of_name == NULL ? 0 : (size_t)(end_of_name - left->data) + 1;
 
-    if (!bson_iter_next(&batch->at)) {
+    if (end_of_name == NULL || left->len - at < HF_SLICE_ENTRY_MIN_BYTES) {
         return false;
     }
-    bson_iter_document(&batch->at, &len, &data); /* that it is one was seen when it was counted */
-    *entry = hf_bytes_of(data, len);
+    size_t len = hf_load_le32(left->data + at);
+    if (len < HF_SLICE_ENTRY_MIN_BYTES || len > left->len - at) {
+        return false;
+    }
+    *document = hf_bytes_of(left->data + at, len);
+    *left = hf_bytes_of(left->data + at + len, left->len - at - len);
     return true;
+}
+
+bool hf_mongo_tail_batch_next(struct hf_mongo_tail_batch *batch, struct hf_bytes *entry)
+{
+    return next_document(&batch->left, entry);
 }
 
 /* ---- The connection ---- */
@@ -223,32 +238,34 @@ static enum hf_err missing(struct hf_mongo_tail *tail, struct hf_error *err)
                    (long long)tail->at.term);
 }
 
-static struct hf_mongo_optime optime_of(const bson_t *document)
+/* ts null when the bytes are no document with one. */
+static struct hf_mongo_optime optime_of(struct hf_bytes bytes)
 {
+    bson_t document;
+
+    if (!bson_init_static(&document, bytes.data, bytes.len)) {
+        return (struct hf_mongo_optime){.term = -1};
+    }
     /* The first entry of a set has no term (observed 5). */
-    return (struct hf_mongo_optime){.ts = hf_mongo_get_ts(document, "ts"),
-                                    .term = hf_mongo_get_int(document, "t", -1)};
+    return (struct hf_mongo_optime){.ts = hf_mongo_get_ts(&document, "ts"),
+                                    .term = hf_mongo_get_int(&document, "t", -1)};
 }
 
 /* Counts the documents that follow, and reads the last one's optime. */
 static enum hf_err count(struct hf_mongo_tail_batch *batch, struct hf_error *err)
 {
     struct hf_mongo_optime last = {.term = -1};
-    bson_iter_t iter = batch->at;
-    bson_t document = BSON_INITIALIZER; /* only ever a view */
+    struct hf_bytes left = batch->left, document = hf_bytes_of(NULL, 0);
 
-    while (bson_iter_next(&iter)) {
-        if (!hf_mongo_iter_doc(&iter, &document)) {
-            return hf_fail(err, HF_ERR_CORRUPT, "a batch has something that is no document");
-        }
+    while (next_document(&left, &document)) {
         batch->facts.entries++;
         batch->facts.bytes += document.len;
     }
-    if (iter.err_off != 0) {
-        return hf_fail(err, HF_ERR_CORRUPT, "a batch that is no BSON");
+    if (left.len != 1) {
+        return hf_fail(err, HF_ERR_CORRUPT, "a batch has something that is no document");
     }
     if (batch->facts.entries > 0) {
-        last = optime_of(&document);
+        last = optime_of(document);
         if (hf_mongo_ts_is_null(last.ts)) {
             return hf_fail(err, HF_ERR_CORRUPT, "an oplog entry without ts");
         }
@@ -261,38 +278,55 @@ static enum hf_err count(struct hf_mongo_tail_batch *batch, struct hf_error *err
 static enum hf_err check_first(struct hf_mongo_tail *tail, struct hf_mongo_tail_batch *batch,
                                struct hf_error *err)
 {
-    bson_iter_t iter = batch->at;
-    bson_t document;
+    struct hf_bytes left = batch->left, document;
 
-    if (!bson_iter_next(&iter) || !hf_mongo_iter_doc(&iter, &document) ||
-        !same(optime_of(&document), tail->at)) {
+    if (!next_document(&left, &document) || !same(optime_of(document), tail->at)) {
         return missing(tail, err);
     }
     if (!tail->inclusive) {
-        batch->at = iter;
+        batch->left = left;
     }
     tail->at_is_next = false;
     return HF_ERR_OK;
 }
 
-/* Takes what the command brought. *out stays NULL when that was nothing new. */
+/* The elements of the array at path, within the reply, whose bytes the batch takes. */
+static bool take_documents(struct hf_mongo_tail_batch *batch, bson_t *reply, const char *path)
+{
+    bson_t documents;
+    uint32_t len = 0;
+
+    batch->reply = bson_destroy_with_steal(reply, true, &len);
+    bson_init(reply);
+    bson_t whole;
+    if (batch->reply == NULL || !bson_init_static(&whole, batch->reply, len) ||
+        !hf_mongo_get_doc(&whole, path, &documents)) {
+        return false;
+    }
+    batch->left = hf_bytes_of(bson_get_data(&documents) + 4, documents.len - 4);
+    return true;
+}
+
+/* Runs the command and takes what it brought. *out stays NULL when that was nothing new. */
 static enum hf_err take_reply(struct hf_mongo_tail *tail, const bson_t *command, const char *path,
                               struct hf_mongo_tail_batch **out, struct hf_error *err)
 {
+    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
     HF_CLEANUP(hf_mongo_tail_batch_destroy)
     struct hf_mongo_tail_batch *batch = hf_alloc_zero(sizeof *batch);
-    bson_t documents;
+    size_t aim =
+        tail->options.batch_bytes != 0 ? tail->options.batch_bytes : HF_MONGO_TAIL_BATCH_BYTES;
 
     if (batch == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
+    bson_destroy(&reply);
     if (hf_mongo_command(tail->client, "local", command, tail->in_session ? &tail->session : NULL,
-                         &batch->reply, err) != HF_ERR_OK) {
+                         &reply, err) != HF_ERR_OK) {
         return interrupted(tail, err);
     }
-    tail->cursor = hf_mongo_get_int(&batch->reply, "cursor.id", 0);
-    if (!hf_mongo_get_doc(&batch->reply, path, &documents) ||
-        !bson_iter_init(&batch->at, &documents)) {
+    tail->cursor = hf_mongo_get_int(&reply, "cursor.id", 0);
+    if (!take_documents(batch, &reply, path)) {
         (void)hf_fail(err, HF_ERR_CORRUPT, "%s: a cursor's reply without %s", tail->client->host,
                       path);
         return interrupted(tail, err);
@@ -309,8 +343,6 @@ static enum hf_err take_reply(struct hf_mongo_tail *tail, const bson_t *command,
         return HF_ERR_OK;
     }
     batch->facts.committed = plain(tail->committed);
-    size_t aim =
-        tail->options.batch_bytes != 0 ? tail->options.batch_bytes : HF_MONGO_TAIL_BATCH_BYTES;
     tail->docs = aim * facts->entries / facts->bytes;
     tail->docs = tail->docs < 1 ? 1 : tail->docs > DOCS_MAX ? DOCS_MAX : tail->docs;
     hf_mongo_tail_from(tail, facts->last);

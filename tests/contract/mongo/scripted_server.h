@@ -30,7 +30,7 @@ typedef enum script_action (*script_handler)(void *argument, const char *name,
 struct scripted_server {
     int listener;
     char host[64];
-    bson_t *hello; /* owned; what hello and isMaster answer */
+    bson_t *hello; /* owned; what hello and isMaster answer; NULL: what the handler says */
     script_handler handler;
     void *argument;
     struct hf_thread *thread;
@@ -82,7 +82,8 @@ static inline enum script_action script_answer(struct scripted_server *server,
     const char *name = hf_mongo_command_name(command);
 
     bson_init(reply);
-    if (strcasecmp(name, "hello") == 0 || strcasecmp(name, "isMaster") == 0) {
+    if (server->hello != NULL &&
+        (strcasecmp(name, "hello") == 0 || strcasecmp(name, "isMaster") == 0)) {
         (void)bson_concat(reply, server->hello);
         return SCRIPT_REPLY;
     }
@@ -169,7 +170,7 @@ static inline void script_run(void *argument)
     }
 }
 
-/* hello: the name of a recording. */
+/* hello: the name of a recording; NULL: the handler answers that, too. */
 static inline struct scripted_server *script_start(const char *hello, script_handler handler,
                                                    void *argument)
 {
@@ -180,7 +181,7 @@ static inline struct scripted_server *script_start(const char *hello, script_han
 
     assert_non_null(server);
     hf_mutex_init(&server->mutex);
-    server->hello = recorded(hello);
+    server->hello = hello == NULL ? NULL : recorded(hello);
     server->handler = handler;
     server->argument = argument;
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -204,7 +205,9 @@ static inline void script_stop(struct scripted_server *server)
     for (size_t i = 0; i < server->history_count; i++) {
         bson_destroy(server->history[i]);
     }
-    bson_destroy(server->hello);
+    if (server->hello != NULL) {
+        bson_destroy(server->hello);
+    }
     hf_mutex_fini(&server->mutex);
     hf_free(server);
 }
