@@ -201,6 +201,41 @@ void hf_md5_destroy(struct hf_md5 *state)
     }
 }
 
+struct hf_sha1 {
+    EVP_MD_CTX *context; /* owned */
+};
+
+struct hf_sha1 *hf_sha1_create(void)
+{
+    HF_CLEANUP(hf_sha1_destroy) struct hf_sha1 *state = hf_alloc_zero(sizeof *state);
+    if (state == NULL || (state->context = EVP_MD_CTX_new()) == NULL ||
+        EVP_DigestInit_ex2(state->context, EVP_sha1(), NULL) != 1) {
+        return NULL;
+    }
+    return HF_TAKE(state);
+}
+
+void hf_sha1_update(struct hf_sha1 *state, struct hf_bytes piece)
+{
+    HF_ASSERT(piece.len == 0 || EVP_DigestUpdate(state->context, piece.data, piece.len) == 1);
+}
+
+void hf_sha1_end(struct hf_sha1 *state, char hex[41])
+{
+    uint8_t sum[20];
+    HF_ASSERT(EVP_DigestFinal_ex(state->context, sum, NULL) == 1);
+    HF_ASSERT(EVP_DigestInit_ex2(state->context, NULL, NULL) == 1);
+    hf_hex_encode(hf_bytes_of(sum, sizeof sum), hex);
+}
+
+void hf_sha1_destroy(struct hf_sha1 *state)
+{
+    if (state != NULL) {
+        EVP_MD_CTX_free(state->context);
+        hf_free(state);
+    }
+}
+
 void hf_sha256_hex(struct hf_bytes content, char out[65])
 {
     struct hf_hash sum;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes: HMAC-SHA-256 names a block, SHA-256 a key's origin, XXH3 guards bytes on their way at memory speed, MD5 only
- * where others ask for it: HTTP digest authentication, dbHash.
+ * where others ask for it: HTTP digest authentication, dbHash; SHA-1 likewise: the hash of a downloaded archive.
  */
 #ifndef HF_CODEC_HASH_H
 #define HF_CODEC_HASH_H
@@ -56,6 +56,13 @@ void hf_md5_update(struct hf_md5 *state, struct hf_bytes piece);
 void hf_md5_end(struct hf_md5 *state, char hex[33]);
 void hf_md5_destroy(struct hf_md5 *state);
 HF_CLEANUP_DEFINE(hf_md5_destroy, struct hf_md5 *)
+/* SHA-1 in pieces, 40 lower-case hexadecimal digits and NUL; after _end it begins anew. */
+struct hf_sha1;
+HF_MUST_CHECK struct hf_sha1 *hf_sha1_create(void);
+void hf_sha1_update(struct hf_sha1 *state, struct hf_bytes piece);
+void hf_sha1_end(struct hf_sha1 *state, char hex[41]);
+void hf_sha1_destroy(struct hf_sha1 *state);
+HF_CLEANUP_DEFINE(hf_sha1_destroy, struct hf_sha1 *)
 /* 64 lower-case hexadecimal digits and NUL. */
 void hf_sha256_hex(struct hf_bytes content, char out[65]);
 

@@ -256,9 +256,26 @@ static void test_making_an_object_can_fail_for_memory(void **state)
     hf_md5_destroy(NULL);
 }
 
+static void test_sha1_gives_the_published_values_and_begins_anew(void **state)
+{
+    HF_CLEANUP(hf_sha1_destroy) struct hf_sha1 *sha = hf_sha1_create();
+    char hex[41];
+    (void)state;
+    assert_non_null(sha);
+    hf_sha1_end(sha, hex);
+    assert_string_equal(hex, "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    hf_sha1_update(sha, text("a"));
+    hf_sha1_update(sha, text(""));
+    hf_sha1_update(sha, text("bc"));
+    hf_sha1_end(sha, hex);
+    assert_string_equal(hex, "a9993e364706816aba3e25717850c26c9cd0d89d");
+    hf_sha1_destroy(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sha1_gives_the_published_values_and_begins_anew),
         cmocka_unit_test(test_sha256_gives_the_published_values),
         cmocka_unit_test(test_sha256_in_pieces_is_the_same_and_begins_anew),
         cmocka_unit_test(test_hmac_gives_the_values_of_rfc_4231),
