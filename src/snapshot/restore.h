@@ -66,7 +66,9 @@ struct hf_restore_tar_options {
     const char *top;          /* the one top directory of the archive, a single safe component */
     const char *restore_info; /* NULL: none */
     uint64_t mtime_s;         /* of everything in the archive */
-    unsigned workers;         /* 0: one a core */
+    /* Only these bytes of the archive, to excluded; to 0: until its end. What lies before is not read. */
+    uint64_t from_bytes, to_bytes;
+    unsigned workers; /* 0: one a core */
     struct hf_progress *progress;
     const struct hf_cancel *cancel;
     /* Takes the next bytes of the archive; called on the caller's thread, in order. */
@@ -74,7 +76,7 @@ struct hf_restore_tar_options {
     void *context;
 };
 /* POSIX tar (pax headers where a name or size needs them), files in order of their paths, read
- * ahead in parallel. */
+ * ahead in parallel. The same options give the same bytes, every time. INVALID when from_bytes lies behind the end. */
 HF_MUST_CHECK enum hf_err hf_restore_tar(const struct hf_restore_tar_options *options,
                                          struct hf_restore_result *out, struct hf_error *err);
 /* Bytes of that archive, known beforehand: for Content-Length. */

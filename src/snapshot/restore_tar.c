@@ -5,6 +5,9 @@
  * The caller's thread goes through the files and plans pieces: headers, zeros, and stretches of data that workers fetch
  * ahead. Pieces leave in the order in which they were planned; when PIECES_A_WORKER * workers of data are under way, the
  * next one waits until the oldest has left. Memory is these pieces, 4 MiB each.
+ *
+ * Of a stretch of the archive only the pieces that it touches are planned: what lies before it is counted, from the
+ * list of files alone, and no block and no node of it is read.
  */
 #include <inttypes.h>
 
@@ -23,6 +26,7 @@
 
 struct piece {
     struct piece *next; /* the one planned after it */
+    uint64_t at;        /* in the archive */
     uint8_t *bytes;     /* owned; NULL: zeros */
     uint64_t len;
     struct hf_fetch_item items[PIECE_ITEMS]; /* of a stretch of data */
@@ -40,7 +44,7 @@ struct tar_run {
     struct piece *oldest, *newest; /* owned; the caller's thread */
     struct piece *open;            /* owned; data that is still planned */
     size_t data_under_way;
-    uint64_t written;
+    uint64_t planned; /* of the archive, wanted or not */
     struct hf_buf last_dir;
     struct hf_mutex mutex; /* guards: fetched of pieces, failed, error */
     struct hf_cond changed;
@@ -103,10 +107,14 @@ static void fetch_pieces(void *argument)
 
 /* ---- leaving ---- */
 
-static enum hf_err emit(struct tar_run *run, struct hf_bytes bytes, struct hf_error *err)
+/* A piece touches the stretch that is wanted; what of it lies outside stays. */
+static enum hf_err emit(struct tar_run *run, const struct piece *piece, struct hf_error *err)
 {
-    run->written += bytes.len;
-    return run->options->sink(run->options->context, bytes, err);
+    uint64_t from = run->options->from_bytes, to = run->options->to_bytes;
+    uint64_t skip = from > piece->at ? from - piece->at : 0;
+    uint64_t len = to != 0 && to < piece->at + piece->len ? to - piece->at : piece->len;
+    return run->options->sink(run->options->context,
+                              hf_bytes_of(piece->bytes + skip, (size_t)(len - skip)), err);
 }
 
 static enum hf_err emit_zeros(struct tar_run *run, uint64_t len, struct hf_error *err)
@@ -115,7 +123,7 @@ static enum hf_err emit_zeros(struct tar_run *run, uint64_t len, struct hf_error
     while (len > 0) {
         size_t now = len < sizeof zeros ? (size_t)len : sizeof zeros;
         if (hf_cancel_check(run->options->cancel, err) != HF_ERR_OK ||
-            emit(run, hf_bytes_of(zeros, now), err) != HF_ERR_OK) {
+            run->options->sink(run->options->context, hf_bytes_of(zeros, now), err) != HF_ERR_OK) {
             return err->code;
         }
         len -= now;
@@ -153,9 +161,8 @@ static enum hf_err emit_oldest(struct tar_run *run, struct hf_error *err)
     if (run->oldest == NULL) {
         run->newest = NULL;
     }
-    enum hf_err code = piece->bytes == NULL
-                           ? emit_zeros(run, piece->len, err)
-                           : emit(run, hf_bytes_of(piece->bytes, (size_t)piece->len), err);
+    enum hf_err code =
+        piece->bytes == NULL ? emit_zeros(run, piece->len, err) : emit(run, piece, err);
     if (piece->bytes == NULL || piece->item_count > 0) {
         hf_progress_add_done(run->options->progress, piece->len);
     }
@@ -164,6 +171,14 @@ static enum hf_err emit_oldest(struct tar_run *run, struct hf_error *err)
 }
 
 /* ---- planning ---- */
+
+/* Nothing of the next len bytes is wanted. */
+static bool is_outside(const struct tar_run *run, uint64_t len)
+{
+    const struct hf_restore_tar_options *options = run->options;
+    return run->planned + len <= options->from_bytes ||
+           (options->to_bytes != 0 && run->planned >= options->to_bytes);
+}
 
 static void link_piece(struct tar_run *run, struct piece *piece)
 {
@@ -193,6 +208,10 @@ static enum hf_err close_open(struct tar_run *run, struct hf_error *err)
 
 static enum hf_err plan_bytes(struct tar_run *run, struct hf_bytes bytes, struct hf_error *err)
 {
+    if (is_outside(run, bytes.len)) {
+        run->planned += bytes.len;
+        return HF_ERR_OK;
+    }
     if (close_open(run, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -202,16 +221,23 @@ static enum hf_err plan_bytes(struct tar_run *run, struct hf_bytes bytes, struct
         return hf_fail(err, HF_ERR_NO_MEMORY, "piece of an archive");
     }
     memcpy(piece->bytes, bytes.data, bytes.len);
+    piece->at = run->planned;
     piece->len = bytes.len;
+    run->planned += bytes.len;
     link_piece(run, piece);
     return HF_ERR_OK;
 }
 
 static enum hf_err plan_zeros(struct tar_run *run, uint64_t len, struct hf_error *err)
 {
-    if (len == 0) {
+    uint64_t from = run->planned, to = from + len;
+    run->planned = to;
+    from = from < run->options->from_bytes ? run->options->from_bytes : from;
+    to = run->options->to_bytes != 0 && to > run->options->to_bytes ? run->options->to_bytes : to;
+    if (from >= to) {
         return HF_ERR_OK;
     }
+    len = to - from;
     if (close_open(run, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -223,6 +249,7 @@ static enum hf_err plan_zeros(struct tar_run *run, uint64_t len, struct hf_error
     if (piece == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "piece of an archive");
     }
+    piece->at = from;
     piece->len = len;
     link_piece(run, piece);
     return HF_ERR_OK;
@@ -231,6 +258,10 @@ static enum hf_err plan_zeros(struct tar_run *run, uint64_t len, struct hf_error
 static enum hf_err plan_block(struct tar_run *run, const struct hf_ref *ref, uint32_t len,
                               struct hf_error *err)
 {
+    if (is_outside(run, len)) {
+        run->planned += len;
+        return HF_ERR_OK;
+    }
     if (run->open != NULL &&
         (run->open->item_count == PIECE_ITEMS || run->open->len + len > PIECE_BYTES) &&
         close_open(run, err) != HF_ERR_OK) {
@@ -242,6 +273,7 @@ static enum hf_err plan_block(struct tar_run *run, const struct hf_ref *ref, uin
         if (run->open == NULL || (run->open->bytes = hf_alloc(room)) == NULL) {
             return hf_fail(err, HF_ERR_NO_MEMORY, "piece of an archive");
         }
+        run->open->at = run->planned;
     }
     run->open->items[run->open->item_count++] = (struct hf_fetch_item){
         .ref = *ref,
@@ -249,6 +281,7 @@ static enum hf_err plan_block(struct tar_run *run, const struct hf_ref *ref, uin
         .into = run->open->bytes + run->open->len,
     };
     run->open->len += len;
+    run->planned += len;
     return HF_ERR_OK;
 }
 
@@ -307,8 +340,14 @@ static enum hf_err plan_content(struct tar_run *run, const struct hf_file_entry 
                                 struct hf_error *err)
 {
     uint64_t nodes = hf_tree_nodes(hf_block_count(entry->size_bytes, entry->block_bytes), 1);
+    const uint64_t node_bytes = (uint64_t)HF_NODE_REFS * entry->block_bytes;
     for (uint64_t i = 0; i < nodes; i++) {
+        uint64_t left = entry->size_bytes - i * node_bytes;
         struct hf_node node;
+        if (is_outside(run, left < node_bytes ? left : node_bytes)) {
+            run->planned += left < node_bytes ? left : node_bytes;
+            continue;
+        }
         if (hf_tree_file_refs(run->reader, run->coder, entry, i, &node, err) != HF_ERR_OK) {
             return err->code;
         }
@@ -385,7 +424,8 @@ static enum hf_err plan_all(struct tar_run *run, struct hf_error *err)
         hf_file_walk_next(walk, &entry, err) != HF_ERR_OK) {
         return err->code;
     }
-    while (entry != NULL) {
+    while (entry != NULL &&
+           (run->options->to_bytes == 0 || run->planned < run->options->to_bytes)) {
         if (plan_file(run, entry, err) != HF_ERR_OK) {
             return hf_wrap(err, "%.*s", HF_STR_ARG(entry->path));
         }
@@ -395,6 +435,10 @@ static enum hf_err plan_all(struct tar_run *run, struct hf_error *err)
     }
     if (close_open(run, err) != HF_ERR_OK || plan_zeros(run, HF_TAR_END_BYTES, err) != HF_ERR_OK) {
         return err->code;
+    }
+    if (run->options->from_bytes > run->planned) {
+        return hf_fail(err, HF_ERR_INVALID, "byte %" PRIu64 " of an archive of %" PRIu64,
+                       run->options->from_bytes, run->planned);
     }
     while (run->oldest != NULL) {
         if (emit_oldest(run, err) != HF_ERR_OK) {
