@@ -310,7 +310,9 @@ static void hand_over(struct hf_http_request *request)
     bool forgotten = request->held && !request->keep;
     hf_mutex_unlock(&server->mutex);
     if (forgotten) {
-        hf_log_error(server->log, "http.unanswered", HF_STR("target", request->target));
+        char target[HF_HTTP_LOGGED_TARGET_BYTES + 1];
+        (void)snprintf(target, sizeof target, "%s", request->target);
+        hf_log_error(server->log, "http.unanswered", HF_STR("target", target));
         (void)hf_http_request_answer(request, NULL, 500);
     }
 }
@@ -386,13 +388,15 @@ void hf_http_receive_on_completed(void *context, struct MHD_Connection *connecti
     request->peer_connection = NULL;
     struct MHD_Response *unsent = HF_TAKE(request->response);
     server->stats.requests--;
+    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+        atomic_store(&request->gone, true);
+    }
+    request->over = true;
+    hf_cond_broadcast(&server->request_over);
     if (request->answered && --server->answering == 0) {
         hf_cond_broadcast(&server->quiet);
     }
     hf_mutex_unlock(&server->mutex);
-    if (code != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
-        atomic_store(&request->gone, true);
-    }
     if (unsent != NULL) {
         MHD_destroy_response(unsent);
     }

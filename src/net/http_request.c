@@ -247,7 +247,9 @@ bool hf_http_request_answer(struct hf_http_request *request, struct MHD_Response
 
     if (!built) {
         response = hf_http_request_build_refusal(request, HF_HTTP_REFUSE_UNANSWERED, &code);
-        hf_log_error(server->log, "http.answer_failed", HF_STR("target", request->target),
+        char target[HF_HTTP_LOGGED_TARGET_BYTES + 1];
+        (void)snprintf(target, sizeof target, "%s", request->target);
+        hf_log_error(server->log, "http.answer_failed", HF_STR("target", target),
                      HF_U64("status", (uint64_t)status));
     }
     hf_mutex_lock(&server->mutex);

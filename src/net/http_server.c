@@ -71,6 +71,7 @@ static struct hf_http_server *create(const struct hf_http_server_options *option
     server->discard_max_bytes = or_default(options->discard_max_bytes, DEFAULT_DISCARD_BYTES);
     hf_mutex_init(&server->mutex);
     hf_cond_init(&server->quiet);
+    hf_cond_init(&server->request_over);
     server->holders = 1;
     server->accepting = true;
     return server;
@@ -92,6 +93,7 @@ void hf_http_server_let_go(struct hf_http_server *server)
     if (left > 0) {
         return;
     }
+    hf_cond_fini(&server->request_over);
     hf_cond_fini(&server->quiet);
     hf_mutex_fini(&server->mutex);
     hf_free(server);

@@ -150,5 +150,8 @@ HF_MUST_CHECK enum hf_err hf_http_stream_write(struct hf_http_stream *stream, st
 /* Ends and frees. Not complete, or fewer bytes than size_bytes: the connection is cut, so that the
  * client sees a broken transfer. Does not wait for the sending. */
 void hf_http_stream_finish(struct hf_http_stream *stream, bool complete);
+/* The same, and waits for the sending: true when the system took every byte for a client that was still there. Bounded
+ * by the idle timeout of a client that takes nothing more. */
+HF_MUST_CHECK bool hf_http_stream_finish_sent(struct hf_http_stream *stream, bool complete);
 
 #endif

@@ -54,6 +54,7 @@ struct hf_http_request {
     bool answered;    /* an answer was taken, of the application or the server's own */
     bool suspended;   /* off the event loop, in server->suspended */
     bool told;        /* on_deadline or on_gone was called for it */
+    bool over;        /* the library is done with it; how, says gone */
     uint64_t deadline_ms;
     struct hf_http_request *previous, *next; /* in server->suspended */
 
@@ -77,7 +78,8 @@ struct hf_http_server {
 
     struct hf_mutex mutex; /* guards: all below, and what struct hf_http_request says */
     struct hf_cond quiet;  /* answering became 0 */
-    unsigned holders;      /* who started it, and every request */
+    struct hf_cond request_over;
+    unsigned holders; /* who started it, and every request */
     struct hf_http_connection *connections;
     struct hf_http_request *suspended;
     struct hf_http_server_stats stats;
@@ -105,6 +107,9 @@ enum MHD_Result hf_http_receive_on_access(void *server, struct MHD_Connection *c
                                           const char *upload, size_t *upload_len, void **request);
 void hf_http_receive_on_completed(void *server, struct MHD_Connection *connection, void **request,
                                   enum MHD_RequestTerminationCode code);
+
+/* Of a target in a log: what follows may be a secret, since links carry their key in the path. */
+#define HF_HTTP_LOGGED_TARGET_BYTES 48
 
 /* http_request.c */
 struct hf_http_request *hf_http_request_create(struct hf_http_server *server, const char *target);

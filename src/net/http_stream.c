@@ -194,13 +194,32 @@ enum hf_err hf_http_stream_write(struct hf_http_stream *stream, struct hf_bytes 
     return HF_ERR_OK;
 }
 
-void hf_http_stream_finish(struct hf_http_stream *stream, bool complete)
+static void end_writing(struct hf_http_stream *stream, bool complete)
 {
-    hf_mutex_lock(&stream->mutex);
+    HF_LOCKED(&stream->mutex);
     stream->finished = true;
     stream->complete = complete && (stream->size_bytes == HF_HTTP_STREAM_SIZE_UNKNOWN ||
                                     stream->written_bytes == stream->size_bytes);
     feed(stream);
-    hf_mutex_unlock(&stream->mutex);
+}
+
+void hf_http_stream_finish(struct hf_http_stream *stream, bool complete)
+{
+    end_writing(stream, complete);
     let_go(stream);
+}
+
+bool hf_http_stream_finish_sent(struct hf_http_stream *stream, bool complete)
+{
+    struct hf_http_request *request = stream->request;
+
+    end_writing(stream, complete);
+    hf_mutex_lock(&request->server->mutex);
+    while (!request->over) {
+        hf_cond_wait(&request->server->request_over, &request->server->mutex);
+    }
+    hf_mutex_unlock(&request->server->mutex);
+    bool sent = stream->complete && !atomic_load(&request->gone);
+    let_go(stream);
+    return sent;
 }

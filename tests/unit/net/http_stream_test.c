@@ -36,7 +36,7 @@ static void write_text(struct hf_http_stream *stream, const char *text)
 struct producer {
     struct hf_http_stream *stream;
     size_t piece, count;
-    bool complete;
+    bool complete, sent_is_asked, sent;
     atomic_size_t written;
     enum hf_err code;
     struct hf_error err;
@@ -65,6 +65,10 @@ static void produce(void *context)
         if (producer->code == HF_ERR_OK) {
             atomic_fetch_add(&producer->written, producer->piece);
         }
+    }
+    if (producer->sent_is_asked) {
+        producer->sent = hf_http_stream_finish_sent(producer->stream, producer->complete);
+        return;
     }
     hf_http_stream_finish(producer->stream, producer->complete);
 }
@@ -272,6 +276,42 @@ static void test_a_head_request_ends_the_producer(void **state)
     (void)close(fd);
 }
 
+/* Whether the last byte went out is known only when the client took it, or is gone. */
+static void test_the_producer_learns_whether_all_of_it_was_sent(void **state)
+{
+    struct app *app = *state;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf answer = HF_BUF_INIT(ANSWER_MAX);
+
+    int fd = peer_connect(app->port);
+    peer_send(fd, ASK);
+    struct hf_http_stream *stream = begin(app, 5);
+    write_text(stream, "hello");
+    assert_true(hf_http_stream_finish_sent(stream, true));
+    peer_expect(fd, &answer, "\r\n\r\nhello");
+    (void)close(fd);
+
+    fd = peer_connect(app->port);
+    peer_send(fd, ASK);
+    stream = begin(app, 100);
+    write_text(stream, "86 are missing");
+    assert_false(hf_http_stream_finish_sent(stream, true));
+    (void)close(fd);
+
+    /* The client leaves while the end is still on its way. */
+    fd = peer_connect(app->port);
+    peer_send(fd, ASK);
+    struct producer producer = {.stream = begin(app, 48 * MIB),
+                                .piece = MIB,
+                                .count = 48,
+                                .complete = true,
+                                .sent_is_asked = true};
+    start(&producer);
+    assert_true(peer_readable(fd, PEER_LIMIT_MS));
+    (void)close(fd);
+    hf_thread_join(producer.thread);
+    assert_false(producer.sent);
+}
+
 static void test_a_request_whose_client_left_gets_no_stream(void **state)
 {
     struct app *app = *state;
@@ -330,6 +370,7 @@ int main(void)
         APP_TEST(test_fewer_bytes_than_announced_are_a_broken_answer),
         APP_TEST(test_more_bytes_than_announced_are_refused),
         APP_TEST(test_a_head_request_ends_the_producer),
+        APP_TEST(test_the_producer_learns_whether_all_of_it_was_sent),
         APP_TEST(test_a_request_whose_client_left_gets_no_stream),
         cmocka_unit_test(test_stopping_the_server_cuts_streams),
     };
