@@ -17,6 +17,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_JOB, {"projectId", "clusterId", "state", NULL}},
     {HF_KIND_SNAPSHOT, {"jobId", "clusterId", "state", "createdS"}},
     {HF_KIND_RESTORE, {"clusterId", "jobId", "state", NULL}},
+    {HF_KIND_LINK, {"snapshotId", "projectId", NULL}},
     {HF_KIND_TASK, {"agentId", "state", "snapshotId", NULL}},
     {HF_KIND_PROGRESS, {NULL}},
     {HF_KIND_MEMBERS, {NULL}},
@@ -29,6 +30,7 @@ static const char *const job_states[] = {"INACTIVE", "PROVISIONING", "STARTED",
 static const char *const snapshot_states[] = {"IN_PROGRESS", "COMPLETE", "FAILED",
                                               "ABANDONED",   "EXPIRED",  NULL};
 static const char *const restore_states[] = {"IN_PROGRESS", "FINISHED", "BROKEN", "KILLED", NULL};
+static const char *const link_transfers[] = {"READY", "IN_PROGRESS", "INTERRUPTED", "FAILED", NULL};
 static const char *const task_kinds[] = {"CAPTURE", "RESTORE", "TAIL", NULL};
 static const char *const task_states[] = {"WAITING", "RUNNING", "FINISHING", "ENDED", NULL};
 
@@ -157,6 +159,7 @@ static const struct hf_field restore_fields[] = {
     HF_FIELDS_U64(R, point.validated, "replayValidated"),
     HF_FIELDS_U64(R, point.wrong, "replayWrong"),
     HF_FIELDS_TEXT(R, point.notes, "replayNotes", false),
+    HF_FIELDS_BOOL(R, link, "link"),
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_U64(R, finished_s, "finishedS"),
     HF_FIELDS_U64(R, files, "files"),
@@ -168,6 +171,29 @@ static const struct hf_field restore_fields[] = {
 };
 #undef R
 RECORD(restore, struct hf_restore_record, restore_fields)
+
+#define R struct hf_link_record
+static const struct hf_field link_fields[] = {
+    HF_FIELDS_ID(R, id, "id", true),
+    HF_FIELDS_ID(R, snapshot, "snapshotId", true),
+    HF_FIELDS_ID(R, job, "jobId", true),
+    HF_FIELDS_ID(R, project, "projectId", true),
+    HF_FIELDS_TEXT(R, nonce, "nonce", true),
+    HF_FIELDS_TEXT(R, file, "file", true),
+    HF_FIELDS_BOOL(R, gzip, "gzip"),
+    HF_FIELDS_U64(R, created_s, "createdS"),
+    HF_FIELDS_U64(R, expires_s, "expiresS"),
+    HF_FIELDS_U64(R, hours, "hours"),
+    HF_FIELDS_U64(R, max_downloads, "maxDownloads"),
+    HF_FIELDS_U64(R, downloads, "downloads"),
+    HF_FIELDS_U64(R, downloaded_s, "downloadedS"),
+    HF_FIELDS_WORD(R, transfer, "transfer", link_transfers),
+    HF_FIELDS_TEXT(R, sha1, "sha1", false),
+    HF_FIELDS_TEXT(R, etag, "etag", false),
+    HF_FIELDS_TEXT(R, error, "error", false),
+};
+#undef R
+RECORD(link, struct hf_link_record, link_fields)
 
 #define R struct hf_task_record
 static const struct hf_field task_fields[] = {

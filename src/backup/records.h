@@ -32,6 +32,7 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_JOB "job"
 #define HF_KIND_SNAPSHOT "snapshot"
 #define HF_KIND_RESTORE "restore"
+#define HF_KIND_LINK "link" /* by restore: its delivery by HTTP */
 #define HF_KIND_TASK "task"
 #define HF_KIND_PROGRESS "progress"
 #define HF_KIND_MEMBERS                                                                            \
@@ -144,10 +145,39 @@ struct hf_restore_record {
     struct hf_restore_point point;
     /* Slices with this entry or a later one stay while the restore is IN_PROGRESS; none: it needs none. */
     struct hf_optime lease_from;
+    bool
+        link; /* delivered by HTTP: a hf_link_record of the same id has the rest; no agent, no task */
     uint64_t files, bytes;
     uint64_t written_bytes, removed_files;
     char error_class[HF_WORD_BYTES];
     char error[HF_RECORD_ERROR_BYTES];
+};
+
+/* What was last seen of a download; a status for people follows from it by hf_link_status. */
+enum hf_link_transfer {
+    HF_LINK_READY,
+    HF_LINK_IN_PROGRESS,
+    HF_LINK_INTERRUPTED,
+    HF_LINK_FAILED,
+};
+
+#define HF_LINK_FILE_BYTES (HF_NAME_BYTES + 64)
+#define HF_LINK_NO_LIMIT 2147483647 /* downloads; as clients know it */
+
+struct hf_link_record {
+    struct hf_id id; /* the restore's */
+    struct hf_id snapshot, job, project;
+    char nonce[33]; /* with the server's link key it gives the key in the address */
+    char file[HF_LINK_FILE_BYTES];
+    bool gzip;
+    uint64_t created_s, expires_s;
+    uint64_t hours; /* as asked for; 0: a time was */
+    uint64_t max_downloads, downloads;
+    uint64_t downloaded_s; /* the last one's end; 0: none yet */
+    enum hf_link_transfer transfer;
+    char sha1[41];                     /* of the whole archive; empty: not known yet */
+    char etag[41];                     /* of the archive that sha1 is of */
+    char error[HF_RECORD_ERROR_BYTES]; /* why the last transfer broke */
 };
 
 enum hf_task_state {
@@ -194,6 +224,9 @@ HF_MUST_CHECK struct hf_json *hf_restore_record_encode(const struct hf_restore_r
 HF_MUST_CHECK enum hf_err hf_restore_record_decode(const struct hf_json *json,
                                                    struct hf_restore_record *out,
                                                    struct hf_error *err);
+HF_MUST_CHECK struct hf_json *hf_link_record_encode(const struct hf_link_record *record);
+HF_MUST_CHECK enum hf_err hf_link_record_decode(const struct hf_json *json,
+                                                struct hf_link_record *out, struct hf_error *err);
 HF_MUST_CHECK struct hf_json *hf_task_record_encode(const struct hf_task_record *record);
 HF_MUST_CHECK enum hf_err hf_task_record_decode(const struct hf_json *json,
                                                 struct hf_task_record *out, struct hf_error *err);

@@ -24,6 +24,8 @@ HF_MUST_CHECK enum hf_err hf_cli_all_pages(struct hf_cli_session *session, const
 HF_MUST_CHECK enum hf_err hf_cli_watch(struct hf_cli_session *session, const char *target,
                                        const char *what, struct hf_json **out,
                                        struct hf_error *err);
+/* What is known of a restore's link, indented. */
+void hf_cli_print_link(const struct hf_json *link);
 const char *hf_cli_text(const struct hf_json *json, const char *key, const char *fallback);
 
 #endif

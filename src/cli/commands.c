@@ -689,12 +689,17 @@ HF_CLI_VALUES(restore_list, PLAIN_OPTIONS)
 
 static void restore_row(struct hf_cli_table *table, const struct hf_json *one)
 {
-    char created[32];
+    const struct hf_json *link = hf_json_get_object(one, "link");
+    char created[32], where[64];
 
     hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-    const char *cells[] = {hf_cli_text(one, "id", ""),         hf_cli_text(one, "state", ""),
-                           hf_cli_text(one, "snapshotId", ""), created,
-                           hf_cli_text(one, "directory", ""),  hf_cli_text(one, "error", "")};
+    (void)snprintf(where, sizeof where, "(link: %s)", hf_cli_text(link, "status", "?"));
+    const char *cells[] = {hf_cli_text(one, "id", ""),
+                           hf_cli_text(one, "state", ""),
+                           hf_cli_text(one, "snapshotId", ""),
+                           created,
+                           link != NULL ? where : hf_cli_text(one, "directory", ""),
+                           hf_cli_text(one, "error", "")};
     hf_cli_table_row(table, cells);
 }
 

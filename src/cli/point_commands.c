@@ -82,6 +82,7 @@ HF_CLI_VALUES(restore_show, SHOW_OPTIONS)
 
 static void print_restore(const struct hf_json *restore)
 {
+    const struct hf_json *link = hf_json_get_object(restore, "link");
     char begun[32], ended[32], point[64];
 
     hf_cli_time(hf_json_get_u64(restore, "createdS", 0), begun);
@@ -95,8 +96,10 @@ static void print_restore(const struct hf_json *restore)
                      hf_json_get_bool(restore, "pointIsDate", false) ? "not including that second"
                                                                      : "including that entry");
     }
-    (void)printf("  directory    %s\n", hf_cli_text(restore, "directory", "-"));
-    (void)printf("  agent        %s\n", hf_cli_text(restore, "agentId", "-"));
+    if (link == NULL) {
+        (void)printf("  directory    %s\n", hf_cli_text(restore, "directory", "-"));
+        (void)printf("  agent        %s\n", hf_cli_text(restore, "agentId", "-"));
+    }
     (void)printf("  begun        %s UTC\n", begun);
     const struct hf_json *progress = hf_json_get_object(restore, "progress");
     if (progress != NULL) {
@@ -108,7 +111,9 @@ static void print_restore(const struct hf_json *restore)
     if (hf_json_get_text(restore, "error") != NULL) {
         (void)printf("  error        %s\n", hf_cli_text(restore, "error", ""));
     }
-    if (strcmp(hf_cli_text(restore, "state", ""), "FINISHED") == 0) {
+    if (link != NULL) {
+        hf_cli_print_link(link);
+    } else if (strcmp(hf_cli_text(restore, "state", ""), "FINISHED") == 0) {
         hf_cli_print_restored(restore);
         hf_cli_print_point(restore);
     }

@@ -25,6 +25,7 @@ void hf_api_on_demand_snapshot(struct hf_server_call *call);
 void hf_api_cluster_restores(struct hf_server_call *call);
 void hf_api_cluster_restore(struct hf_server_call *call);
 void hf_api_cluster_ranges(struct hf_server_call *call);
+void hf_api_start_cluster_restore(struct hf_server_call *call);
 
 /* Our own. */
 void hf_api_health(struct hf_server_call *call);
@@ -45,6 +46,20 @@ void hf_api_restore(struct hf_server_call *call);
 void hf_api_start_restore(struct hf_server_call *call);
 void hf_api_cancel_restore(struct hf_server_call *call);
 void hf_api_job_ranges(struct hf_server_call *call);
+void hf_api_start_link(struct hf_server_call *call);
+
+/* A download by link: no key of the API, its own is in the path. */
+#define HF_API_PULL_PATH "/backup/restore/v2/pull/"
+void hf_api_pull(struct hf_server_call *call);
+
+/* The public document of a restore job; NULL on no memory. */
+HF_MUST_CHECK struct hf_json *hf_api_public_restore(struct hf_server_call *call,
+                                                    const struct hf_restore_record *restore);
+/* Adds what is known of a link: to the public document and its "delivery", or as "link" to our own. */
+void hf_api_link_delivery(struct hf_server_call *call, const struct hf_id *id,
+                          struct hf_json *document, struct hf_json *delivery);
+void hf_api_link_show(struct hf_server_call *call, const struct hf_id *id,
+                      struct hf_json *document);
 
 /* Members of a body that name a point in time: what hf_points_target_from_json reads. */
 #define HF_API_TARGET_MEMBERS                                                                      \

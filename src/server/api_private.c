@@ -364,6 +364,9 @@ static struct hf_json *restore_document(struct hf_server_call *call,
     if (restore->state == HF_RESTORE_IN_PROGRESS) {
         add_progress(call, json, "progress", hf_id_text(&restore->task).text);
     }
+    if (restore->link) {
+        hf_api_link_show(call, &restore->id, json);
+    }
     return json;
 }
 
@@ -475,7 +478,9 @@ void hf_api_cancel_restore(struct hf_server_call *call)
     if (!find_restore(call, &restore)) {
         return;
     }
-    if (hf_flow_cancel_task(call->app, &restore.task, &err) != HF_ERR_OK) {
+    enum hf_err code = restore.link ? hf_flow_link_withdraw(call->app, &restore.id, &err)
+                                    : hf_flow_cancel_task(call->app, &restore.task, &err);
+    if (code != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }

@@ -510,8 +510,8 @@ void hf_api_on_demand_snapshot(struct hf_server_call *call)
 
 /* ---- Restore jobs ---- */
 
-static struct hf_json *restore_document(struct hf_server_call *call,
-                                        const struct hf_restore_record *restore)
+struct hf_json *hf_api_public_restore(struct hf_server_call *call,
+                                      const struct hf_restore_record *restore)
 {
     static const char *const delivery_words[] = {"IN_PROGRESS", "READY", "FAILED", "INTERRUPTED"};
     struct hf_json *json = hf_json_object(), *delivery = hf_json_object();
@@ -526,8 +526,12 @@ static struct hf_json *restore_document(struct hf_server_call *call,
     hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
     set_time(json, "created", restore->created_s);
     hf_json_set_text(delivery, "methodName", "HTTP");
-    hf_json_set_text(delivery, "statusName", delivery_words[restore->state]);
-    hf_json_set_text(delivery, "targetGroupId", hf_id_text(&restore->project).text);
+    if (restore->link) {
+        hf_api_link_delivery(call, &restore->id, json, delivery);
+    } else {
+        hf_json_set_text(delivery, "statusName", delivery_words[restore->state]);
+        hf_json_set_text(delivery, "targetGroupId", hf_id_text(&restore->project).text);
+    }
     hf_json_set_take(json, "delivery", delivery);
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s/clusters/%s/restoreJobs/%s",
                    hf_id_text(&restore->project).text, hf_id_text(&restore->cluster).text,
@@ -556,8 +560,8 @@ void hf_api_cluster_restores(struct hf_server_call *call)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < restores.count; i++) {
         if (on_page(&page, i)) {
-            hf_json_append_take(results,
-                                restore_document(call, &restores.items[restores.count - 1 - i]));
+            hf_json_append_take(
+                results, hf_api_public_restore(call, &restores.items[restores.count - 1 - i]));
         }
     }
     hf_reply_list(call, &page, results, restores.count);
@@ -579,5 +583,5 @@ void hf_api_cluster_restore(struct hf_server_call *call)
                       call->parameters[2]);
         return;
     }
-    hf_reply_json(call, 200, restore_document(call, &restore));
+    hf_reply_json(call, 200, hf_api_public_restore(call, &restore));
 }

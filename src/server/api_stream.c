@@ -39,15 +39,7 @@ void hf_api_tar(struct hf_server_call *call)
         hf_reply_error(call, &err, NULL);
         return;
     }
-    /* <set>-<unix seconds of snapshot>-<id> (restore.md 7.3); what is no plain name character becomes '_'. */
-    (void)snprintf(top, sizeof top, "%s-%u-%s", snapshot.set_name,
-                   (unsigned)snapshot.checkpoint.seconds, hf_id_text(&snapshot.id).text);
-    for (char *at = top; *at != '\0'; at++) {
-        bool plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
-                     (*at >= '0' && *at <= '9') || *at == '-' || *at == '_' ||
-                     (*at == '.' && at != top);
-        *at = plain ? *at : '_';
-    }
+    hf_flow_archive_name(&snapshot, &snapshot.id, top, sizeof top);
     struct hf_restore_tar_options options = {
         .store = call->app->store,
         .keyring = &reading.keyring,

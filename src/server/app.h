@@ -12,6 +12,7 @@
 #include "format/storemark.h"
 #include "format/wrapped.h"
 #include "server/heard.h"
+#include "server/links.h"
 #include "store/store.h"
 
 #define HF_SERVER_ENDING_MAX 64
@@ -32,6 +33,7 @@ struct hf_server_app {
     uint64_t task_silence_s; /* after which a task is given up */
     struct hf_server_heard
         *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */
+    struct hf_server_links *links; /* owned: deliveries by HTTP; NULL where none are made */
     uint64_t
         capture_limit_bytes; /* what one attempt may put, whatever its agent says; 0: no such limit */
     /* Called when there may be something to tell this agent. May be NULL. */

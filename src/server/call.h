@@ -78,6 +78,8 @@ HF_MUST_CHECK bool hf_call_page(struct hf_server_call *call, struct hf_call_page
 /* {"links", "results", "totalCount"}; takes results. */
 void hf_reply_list(struct hf_server_call *call, const struct hf_call_page *page,
                    struct hf_json *results, uint64_t total);
+/* "https://host:port" as the caller addressed us. */
+void hf_reply_base_url(const struct hf_server_call *call, char *out, size_t out_len);
 /* Appends {"href": this server's address + path, "rel"} to the document's "links". */
 void hf_reply_link(struct hf_server_call *call, struct hf_json *document, const char *rel,
                    const char *path);

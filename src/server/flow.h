@@ -90,6 +90,38 @@ HF_MUST_CHECK enum hf_err hf_flow_restore(struct hf_server_app *app,
                                           const struct hf_flow_restore_wish *wish,
                                           struct hf_restore_record *out, struct hf_error *err);
 
+/* A delivery by HTTP (restore.md 7). Zero: the default, one hour and one use. */
+struct hf_flow_link_wish {
+    struct hf_id snapshot;
+    uint64_t expires_s, hours; /* one of them */
+    uint64_t max_downloads;    /* HF_LINK_NO_LIMIT: no limit */
+    bool gzip;
+};
+/*
+ * Makes the link and its job. What is said outlives the snapshot: CONFLICT; the default ends with it. NOT_FOUND and
+ * CONFLICT for the snapshot as hf_flow_restore.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_link(struct hf_server_app *app,
+                                       const struct hf_flow_link_wish *wish,
+                                       struct hf_restore_record *out, struct hf_link_record *link,
+                                       struct hf_error *err);
+/* Ends it now, downloads under way too. CONFLICT when it has ended. */
+HF_MUST_CHECK enum hf_err hf_flow_link_withdraw(struct hf_server_app *app, const struct hf_id *id,
+                                                struct hf_error *err);
+/* What happened to a download; NULL texts: nothing is known. */
+struct hf_flow_link_news {
+    enum hf_link_transfer transfer;
+    bool downloaded; /* the archive's last byte went out */
+    const char *error;
+    const char *sha1, *etag; /* together */
+};
+HF_MUST_CHECK enum hf_err hf_flow_link_note(struct hf_server_app *app, const struct hf_id *id,
+                                            const struct hf_flow_link_news *news,
+                                            struct hf_link_record *out, struct hf_error *err);
+/* <set>-<unix seconds of snapshot>-<id> (restore.md 7.3); what is no plain name character becomes '_'. */
+void hf_flow_archive_name(const struct hf_snapshot_record *snapshot, const struct hf_id *id,
+                          char *out, size_t out_len);
+
 /* For readers of a snapshot (tar, verify): its manifest and keys, whole. CONFLICT unless it is COMPLETE. */
 struct hf_flow_reading {
     struct hf_manifest manifest;

@@ -29,6 +29,14 @@ HF_MUST_CHECK enum hf_err hf_flow_finish_restore(struct hf_server_app *app,
                                                  const struct hf_task_record *task,
                                                  const struct hf_msg_finish *finish,
                                                  struct hf_error *err);
+/* CONFLICT and NOT_FOUND, in words, for a snapshot that is not COMPLETE. */
+HF_MUST_CHECK enum hf_err hf_flow_need_complete(struct hf_server_app *app,
+                                                const struct hf_id *snapshot,
+                                                struct hf_snapshot_record *out, uint64_t *revision,
+                                                struct hf_error *err);
+/* CONFLICT, naming it, while a link to the snapshot can be used or is. */
+HF_MUST_CHECK enum hf_err hf_flow_check_no_link(struct hf_server_app *app,
+                                                const struct hf_id *snapshot, struct hf_error *err);
 /* A take that broke off after it had the job's lease: the job is free again, the record says why. */
 HF_MUST_CHECK enum hf_err hf_flow_take_failed(struct hf_server_app *app,
                                               const struct hf_snapshot_record *wished,

@@ -19,9 +19,9 @@ void hf_flow_reading_fini(struct hf_flow_reading *reading)
     hf_keyring_wipe(&reading->keyring);
 }
 
-static enum hf_err need_complete(struct hf_server_app *app, const struct hf_id *snapshot,
-                                 struct hf_snapshot_record *out, uint64_t *revision,
-                                 struct hf_error *err)
+enum hf_err hf_flow_need_complete(struct hf_server_app *app, const struct hf_id *snapshot,
+                                  struct hf_snapshot_record *out, uint64_t *revision,
+                                  struct hf_error *err)
 {
     if (hf_keep_snapshot_get(app->catalog, snapshot, out, revision, err) != HF_ERR_OK) {
         return err->code == HF_ERR_NOT_FOUND
@@ -44,7 +44,7 @@ enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot
     struct hf_snapshot_record record;
     struct hf_manifest_read read;
 
-    if (need_complete(app, snapshot, &record, NULL, err) != HF_ERR_OK ||
+    if (hf_flow_need_complete(app, snapshot, &record, NULL, err) != HF_ERR_OK ||
         hf_job_keys_load(app->store, &app->key, &record.job, &reading.keyring, err) != HF_ERR_OK ||
         hf_list_read_manifest(app->store, &record.job, record.capture, &reading.keyring,
                               &reading.manifest, &read, err) != HF_ERR_OK) {
@@ -134,7 +134,7 @@ static enum hf_err plan_point(struct hf_server_app *app, const struct hf_flow_re
     bool named = !hf_id_is_none(&wish->snapshot);
 
     if (named) {
-        if (need_complete(app, &wish->snapshot, &base, NULL, err) != HF_ERR_OK) {
+        if (hf_flow_need_complete(app, &wish->snapshot, &base, NULL, err) != HF_ERR_OK) {
             return err->code;
         }
         if (base.verified_s != 0 && !base.verified_ok) {
@@ -214,7 +214,7 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
     struct hf_agent_record agent;
 
     if ((wish->point && plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
-        need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
+        hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -316,8 +316,9 @@ enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapsh
         return err->code;
     }
     if (record.state != HF_SNAPSHOT_EXPIRED) {
-        if (need_complete(app, snapshot, &record, &revision, err) != HF_ERR_OK ||
-            check_not_read(app, snapshot, err) != HF_ERR_OK) {
+        if (hf_flow_need_complete(app, snapshot, &record, &revision, err) != HF_ERR_OK ||
+            check_not_read(app, snapshot, err) != HF_ERR_OK ||
+            hf_flow_check_no_link(app, snapshot, err) != HF_ERR_OK) {
             return err->code;
         }
         if (record.keep) {

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "format/message.h"
 #include "format/pack.h"
+#include "server/api.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "store/store.h"
@@ -471,7 +472,8 @@ static bool is_agent_path(struct hf_str path)
 static bool is_open_path(struct hf_str path)
 {
     return hf_str_equal_c(path, "/monitor/health") ||
-           hf_str_equal_c(path, "/api/private/unauth/version");
+           hf_str_equal_c(path, "/api/private/unauth/version") ||
+           hf_str_starts_with(path, hf_str_of(HF_API_PULL_PATH));
 }
 
 static void challenge_caller(struct hf_http_request *request, const char *challenge)

@@ -19,6 +19,7 @@
     X(job, struct hf_job_record, HF_KIND_JOB)                                                      \
     X(snapshot, struct hf_snapshot_record, HF_KIND_SNAPSHOT)                                       \
     X(restore, struct hf_restore_record, HF_KIND_RESTORE)                                          \
+    X(link, struct hf_link_record, HF_KIND_LINK)                                                   \
     X(task, struct hf_task_record, HF_KIND_TASK)                                                   \
     X(agent, struct hf_agent_record, HF_KIND_AGENT)
 

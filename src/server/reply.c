@@ -261,8 +261,7 @@ bool hf_call_page(struct hf_server_call *call, struct hf_call_page *out)
            hf_call_number(call, "itemsPerPage", 1, PAGE_SIZE_MAX, PAGE_SIZE, &out->size);
 }
 
-/* "https://host:port" as the caller addressed us. */
-static void base_url(const struct hf_server_call *call, char *out, size_t out_len)
+void hf_reply_base_url(const struct hf_server_call *call, char *out, size_t out_len)
 {
     const char *host = hf_http_request_header(call->request, "Host");
 
@@ -278,7 +277,7 @@ void hf_reply_link(struct hf_server_call *call, struct hf_json *document, const 
     struct hf_json *link = hf_json_object();
     char base[300], href[4096];
 
-    base_url(call, base, sizeof base);
+    hf_reply_base_url(call, base, sizeof base);
     (void)snprintf(href, sizeof href, "%s%s", base, path);
     hf_json_set_text(link, "href", href);
     hf_json_set_text(link, "rel", rel);

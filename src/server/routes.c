@@ -30,6 +30,7 @@ const struct hf_route hf_server_routes[] = {
     {"GET", CLUSTER "/restoreJobs", hf_api_cluster_restores, HF_ROUTE_API, false},
     {"POST", CLUSTER "/restoreJobs/restorableTimeRanges", hf_api_cluster_ranges, HF_ROUTE_API,
      false},
+    {"POST", CLUSTER "/restoreJobs", hf_api_start_cluster_restore, HF_ROUTE_API, false},
     {"GET", CLUSTER "/restoreJobs/*", hf_api_cluster_restore, HF_ROUTE_API, false},
 
     {"GET", PRIVATE "/status", hf_api_status, HF_ROUTE_API, false},
@@ -48,5 +49,8 @@ const struct hf_route hf_server_routes[] = {
     {"POST", PRIVATE "/restores", hf_api_start_restore, HF_ROUTE_API, false},
     {"GET", PRIVATE "/restores/*", hf_api_restore, HF_ROUTE_API, false},
     {"POST", PRIVATE "/restores/*/cancel", hf_api_cancel_restore, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/links", hf_api_start_link, HF_ROUTE_API, false},
+
+    {"GET", HF_API_PULL_PATH "*/*/*", hf_api_pull, HF_ROUTE_API, true},
 };
 const size_t hf_server_route_count = HF_ARRAY_LEN(hf_server_routes);

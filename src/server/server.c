@@ -50,6 +50,7 @@ static void server_fini(struct hf_server *server)
     hf_server_agents_destroy(server->agents);
     hf_server_heard_destroy(server->app.heard);
     hf_points_cache_destroy(server->app.points);
+    hf_server_links_destroy(server->app.links);
     hf_server_rights_destroy(server->rights);
     hf_server_refusals_destroy(server->refusals);
     hf_server_shares_destroy(server->shares);
@@ -276,6 +277,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
         return err->code;
     }
     resume(&server);
+    hf_server_hash_downloads(&server);
     announce(&server, &news);
     beat(&server);
     hf_log_info(options->log, "server.stopped");

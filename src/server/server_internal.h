@@ -78,6 +78,9 @@ void hf_server_agent_error(struct hf_http_request *request, const struct hf_erro
 /* Hands a task that the agent has finished to a worker. */
 void hf_server_finish_later(struct hf_server *server, const struct hf_id *task);
 
+/* Archives that were downloaded and have no hash yet, because the server stopped: made on a thread of the streams. */
+void hf_server_hash_downloads(struct hf_server *server);
+
 /* ---- Start ---- */
 
 /* Catalog, project, store, keys: made on the first start, opened on the later ones. *news gets text about what was made

@@ -246,6 +246,7 @@ enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct
 {
     struct hf_server_app *app = &server->app;
     HF_CLEANUP(hf_free) char *catalog = NULL;
+    HF_CLEANUP(hf_free) char *link_key = NULL;
     struct hf_id installation = {0};
     bool found = false;
 
@@ -260,6 +261,10 @@ enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct
         open_store(server, &installation, news, err) != HF_ERR_OK ||
         open_oplog_store(server, err) != HF_ERR_OK ||
         hf_server_auth_create(app->catalog, &server->auth, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (path_in(server, "link.key", &link_key, err) != HF_ERR_OK ||
+        hf_server_links_create(link_key, &app->links, err) != HF_ERR_OK) {
         return err->code;
     }
     return write_agent_key(server, news, err);

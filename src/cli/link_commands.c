@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Links for downloads: made, shown, withdrawn.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cli/api.h"
+#include "cli/define.h"
+#include "cli/output.h"
+
+#define PRIVATE "/api/private/v1.0"
+#define NO_LIMIT 2147483647 /* downloads, as the API says it */
+
+/* ---- restore link ---- */
+
+#define LINK_OPTIONS(OPT)                                                                          \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(hours, NUMBER, "1", 1, 87600, OPT_NONE,                                                    \
+        "How long the link can be used; at most until the snapshot expires")                       \
+    OPT(downloads, NUMBER, "1", 1, 2147483647, OPT_NONE,                                           \
+        "How often the archive can be downloaded to its end")                                      \
+    OPT(no_limit, FLAG, "false", 0, 0, OPT_NONE, "As often as you like until it expires")          \
+    OPT(gzip, FLAG, "false", 0, 0, OPT_NONE,                                                       \
+        "A .tar.gz for those who unpack with tar xzf; it is not smaller")                          \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(restore_link, LINK_OPTIONS)
+
+void hf_cli_print_link(const struct hf_json *link)
+{
+    uint64_t max = hf_json_get_u64(link, "maxDownloads", 0);
+    char expires[32];
+
+    hf_cli_time(hf_json_get_u64(link, "expiresS", 0), expires);
+    (void)printf("  status       %s\n", hf_cli_text(link, "status", "?"));
+    (void)printf("  expires      %s UTC\n", expires);
+    if (max == NO_LIMIT) {
+        (void)printf("  downloads    %" PRIu64 "\n", hf_json_get_u64(link, "downloads", 0));
+    } else {
+        (void)printf("  downloads    %" PRIu64 " of %" PRIu64 "\n",
+                     hf_json_get_u64(link, "downloads", 0), max);
+    }
+    (void)printf("  file         %s\n", hf_cli_text(link, "file", "?"));
+    if (hf_json_get_text(link, "sha1") != NULL) {
+        (void)printf("  sha1         %s\n", hf_cli_text(link, "sha1", ""));
+    }
+    if (hf_json_get_text(link, "error") != NULL) {
+        (void)printf("  error        %s\n", hf_cli_text(link, "error", ""));
+    }
+    if (hf_json_get_text(link, "url") != NULL) {
+        (void)printf("  url          %s\n", hf_cli_text(link, "url", ""));
+    }
+}
+
+static enum hf_err restore_link(const struct restore_link_values *values,
+                                const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *made = NULL;
+    const char *id = NULL;
+
+    session.client = NULL;
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_json_set_text(body, "snapshotId", id);
+    /* One hour is the server's own default, which ends with a snapshot that does not live that long. */
+    if (values->hours != 1) {
+        hf_json_set_u64(body, "hours", values->hours);
+    }
+    hf_json_set_u64(body, "maxDownloads", values->no_limit ? NO_LIMIT : values->downloads);
+    hf_json_set_bool(body, "gzip", values->gzip);
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "POST", PRIVATE "/links", body, &made, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(made, err);
+    }
+    const struct hf_json *link = hf_json_get_object(made, "link");
+    (void)printf("restore %s\n", hf_cli_text(made, "id", "?"));
+    hf_cli_print_link(link);
+    (void)printf(
+        "Whoever has the url can download. A download that breaks goes on where it broke:\n"
+        "curl -C - -O URL\n");
+    return HF_ERR_OK;
+}
+
+/* ---- restore cancel ---- */
+
+#define CANCEL_OPTIONS(OPT)                                                                        \
+    OPT(restore, TEXT, "", 0, 100, OPT_NONE, "Id of the restore")                                  \
+    HF_CLI_OPTIONS(OPT)
+HF_CLI_VALUES(restore_cancel, CANCEL_OPTIONS)
+
+static enum hf_err restore_cancel(const struct restore_cancel_values *values,
+                                  const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *restore = NULL;
+    const char *id = NULL;
+    char target[128];
+
+    session.client = NULL;
+    if (hf_cli_need(values->restore, rest, "restore", &id, err) != HF_ERR_OK ||
+        hf_cli_id_target(target, sizeof target, "restores", id, "/cancel", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "POST", target, NULL, &restore, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(restore, err);
+    }
+    (void)printf(hf_json_get_object(restore, "link") != NULL
+                     ? "the link of restore %s is withdrawn\n"
+                     : "restore %s is asked to stop\n",
+                 id);
+    return HF_ERR_OK;
+}
+
+/* ---- The table ---- */
+
+#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
+#define LINK_ROW(...) ROW(restore_link, __VA_ARGS__)
+#define CANCEL_ROW(...) ROW(restore_cancel, __VA_ARGS__)
+
+HF_CLI_COMMAND(restore_link, LINK_OPTIONS(LINK_ROW), "holdfast restore link", "[SNAPSHOT]",
+               "Makes a link by which a snapshot can be downloaded as an archive, with no login.",
+               0, 1)
+HF_CLI_COMMAND(restore_cancel, CANCEL_OPTIONS(CANCEL_ROW), "holdfast restore cancel", "[RESTORE]",
+               "Stops a restore, or withdraws a link.", 0, 1)
+
+const struct hf_command hf_cli_link_commands[] = {
+    {"restore", "link", "Make a link for a download", restore_link_command, &restore_link_table},
+    {"restore", "cancel", "Stop a restore, or withdraw a link", restore_cancel_command,
+     &restore_cancel_table},
+    {NULL, NULL, NULL, NULL, NULL},
+};
