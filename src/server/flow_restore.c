@@ -206,6 +206,29 @@ static enum hf_err break_restore(struct hf_server_app *app, const struct hf_rest
     return err->code;
 }
 
+/* One restore for a directory. Of two that are asked for in the same instant the agent takes one. */
+static enum hf_err check_no_other(struct hf_server_app *app, const struct hf_id *agent,
+                                  const char *directory, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.index = "state",
+                                           .equals_text =
+                                               hf_restore_state_word(HF_RESTORE_IN_PROGRESS),
+                                           .limit = 100000};
+    HF_CLEANUP(hf_keep_restores_fini) struct hf_keep_restores restores = {0};
+
+    if (hf_keep_restore_find(app->catalog, &query, &restores, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < restores.count; i++) {
+        if (hf_id_equal(&restores.items[i].agent, agent) &&
+            strcmp(restores.items[i].directory, directory) == 0) {
+            return hf_fail(err, HF_ERR_CONFLICT, "restore %s is under way into %s",
+                           hf_id_text(&restores.items[i].id).text, directory);
+        }
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
                             struct hf_restore_record *out, struct hf_error *err)
 {
@@ -222,6 +245,9 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         return hf_fail(err, HF_ERR_INVALID,
                        "restore directory '%.200s' is not an absolute path of at most %zu bytes",
                        wish->directory, sizeof out->directory - 1);
+    }
+    if (check_no_other(app, &agent.id, wish->directory, err) != HF_ERR_OK) {
+        return err->code;
     }
     *out = (struct hf_restore_record){
         .id = hf_flow_new_id(),
