@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define CONNECTIONS_MAX 128
 #define REQUEST_MAX_BYTES ((size_t)64 << 10)
 #define SENT_MAX_BYTES ((size_t)1 << 20)
-#define CALLS_MAX 10
+#define CALLS_MAX 11
 #define STEP_BYTES 4093
 #define SLEEPS_MAX 12
 #define WAITS_MAX 100000
@@ -425,6 +425,17 @@ static void call_finish(struct hf_agent_link *link)
     }
 }
 
+static void call_slice(struct hf_agent_link *link)
+{
+    const struct hf_msg_slice slice = {.session = "s", .object = "j/1/o/1"};
+    struct hf_error err;
+    if (hf_agent_link_slice(link, &slice, &err) == HF_ERR_OK) {
+        HF_ASSERT(was_sent(" 2"));
+    } else {
+        check_error(&err);
+    }
+}
+
 static void make_call(char letter, struct hf_store *store, struct hf_agent_link *link)
 {
     static const struct {
@@ -435,6 +446,7 @@ static void make_call(char letter, struct hf_store *store, struct hf_agent_link 
         {'g', call_get, NULL},   {'r', call_range, NULL}, {'t', call_tail, NULL},
         {'s', call_size, NULL},  {'l', call_list, NULL},  {'p', call_put, NULL},
         {'h', NULL, call_hello}, {'o', NULL, call_poll},  {'f', NULL, call_finish},
+        {'c', NULL, call_slice},
     };
     for (size_t i = 0; i < HF_ARRAY_LEN(calls); i++) {
         if (calls[i].letter == letter) {

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "server/flow.h"
+#include "server/points.h"
 #include "server/server_internal.h"
 #include "snapshot/keys.h"
 
@@ -240,6 +241,8 @@ static void begin(void)
     (void)snprintf(server.app.project_name, sizeof server.app.project_name, "default");
     HF_ASSERT(hf_catalog_mem_create(&catalog, &server.app.catalog, &err) == HF_ERR_OK);
     HF_ASSERT(hf_store_mem_create(&server.app.store, &err) == HF_ERR_OK);
+    HF_ASSERT(hf_store_mem_create(&server.app.oplog_store, &err) == HF_ERR_OK);
+    HF_ASSERT(hf_points_cache_create(&server.app.points, &err) == HF_ERR_OK);
     HF_ASSERT(hf_server_waiting_create(&waiting, &server.waiting, &err) == HF_ERR_OK);
     HF_ASSERT(hf_server_agents_create(&server.app, &server.agents, &err) == HF_ERR_OK);
     HF_ASSERT(hf_server_rights_create(&server.app, &server.rights, &err) == HF_ERR_OK);
@@ -257,6 +260,8 @@ static void end(void)
     hf_server_rights_destroy(server.rights);
     hf_server_refusals_destroy(server.refusals);
     hf_server_shares_destroy(server.shares);
+    hf_points_cache_destroy(server.app.points);
+    hf_store_close(server.app.oplog_store);
     hf_store_close(server.app.store);
     hf_catalog_close(server.app.catalog);
     hf_mutex_fini(&server.app.ending_mutex);
