@@ -590,6 +590,7 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
         .bearer = &agent.bearer,
         .session = &agent.session,
         .restore_root = options->restore_root,
+        .mongod = options->mongod,
         .mongo = {.uri = uri ? options->seeds : NULL,
                   .user = options->user,
                   .password_file = options->password_file},

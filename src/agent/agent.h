@@ -24,6 +24,7 @@ struct hf_agent_options {
     const char *user;          /* may be NULL: the URI's */
     const char *password_file; /* may be NULL */
     const char *restore_root;  /* may be NULL: no restores here */
+    const char *mongod;        /* program for recovery after a restore; NULL: "mongod" in PATH */
     unsigned workers;          /* 0: one a core */
     unsigned nice;             /* what captures leave to the source: 0 to 19, the most */
     uint64_t rate_bytes_s;     /* of reading; 0: no limit */

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "agent/point.h"
 #include "agent/task.h"
 #include "base/alloc.h"
 #include "base/fault.h"
@@ -122,7 +123,18 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
         .onto = task->restore.onto,
         .leave_foreign = task->restore.leave_foreign,
     };
+    const struct hf_agent_reach reach = {
+        .store = store,
+        .directory = task->restore.directory,
+        .snapshot = &task->restore.snapshot,
+        .capture = task->restore.capture,
+        .point = &task->restore.point,
+        .program = context->mongod,
+    };
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK ||
+        (reach.point->wanted &&
+         (HF_FAULT("agent.restore.files", err) != HF_ERR_OK ||
+          hf_agent_reach_point(work, &reach, &finish->replay, err) != HF_ERR_OK)) ||
         HF_FAULT("agent.restore.done", err) != HF_ERR_OK) {
         char host[256];
         hf_host_name(host, sizeof host);

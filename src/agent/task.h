@@ -21,6 +21,7 @@ struct hf_agent_context {
     const struct hf_secret *bearer;
     struct hf_agent_session *session;
     const char *restore_root; /* NULL: none */
+    const char *mongod;       /* the program for recovery; NULL: "mongod" in PATH */
     struct hf_mongo_options mongo;
     struct hf_agent_state *state;
     struct hf_log *log;

@@ -190,6 +190,9 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
         "File with that user's password on its first line")                                        \
     OPT(restore_root, PATH, "", 0, 4096, OPT_NONE,                                                 \
         "Restore below this directory when the server asks; not given: never")                     \
+    OPT(mongod, PATH, "", 0, 4096, OPT_NONE,                                                       \
+        "Program that replays the oplog in a restore to a point in time; otherwise mongod from "   \
+        "PATH")                                                                                    \
     OPT(ca_file, PATH, "", 0, 0, OPT_NONE,                                                         \
         "Certificates (PEM) that the server's is checked with; the system's otherwise")            \
     OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE,                                                 \
@@ -249,6 +252,7 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .user = or_null(values->user),
         .password_file = or_null(values->password_file),
         .restore_root = or_null(values->restore_root),
+        .mongod = or_null(values->mongod),
         .workers = (unsigned)values->workers,
         .nice = (unsigned)values->nice,
         .rate_bytes_s = values->rate_limit,

@@ -108,6 +108,8 @@ struct hf_restore_look {
 };
 #define HF_RESTORE_LOCK_NAME "mongod.lock"
 #define HF_RESTORE_METADATA_NAME "storage.bson"
+/* A replay to a point in time that was cut off left it there (oplog/replay.h). */
+#define HF_RESTORE_REPLAY_NAME "holdfast-replay.json"
 /* True, or why not: CONFLICT when neither an earlier restore nor a database left its files there. */
 HF_MUST_CHECK enum hf_err hf_restore_is_database(const char *directory, struct hf_error *err);
 /* Changes nothing. CONFLICT names what stands in the way. */

@@ -91,7 +91,8 @@ static bool is_database_file(const char *path)
     const char *name = slash == NULL ? path : slash + 1;
     return begins_with(name, "WiredTiger") || ends_with(name, ".wt") ||
            begins_with(name, TEMPORARY_PREFIX) || begins_with(path, "_tmp/") ||
-           strcmp(path, HF_RESTORE_LOCK_NAME) == 0 || strcmp(path, HF_RESTORE_METADATA_NAME) == 0;
+           strcmp(path, HF_RESTORE_LOCK_NAME) == 0 || strcmp(path, HF_RESTORE_METADATA_NAME) == 0 ||
+           strcmp(path, HF_RESTORE_REPLAY_NAME) == 0;
 }
 
 /* ---- listing ---- */

@@ -259,6 +259,15 @@ static void test_what_is_no_databases_is_refused_or_left(void **state)
     expect_restored(f);
 }
 
+static void test_what_a_replay_left_goes(void **state)
+{
+    struct fixture *f = *state;
+    write_at(f->target, "holdfast-replay.json", 0, 10, 111);
+    KIT_OK(restore_onto(f), &f->err);
+    assert_false(is_there(f->target, "holdfast-replay.json"));
+    expect_restored(f);
+}
+
 static void test_keys_that_the_snapshot_does_not_have_are_refused(void **state)
 {
     struct fixture *f = *state;
@@ -538,6 +547,7 @@ int main(void)
         TEST(test_holes_and_zeros),
         TEST(test_what_the_snapshot_does_not_have_goes),
         TEST(test_what_is_no_databases_is_refused_or_left),
+        TEST(test_what_a_replay_left_goes),
         TEST(test_keys_that_the_snapshot_does_not_have_are_refused),
         TEST(test_links_are_refused),
         TEST(test_a_directory_that_is_no_databases_is_refused),
