@@ -92,6 +92,10 @@ int main(int argc, char **argv)
     const char *faults = getenv("HOLDFAST_FAULTS");
     struct hf_error err;
 
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("db version v%s\n", HF_SANDBOX_VERSION);
+        return fflush(stdout) == 0 ? 0 : EXIT_UNCAUGHT;
+    }
     hf_signals_cancel(&shutdown);
     if (hf_fault_parse(faults == NULL ? "" : faults, &err) != HF_ERR_OK ||
         hf_sandbox_options_parse(argc, (const char *const *)argv, &server.options, &err) !=
