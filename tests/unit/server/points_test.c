@@ -292,6 +292,7 @@ static void test_a_restore_to_a_point_leases_what_its_plan_needs(void **state)
     /* A base that was named; what its own oplog reaches needs no slice. */
     struct hf_restore_record second, third;
     wish.snapshot = older.id;
+    wish.directory = "/srv/y";
     EXPECT_OK(hf_flow_restore(&scene.app, &wish, &second, &err), &err);
     assert_true(hf_id_equal(&second.snapshot, &older.id));
     assert_int_equal(lease_count(&scene), 2);
