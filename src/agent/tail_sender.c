@@ -79,8 +79,9 @@ static enum hf_err tell(struct hf_tail_sender *sender, const struct hf_object_te
     slice.lag_entries = hf_tail_source_entries(sender->source) - sender->slice.entries_until;
     for (;;) {
         hf_agent_session_get(context->session, slice.session);
-        if (hf_agent_link_slice(sender->link, &slice, err) != HF_ERR_UNAUTHENTICATED) {
-            return err->code;
+        enum hf_err code = hf_agent_link_slice(sender->link, &slice, err);
+        if (code != HF_ERR_UNAUTHENTICATED) {
+            return code;
         }
         if (!hf_agent_session_wait_for_new(context->session, slice.session, sender->stop)) {
             return hf_fail(err, HF_ERR_CANCELLED, "cancelled");

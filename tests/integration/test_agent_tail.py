@@ -270,5 +270,133 @@ class Alone(Tail):
         self.assertLess(time.monotonic() - began, 8)
 
 
+    def test_answers_that_are_lost_late_or_bad_cost_nothing(self):
+        self.server.trouble = {"put": ["lose", (503, "UNAVAILABLE"), (429, "BUSY")], "slice": ["lose", (503, "UNAVAILABLE"), (429, "BUSY"), "lose"]}
+        self.server.give(self.primary.host, age_ms=100)
+        for _ in range(8):
+            self.write(100)
+            self.wait_saved()
+        self.assertEqual(self.server.trouble, {"put": [], "slice": []})
+        # A server that was restarted knows no session.
+        with self.server.lock:
+            self.server.session = new_id()
+        self.write(100)
+        self.wait_saved()
+        self.check_saved()
+        self.assertEqual(len({one.name for one in self.server.chain}), len(self.server.chain))
+
+    def test_a_store_without_room_is_waited_for(self):
+        self.server.trouble = {"put": [(507, "NO_SPACE")]}
+        task = self.server.give(self.primary.host)
+        self.write(100)
+        wait_for(lambda: self.agent.logged(r"warn agent\.tail\.waiting .*NO_SPACE|warn agent\.tail\.waiting .*trouble"), "the tail to say that it waits")
+        self.wait_saved()
+        self.check_saved()
+        self.assertNotIn(task, self.server.finished)
+
+    def test_one_of_two_tailers_goes_on(self):
+        task = self.server.give(self.primary.host)
+        self.write(10)
+        self.wait_saved()
+        with self.server.lock:  # as if another one had moved it
+            head, stolen = self.server.chain[-1], Slice(self.server.chain[-1].data, "stolen")
+            stolen.last, stolen.hash_after = (head.last[0], head.last[1] + 1, head.last[2]), b"x" * 32
+            self.server.chain.append(stolen)
+        self.write(10)
+        error, message = self.server.ended(task)
+        self.assertEqual(error, "CONFLICT")
+        self.assertIn("the head is another tailer's", message)
+
+    def test_an_agent_that_was_killed_goes_on_at_the_head(self):
+        for point in range(3):
+            task = self.server.give(self.primary.host, age_ms=100)
+            self.write(200)
+            wait_for(lambda: task in self.server.running or self.server.chain, "the tail to run")
+            if point:
+                # What is put and not told is nobody's, and is written again under another name.
+                self.server.trouble = {"slice": [threading.Event().wait]} if point == 1 else {"put": [threading.Event().wait]}
+                self.write(200)
+                wait_for(lambda: not any(self.server.trouble.values()), "the call that hangs")
+            self.agent.kill()
+            self.write(50)
+            self.agent.start()
+            self.assertEqual(self.server.ended(task)[0], "LOST")
+        self.server.give(self.primary.host, age_ms=100)
+        self.wait_saved()
+        self.check_saved()
+
+    def begin_at(self, seconds, increment, term):
+        """A new stand-in whose chain is said to end there; how the next chain began."""
+        self.server.chain, self.server.objects = [], {}
+        start = {"previous": {"s": seconds, "i": increment, "t": term}, "hash": base64.b64encode(b"h" * 32).decode(), "sequence": 7, "cause": "none"}
+        ghost = type("Ghost", (), {"name": "", "last": (seconds, increment, term), "hash_after": b"h" * 32, "sequence": 0, "entry_count": 7,
+                                   "fcv": "4.4", "entries": lambda self: []})()
+        self.server.chain.append(ghost)
+        task = self.server.give(self.primary.host, start=start, age_ms=100)
+        self.write(20)
+        wait_for(lambda: len(self.server.chain) > 1, "the chain to go on")
+        self.server.chain.remove(ghost)
+        self.wait_saved()
+        one = self.server.chain[0]
+        self.check_saved()
+        self.server.cancel(task)
+        self.server.ended(task)
+        return one
+
+    def test_a_history_that_changed_begins_a_chain_with_its_cause(self):
+        self.write(5)
+        last = self.newest()
+        ts, term = last["ts"], last["t"]
+        first = bson.decode(self.oplog()[0])["ts"]
+        same = self.begin_at(ts.time, ts.inc, term)
+        self.assertEqual((same.cause, same.previous, same.sequence), ("none", (ts.time, ts.inc, term), 7))
+        for place, cause in (((ts.time, ts.inc, term + 1), "rollback"), ((first.time - 50, 1, 1), "recreated"), ((ts.time + 100000, 1, term), "recreated")):
+            one = self.begin_at(*place)
+            self.assertEqual((one.cause, one.previous, one.broken_after, one.sequence), (cause, NONE, place, 0))
+
+    def test_a_slow_store_makes_the_tail_wait_and_costs_no_memory(self):
+        gate, count = threading.Event(), 40000 if SOAK else 12000
+        self.server.trouble = {"put": [gate.wait]}
+        self.server.give(self.primary.host, age_ms=100, target_bytes=1 << 20)
+        for _ in range(count // 2000):
+            self.write(2000, pad=2000)
+        status = pathlib.Path(f"/proc/{self.agent.popen.pid}/status")
+        last = self.newest()["ts"]
+        polls = len(self.server.polls)
+        wait_for(lambda: len(self.server.polls) > polls, "a poll")  # the agent lives meanwhile
+        gate.set()
+        wait_for(lambda: self.server.chain and self.server.chain[-1].last[:2] >= (last.time, last.inc), "the tail to catch up", 120)
+        self.check_saved()
+        lags = [one.lag_entries for one in self.server.chain]
+        self.assertGreater(max(lags), 500)
+        self.assertLess(lags[-1], max(lags))
+        if "asan" not in self.scratch.env.get("ASAN_OPTIONS", "") and "build/test" not in os.environ["HOLDFAST"]:
+            peak_kb = int(re.search(r"VmHWM:\s+(\d+)", status.read_text()).group(1))
+            print(f"resident at most: {peak_kb >> 10} MiB")
+            self.assertLess(peak_kb, 96 << 10)
+
+    def test_a_member_that_restarts_is_waited_for_and_one_that_stays_away_is_not(self):
+        task = self.server.give(self.primary.host, age_ms=100)
+        self.write(50)
+        self.wait_saved()
+        self.primary.close_client()
+        self.primary.stop()
+        self.primary.start()
+        self.set.wait_primary()
+        self.write(50)
+        self.wait_saved()
+        self.check_saved()
+        self.assertNotIn(task, self.server.finished)
+        self.primary.close_client()
+        self.primary.stop()
+        try:
+            error, message = self.server.ended(task)
+        finally:
+            self.primary.start()
+            self.set.wait_primary()
+        self.assertEqual(error, "UNAVAILABLE")
+        self.assertIn(self.primary.host, message)
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
