@@ -181,7 +181,8 @@ static void put_optime(uint8_t *at, const struct hf_optime *optime)
     HF_ASSERT(optime->term >= -1 && optime->term < INT64_MAX);
     hf_store_le32(at, optime->seconds);
     hf_store_le32(at + 4, optime->increment);
-    hf_store_le64(at + 8, (uint64_t)(optime->term + 1));
+    /* None is zeros, whatever term it has in memory. */
+    hf_store_le64(at + 8, hf_optime_is_none(optime) ? 0 : (uint64_t)(optime->term + 1));
 }
 
 static enum hf_err append_text(struct hf_buf *out, const char *text, struct hf_error *err)

@@ -236,6 +236,16 @@ static enum hf_err append_index(struct hf_slice_writer *writer, const struct hf_
     return HF_ERR_OK;
 }
 
+/* The parts of a large entry that the slice begins with stand behind the last entry of its predecessor. */
+static void place_first_parts(struct hf_slice_writer *writer, const struct hf_optime *previous)
+{
+    for (uint32_t i = 0; i < writer->block_count && writer->blocks[i].more; i++) {
+        if (hf_optime_is_none(&writer->blocks[i].last)) {
+            writer->blocks[i].last = *previous;
+        }
+    }
+}
+
 enum hf_err hf_slice_writer_finish(struct hf_slice_writer *writer,
                                    const struct hf_slice_header *header,
                                    const struct hf_slice_index *index, struct hf_buf *out,
@@ -245,6 +255,7 @@ enum hf_err hf_slice_writer_finish(struct hf_slice_writer *writer,
               index->block_count == writer->block_count);
     HF_ASSERT(hf_optime_equal(&header->last, &writer->last) &&
               hf_id_equal(&header->job, &writer->keyring->job));
+    place_first_parts(writer, &header->previous);
     struct hf_slice_header whole = *header;
     whole.entry_count = writer->entry_count;
     whole.plain_bytes = writer->plain_bytes;

@@ -317,6 +317,38 @@ static void test_the_new_fcv_is_read_from_its_entry(void **state)
     end(&f);
 }
 
+static void test_a_slice_may_begin_with_an_entry_of_many_blocks(void **state)
+{
+    static const size_t sizes[] = {600000, 100, 700000, 800000};
+    struct fixture f;
+    struct hf_optime previous = {.term = -1};
+    (void)state;
+    begin(&f, 0);
+    for (uint32_t i = 0; i < HF_ARRAY_LEN(sizes); i++) {
+        HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+        struct made_entry made = insert_at(100, 5 + i);
+        made.pad_bytes = sizes[i];
+        made.pad_seed = i;
+        if (i == HF_ARRAY_LEN(sizes) - 1) {
+            hf_slicer_break(f.slicer, HF_CHAIN_ROLLED_OVER, NULL);
+        }
+        assert_true(offer(&f, &made, 0));
+        close_slice(&f, &header, NULL);
+        assert_int_equal(header.blocks[0].more, sizes[i] > HF_SLICE_BLOCK_BYTES);
+        assert_true(hf_optime_equal(&header.previous, &previous) ||
+                    header.cause == HF_CHAIN_ROLLED_OVER);
+        if (header.blocks[0].more) { /* no entry has ended in it: what is before the slice */
+            assert_true(hf_optime_equal(&header.blocks[0].last, &header.previous));
+        }
+        previous = header.last;
+    }
+    /* None is zeros on disk, whatever term it has in memory: here 0. */
+    static const uint8_t zeros[16];
+    size_t header_bytes = hf_load_le32(f.object.data + f.object.len - 24);
+    assert_memory_equal(f.object.data + f.object.len - 24 - header_bytes + 72, zeros, 16);
+    end(&f);
+}
+
 static void test_a_day_and_the_terms_of_a_slice_end(void **state)
 {
     struct fixture f;
@@ -403,6 +435,7 @@ int main(void)
         cmocka_unit_test(test_a_break_begins_a_chain_that_names_the_one_before),
         cmocka_unit_test(test_a_change_of_fcv_begins_a_chain_by_itself),
         cmocka_unit_test(test_the_new_fcv_is_read_from_its_entry),
+        cmocka_unit_test(test_a_slice_may_begin_with_an_entry_of_many_blocks),
         cmocka_unit_test(test_a_day_and_the_terms_of_a_slice_end),
         cmocka_unit_test(test_hostile_namespaces_become_others),
         cmocka_unit_test(test_neither_a_start_nor_a_place_is_refused),
