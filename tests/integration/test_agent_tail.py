@@ -387,6 +387,8 @@ class Alone(Tail):
         self.wait_saved()
         self.check_saved()
         self.assertNotIn(task, self.server.finished)
+        if not SOAK:
+            return  # test_oplog_tail.py has it with another member that takes over
         self.primary.close_client()
         self.primary.stop()
         try:
