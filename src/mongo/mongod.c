@@ -27,6 +27,7 @@
 #define SOCKET_MS 3600000
 #define MAX_ARGUMENTS 128
 #define LOG_TAIL_BYTES 600
+#define LOG_LOOK_BYTES ((size_t)128 << 10)
 
 struct hf_mongod {
     struct hf_process *process; /* owned */
@@ -149,28 +150,70 @@ static enum hf_err launch(struct hf_mongod *mongod, const struct hf_mongod_optio
     return hf_process_start(&process, &mongod->process, err);
 }
 
-/* The end of a text file, on one line, for a message; "" when it cannot be read. */
-static void read_tail(const char *path, char out[LOG_TAIL_BYTES])
+/* The end of a text file in `room`, which ends in NUL; false when it cannot be read. */
+static bool read_end(const char *path, char *room, size_t room_bytes)
 {
     struct hf_error ignored;
     struct hf_file_info info;
     HF_CLEANUP(hf_file_drop) struct hf_file *file = NULL;
     size_t got = 0;
 
-    out[0] = '\0';
+    room[0] = '\0';
     if (hf_file_open(path, HF_OPEN_READ, 0, &file, &ignored) != HF_ERR_OK ||
         hf_file_info(file, &info, &ignored) != HF_ERR_OK) {
-        return;
+        return false;
     }
-    uint64_t from = info.size_bytes < LOG_TAIL_BYTES ? 0 : info.size_bytes - (LOG_TAIL_BYTES - 1);
-    if (hf_file_read_at(file, from, out, LOG_TAIL_BYTES - 1, &got, &ignored) != HF_ERR_OK) {
+    uint64_t from = info.size_bytes < room_bytes ? 0 : info.size_bytes - (room_bytes - 1);
+    if (hf_file_read_at(file, from, room, room_bytes - 1, &got, &ignored) != HF_ERR_OK) {
         got = 0;
     }
-    while (got > 0 && (out[got - 1] == '\n' || out[got - 1] == '\r')) {
+    while (got > 0 && (room[got - 1] == '\n' || room[got - 1] == '\r')) {
         got--;
     }
-    out[got] = '\0';
+    room[got] = '\0';
     for (size_t i = 0; i < got; i++) {
+        if (room[i] == '\0') {
+            room[i] = ' ';
+        }
+    }
+    return got > 0;
+}
+
+/* The first line of that severity in mongod's own log, from "id" on; NULL when there is none. */
+static char *find_line(char *text, const char *severity)
+{
+    char *at = strstr(text, severity);
+
+    if (at == NULL) {
+        return NULL;
+    }
+    char *end = strchr(at, '\n');
+    if (end != NULL) {
+        *end = '\0';
+    }
+    char *id = strstr(at, "\"id\":");
+    return id != NULL ? id : at;
+}
+
+/* Why a server ended, on one line: what its log calls fatal, or an error, else the log's end; "" when it has none. */
+static void read_tail(const char *path, char out[LOG_TAIL_BYTES])
+{
+    HF_CLEANUP(hf_free) char *text = hf_alloc(LOG_LOOK_BYTES);
+
+    out[0] = '\0';
+    if (text == NULL || !read_end(path, text, LOG_LOOK_BYTES)) {
+        return;
+    }
+    const char *said = find_line(text, "\"s\":\"F\"");
+    if (said == NULL) {
+        said = find_line(text, "\"s\":\"E\"");
+    }
+    if (said == NULL) {
+        size_t len = strlen(text);
+        said = len < LOG_TAIL_BYTES ? text : text + len - (LOG_TAIL_BYTES - 1);
+    }
+    (void)snprintf(out, LOG_TAIL_BYTES, "%s", said);
+    for (size_t i = 0; out[i] != '\0'; i++) {
         if ((unsigned char)out[i] < ' ') {
             out[i] = ' ';
         }
@@ -186,7 +229,7 @@ static enum hf_err fail_ended(const struct hf_mongod *mongod, int exit_code, str
     if (tail[0] == '\0' && output != NULL) {
         read_tail(output, tail); /* it died before it had a log */
     }
-    return hf_fail(err, HF_ERR_INTERNAL, "ended with exit code %d; end of %s: %s", exit_code,
+    return hf_fail(err, HF_ERR_INTERNAL, "ended with exit code %d; %s: %s", exit_code,
                    mongod->log_path, tail[0] != '\0' ? tail : "(nothing)");
 }
 

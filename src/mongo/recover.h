@@ -45,9 +45,12 @@ enum hf_recover_mode {
 
 /* One server on the directory and a client of it. One thread at a time. */
 struct hf_recover;
+/* LOST: recovery ended so that it would end so again. An older log at log_path is removed. */
 HF_MUST_CHECK enum hf_err hf_recover_start(const struct hf_recover_options *options,
                                            enum hf_recover_mode mode, struct hf_recover **out,
                                            struct hf_error *err);
+/* The log of a server that ended well, and what it wrote beside it. */
+void hf_recover_remove_log(const char *log_path);
 struct hf_mongo_client *hf_recover_client(struct hf_recover *recover);
 /* A clean stop, or an error. The object is gone either way. */
 HF_MUST_CHECK enum hf_err hf_recover_stop(struct hf_recover *recover, struct hf_error *err);
@@ -107,7 +110,15 @@ HF_MUST_CHECK enum hf_err hf_recover_fill_flush(struct hf_recover_fill *fill, st
 void hf_recover_fill_drop(struct hf_recover_fill *fill);
 HF_CLEANUP_DEFINE(hf_recover_fill_drop, struct hf_recover_fill *)
 
+/* Makes the entry with that timestamp a no-op of the same size, time and term. NOT_FOUND: there is none. */
+HF_MUST_CHECK enum hf_err hf_recover_make_noop(struct hf_recover *recover, struct hf_mongo_ts ts,
+                                               struct hf_error *err);
+
 /* ---- What recovery leaves wrong ---- */
+
+/* "shop.orders", "by_name"; OK too when collection or index are not there. Plain mode only. */
+HF_MUST_CHECK enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collection,
+                                                const char *index, struct hf_error *err);
 
 struct hf_recover_count {
     bool is_collection; /* false: a view, or not there; nothing else is set */

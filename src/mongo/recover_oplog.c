@@ -28,7 +28,7 @@ struct hf_recover_walk {
     bool has_session;
     bool whole;
     int64_t cursor; /* 0: no more batches */
-    bson_t *reply;  /* owned; on the heap by itself: it has an alignment of its own */
+    bson_t *reply;  /* owned */
     bson_iter_t batch;
     bool in_batch;
 };
@@ -85,7 +85,8 @@ static enum hf_err fetch(struct hf_recover_walk *walk, const bson_t *command, co
 enum hf_err hf_recover_walk_open(struct hf_recover *recover, struct hf_mongo_ts after, bool whole,
                                  struct hf_recover_walk **out, struct hf_error *err)
 {
-    HF_CLEANUP(hf_recover_walk_close) struct hf_recover_walk *walk = hf_alloc_zero(sizeof *walk);
+    /* Not hf_alloc: an iterator has an alignment of its own. */
+    HF_CLEANUP(hf_recover_walk_close) struct hf_recover_walk *walk = hf_alloc_pages(sizeof *walk);
     HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
     struct hf_error ignored;
     bson_t part;
@@ -94,7 +95,7 @@ enum hf_err hf_recover_walk_open(struct hf_recover *recover, struct hf_mongo_ts 
     if (walk == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "read the oplog of the copy");
     }
-    walk->reply = bson_new();
+    *walk = (struct hf_recover_walk){.reply = bson_new()};
     walk->recover = recover;
     walk->whole = whole;
     walk->has_session =
@@ -255,4 +256,41 @@ enum hf_err hf_recover_fill_add(struct hf_recover_fill *fill, struct hf_bytes en
     fill->count++;
     fill->bytes += entry.len;
     return HF_ERR_OK;
+}
+
+/* ---- Changing ---- */
+
+enum hf_err hf_recover_make_noop(struct hf_recover *recover, struct hf_mongo_ts ts,
+                                 struct hf_error *err)
+{
+    HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
+    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
+    bson_t updates;
+    bson_t update;
+    bson_t part;
+    bson_t inner;
+
+    HF_ASSERT(recover->writable);
+    (void)BSON_APPEND_UTF8(&command, "update", "oplog.rs");
+    (void)BSON_APPEND_ARRAY_BEGIN(&command, "updates", &updates);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&updates, "0", &update);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&update, "q", &part);
+    (void)BSON_APPEND_TIMESTAMP(&part, "ts", ts.seconds, ts.increment);
+    (void)bson_append_document_end(&update, &part);
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&update, "u", &part);
+    /* One letter for another: the document of a capped collection must keep its size. */
+    (void)BSON_APPEND_DOCUMENT_BEGIN(&part, "$set", &inner);
+    (void)BSON_APPEND_UTF8(&inner, "op", "n");
+    (void)bson_append_document_end(&part, &inner);
+    (void)bson_append_document_end(&update, &part);
+    (void)bson_append_document_end(&updates, &update);
+    (void)bson_append_array_end(&command, &updates);
+    bson_destroy(&reply);
+    if (hf_recover_command(recover, "local", &command, &reply, err) != HF_ERR_OK) {
+        return hf_wrap(err, "make an entry a no-op");
+    }
+    return hf_mongo_get_int(&reply, "n", 0) == 1
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_NOT_FOUND, "the oplog has no entry (%u, %u)", ts.seconds,
+                         ts.increment);
 }

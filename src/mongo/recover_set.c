@@ -10,6 +10,9 @@
 
 #include "base/alloc.h"
 
+#define NAMESPACE_NOT_FOUND 26
+#define INDEX_NOT_FOUND 27
+
 /* ---- Counts ---- */
 
 static enum hf_err read_options(struct hf_recover *recover, const char *database,
@@ -159,6 +162,31 @@ enum hf_err hf_recover_count(struct hf_recover *recover, const char *database,
         return hf_wrap(err, "%s.%s", database, collection);
     }
     return HF_ERR_OK;
+}
+
+enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collection,
+                                  const char *index, struct hf_error *err)
+{
+    HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
+    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
+    const char *dot = strchr(collection, '.');
+
+    if (dot == NULL) {
+        return hf_fail(err, HF_ERR_INVALID, "%s is no collection", collection);
+    }
+    HF_CLEANUP(hf_free) char *database = hf_asprintf("%.*s", (int)(dot - collection), collection);
+    if (database == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "%s", collection);
+    }
+    (void)BSON_APPEND_UTF8(&command, "dropIndexes", dot + 1);
+    (void)BSON_APPEND_UTF8(&command, "index", index);
+    bson_destroy(&reply);
+    enum hf_err result = hf_recover_command(recover, database, &command, &reply, err);
+    int64_t code = hf_mongo_reply_code(&reply);
+    if (result != HF_ERR_OK && (code == NAMESPACE_NOT_FOUND || code == INDEX_NOT_FOUND)) {
+        return HF_ERR_OK;
+    }
+    return result == HF_ERR_OK ? HF_ERR_OK : hf_wrap(err, "drop %s of %s", index, collection);
 }
 
 /* ---- A new set ---- */

@@ -115,7 +115,7 @@ enum hf_err hf_chain_reader_next(struct hf_chain_reader *reader, struct hf_oplog
         if (hf_optime_compare_ts(&out->optime, &reader->to) > 0) {
             break;
         }
-        if (out->optime.term < reader->last.term) {
+        if (!hf_optime_is_none(&reader->last) && out->optime.term < reader->last.term) {
             return hf_fail(err, HF_ERR_CORRUPT, "chain of oplog slices: entry %s behind %s",
                            hf_optime_text(&out->optime).text, hf_optime_text(&reader->last).text);
         }

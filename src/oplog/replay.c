@@ -24,6 +24,7 @@ struct run {
     const struct hf_replay_options *options;
     struct hf_replay_mark mark;
     struct hf_replay_names names;
+    struct hf_replay_builds builds;
     struct hf_replay_result result;
     struct hf_recover_options server;
     char *log_path; /* owned */
@@ -32,6 +33,7 @@ struct run {
 static void run_fini(struct run *run)
 {
     hf_replay_names_fini(&run->names);
+    hf_replay_builds_fini(&run->builds);
     hf_replay_result_fini(&run->result);
     hf_free(HF_TAKE(run->log_path));
 }
@@ -76,15 +78,30 @@ enum hf_err hf_replay_chain_next(void *context, struct hf_bytes *entry, bool *mo
     return HF_ERR_OK;
 }
 
+static char *log_path(const struct hf_replay_options *options, const char *what)
+{
+    return options->log_dir != NULL ? hf_asprintf("%s/replay-%s.log", options->log_dir, what)
+                                    : hf_asprintf("%s.replay-%s.log", options->dbpath, what);
+}
+
+/* They are for finding out why it failed. */
+static void remove_logs(const struct hf_replay_options *options)
+{
+    static const char *const all[] = {"version", "fill", "recover", "look"};
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(all); i++) {
+        HF_CLEANUP(hf_free) char *path = log_path(options, all[i]);
+        if (path != NULL) {
+            hf_recover_remove_log(path);
+        }
+    }
+}
+
 /* Each start has a log of its own, named by what it is for. */
 static enum hf_err name_log(struct run *run, const char *what, struct hf_error *err)
 {
-    const struct hf_replay_options *options = run->options;
-
     hf_free(HF_TAKE(run->log_path));
-    run->log_path = options->log_dir != NULL
-                        ? hf_asprintf("%s/replay-%s.log", options->log_dir, what)
-                        : hf_asprintf("%s.replay-%s.log", options->dbpath, what);
+    run->log_path = log_path(run->options, what);
     run->server.log_path = run->log_path;
     return run->log_path != NULL ? HF_ERR_OK : hf_fail(err, HF_ERR_NO_MEMORY, "name of a log");
 }
@@ -100,18 +117,22 @@ static enum hf_err move_to(struct run *run, enum hf_replay_phase phase, struct h
 static enum hf_err check_directory(const struct hf_replay_options *options, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *metadata = hf_path_join(options->dbpath, "WiredTiger");
-    HF_CLEANUP(hf_free) char *lock = hf_path_join(options->dbpath, "mongod.lock");
+    HF_CLEANUP(hf_free) char *server = hf_path_join(options->dbpath, "mongod.lock");
+    HF_CLEANUP(hf_free) char *engine = hf_path_join(options->dbpath, "WiredTiger.lock");
+    HF_CLEANUP(hf_lock_file_drop) struct hf_lock_file *lock = NULL;
     struct hf_file_info info;
 
-    if (metadata == NULL || lock == NULL) {
+    if (metadata == NULL || server == NULL || engine == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "%s", options->dbpath);
     }
     if (hf_fs_stat(metadata, &info, err) != HF_ERR_OK) {
         return hf_wrap(err, "%s is no restored data directory", options->dbpath);
     }
-    return hf_lock_file_check_records(lock, err) == HF_ERR_OK
-               ? HF_ERR_OK
-               : hf_wrap(err, "a server has %s open", options->dbpath);
+    enum hf_err result = hf_lock_file_borrow(server, &lock, err);
+    if (result == HF_ERR_OK || result == HF_ERR_NOT_FOUND) {
+        result = hf_lock_file_check_records(engine, err);
+    }
+    return result == HF_ERR_OK ? HF_ERR_OK : hf_wrap(err, "a server has %s open", options->dbpath);
 }
 
 static enum hf_err check_program(struct run *run, struct hf_error *err)
@@ -161,7 +182,12 @@ static enum hf_err take_up(struct run *run, struct hf_error *err)
 static enum hf_err fill(struct run *run, struct hf_error *err)
 {
     struct hf_replay_fill_options options = {
-        .run = run->options, .server = &run->server, .names = &run->names, .result = &run->result};
+        .run = run->options,
+        .server = &run->server,
+        .names = &run->names,
+        .builds = &run->builds,
+        .result = &run->result,
+    };
 
     if (move_to(run, HF_REPLAY_FILLING, err) != HF_ERR_OK ||
         name_log(run, "fill", err) != HF_ERR_OK ||
@@ -174,8 +200,8 @@ static enum hf_err fill(struct run *run, struct hf_error *err)
     return move_to(run, HF_REPLAY_RECOVERING, err);
 }
 
-/* After a stop the entries are read for their namespaces alone. */
-static enum hf_err read_names(struct run *run, struct hf_error *err)
+/* After a stop the entries are read for their namespaces and index builds alone. */
+static enum hf_err read_again(struct run *run, struct hf_error *err)
 {
     struct hf_replay_source source;
 
@@ -193,6 +219,9 @@ static enum hf_err read_names(struct run *run, struct hf_error *err)
             return HF_ERR_OK;
         }
         hf_replay_names_add(&run->names, &source.entry);
+        if (hf_replay_builds_add(&run->builds, &source.entry, err) != HF_ERR_OK) {
+            return err->code;
+        }
     }
 }
 
@@ -359,6 +388,35 @@ static enum hf_err look_at_each(struct run *run, struct hf_recover *server, stru
     return HF_ERR_OK;
 }
 
+/*
+ * A build that is older than the checkpoint was ended by the server itself when it was started plainly. Where it was
+ * aborted at the source its indexes go; where it was under way they stay, whole.
+ */
+static enum hf_err look_at_builds(struct run *run, struct hf_recover *server, struct hf_error *err)
+{
+    for (size_t i = 0; i < run->builds.count; i++) {
+        const struct hf_replay_build *build = &run->builds.items[i];
+        bool aborted = !hf_optime_is_none(&build->abort);
+        bool begun = !hf_optime_is_none(&build->start);
+        for (size_t j = 0; j < build->index_count; j++) {
+            char text[512];
+            if (aborted && !begun &&
+                hf_recover_drop_index(server, build->collection, build->indexes[j], err) !=
+                    HF_ERR_OK) {
+                return err->code;
+            }
+            (void)snprintf(text, sizeof text,
+                           "the build of its index %s had begun and not ended at that point: it "
+                           "comes without it; hint: make the index again",
+                           build->indexes[j]);
+            if (!aborted && add_note(run, build->collection, false, text, err) != HF_ERR_OK) {
+                return err->code;
+            }
+        }
+    }
+    return HF_ERR_OK;
+}
+
 /* A mark that outlived its files would make of untouched ones a directory that looks done. */
 static enum hf_err check_kept(const struct run *run, const struct hf_recover_state *state,
                               struct hf_error *err)
@@ -388,7 +446,9 @@ static enum hf_err look(struct run *run, struct hf_error *err)
     if (name_log(run, "look", err) != HF_ERR_OK ||
         hf_recover_start(&run->server, HF_RECOVER_PLAIN, &server, err) != HF_ERR_OK ||
         hf_recover_state_read(server, &state, err) != HF_ERR_OK ||
-        check_kept(run, &state, err) != HF_ERR_OK || look_at_each(run, server, err) != HF_ERR_OK ||
+        check_kept(run, &state, err) != HF_ERR_OK ||
+        look_at_builds(run, server, err) != HF_ERR_OK ||
+        look_at_each(run, server, err) != HF_ERR_OK ||
         hf_recover_stop(HF_TAKE(server), err) != HF_ERR_OK) {
         return hf_wrap(err, "look at the collections");
     }
@@ -404,7 +464,7 @@ static enum hf_err run_phases(struct run *run, struct hf_error *err)
         return err->code;
     }
     enum hf_err result =
-        run->mark.phase <= HF_REPLAY_FILLING ? fill(run, err) : read_names(run, err);
+        run->mark.phase <= HF_REPLAY_FILLING ? fill(run, err) : read_again(run, err);
     if (result == HF_ERR_OK && run->mark.phase == HF_REPLAY_RECOVERING) {
         result = recover(run, err);
     }
@@ -427,6 +487,7 @@ enum hf_err hf_replay_run(const struct hf_replay_options *options, struct hf_rep
         return hf_wrap(err, "bring %s to %s", options->dbpath,
                        hf_optime_text(&options->point->truncate_after).text);
     }
+    remove_logs(options);
     run.result.top = run.mark.top;
     *out = run.result;
     run.result = (struct hf_replay_result){.note_count = 0};

@@ -77,6 +77,14 @@ static void fill_fini(struct fill *fill)
 }
 HF_CLEANUP_DEFINE_VALUE(fill_fini, struct fill)
 
+/* What has to be known of an entry that recovery will replay. */
+static enum hf_err note_entry(const struct fill *fill, const struct hf_oplog_entry *entry,
+                              struct hf_error *err)
+{
+    hf_replay_names_add(fill->options->names, entry);
+    return hf_replay_builds_add(fill->options->builds, entry, err);
+}
+
 /* The copy's next entry up to the point; the walk is closed behind it. */
 static enum hf_err own_next(struct fill *fill, struct hf_error *err)
 {
@@ -104,7 +112,7 @@ static enum hf_err own_next(struct fill *fill, struct hf_error *err)
         if (hf_oplog_entry_read(bytes, &entry, err) != HF_ERR_OK) {
             return hf_wrap(err, "the copy's entry %s", hf_optime_text(&fill->own).text);
         }
-        hf_replay_names_add(fill->options->names, &entry);
+        return note_entry(fill, &entry, err);
     }
     return HF_ERR_OK;
 }
@@ -198,8 +206,9 @@ static enum hf_err step(struct fill *fill, struct hf_error *err)
         }
     }
     if (order <= 0) {
-        hf_replay_names_add(fill->options->names, &source->entry);
-        return hf_replay_source_next(source, err);
+        return note_entry(fill, &source->entry, err) == HF_ERR_OK
+                   ? hf_replay_source_next(source, err)
+                   : err->code;
     }
     return HF_ERR_OK;
 }
@@ -262,11 +271,31 @@ static enum hf_err check_start(struct fill *fill, const struct hf_recover_state 
                          hf_optime_text(read_after).text);
 }
 
+/* Recovery dies of the entries of builds that are not committed at the point. */
+static enum hf_err still_builds(struct fill *fill, struct hf_error *err)
+{
+    const struct hf_replay_builds *builds = fill->options->builds;
+
+    for (size_t i = 0; i < builds->count; i++) {
+        const struct hf_replay_build *build = &builds->items[i];
+        const struct hf_optime *entries[] = {&build->start, &build->abort};
+        for (size_t j = 0; j < HF_ARRAY_LEN(entries); j++) {
+            if (!hf_optime_is_none(entries[j]) &&
+                hf_recover_make_noop(fill->server, hf_replay_ts(entries[j]), err) != HF_ERR_OK) {
+                return hf_wrap(err, "index build %s of %s", hf_optime_text(entries[j]).text,
+                               build->collection);
+            }
+        }
+    }
+    return HF_ERR_OK;
+}
+
 static enum hf_err finish(struct fill *fill, struct hf_replay_mark *mark, struct hf_error *err)
 {
     struct hf_recover_state after;
 
-    if (hf_recover_set_truncate(fill->server, hf_replay_ts(&fill->top), err) != HF_ERR_OK ||
+    if (still_builds(fill, err) != HF_ERR_OK ||
+        hf_recover_set_truncate(fill->server, hf_replay_ts(&fill->top), err) != HF_ERR_OK ||
         hf_recover_state_read(fill->server, &after, err) != HF_ERR_OK ||
         check_start(fill, &after, err) != HF_ERR_OK) {
         return err->code;

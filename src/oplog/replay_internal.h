@@ -60,12 +60,33 @@ HF_CLEANUP_DEFINE_VALUE(hf_replay_names_fini, struct hf_replay_names)
 /* Memory that runs out, or too many names: `all`. */
 void hf_replay_names_add(struct hf_replay_names *names, const struct hf_oplog_entry *entry);
 
+/* ---- Index builds (replay_builds.c) ---- */
+
+struct hf_replay_build {
+    uint8_t uuid[16];
+    char *collection; /* owned; "shop.orders" */
+    char **indexes;   /* owned; names */
+    size_t index_count;
+    struct hf_optime start, abort; /* entries; none: not among the replayed ones */
+};
+/* Those that were begun or aborted, and not committed. */
+struct hf_replay_builds {
+    struct hf_replay_build *items; /* owned */
+    size_t count;
+};
+void hf_replay_builds_fini(struct hf_replay_builds *builds);
+HF_CLEANUP_DEFINE_VALUE(hf_replay_builds_fini, struct hf_replay_builds)
+HF_MUST_CHECK enum hf_err hf_replay_builds_add(struct hf_replay_builds *builds,
+                                               const struct hf_oplog_entry *entry,
+                                               struct hf_error *err);
+
 /* ---- Filling (replay_fill.c) ---- */
 
 struct hf_replay_fill_options {
     const struct hf_replay_options *run;     /* borrowed for the call */
     const struct hf_recover_options *server; /* borrowed for the call */
     struct hf_replay_names *names;           /* grows */
+    struct hf_replay_builds *builds;         /* as at the point */
     struct hf_replay_result *result;         /* its numbers grow */
 };
 /*

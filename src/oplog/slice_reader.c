@@ -220,7 +220,9 @@ static enum hf_err prove_unit(struct hf_slice_reader *reader, const struct hf_sl
             hf_oplog_entry_read(bytes, &entry, err) != HF_ERR_OK) {
             return err->code;
         }
-        if (hf_optime_compare_ts(&last, &entry.optime) >= 0 || entry.optime.term < last.term) {
+        /* A set's very first entry has no term. */
+        if (hf_optime_compare_ts(&last, &entry.optime) >= 0 ||
+            (!hf_optime_is_none(&last) && entry.optime.term < last.term)) {
             return hf_fail(err, HF_ERR_CORRUPT, "entry %s behind %s",
                            hf_optime_text(&entry.optime).text, hf_optime_text(&last).text);
         }

@@ -84,7 +84,7 @@ static void test_one_that_dies_is_told_with_its_exit_code_and_last_words(void **
     write_program(f, "#!/bin/sh\necho 'exception: no storage.bson'\nexit 100\n");
     assert_int_equal(start(f, 0, NULL, &err), HF_ERR_INTERNAL);
     expect_words(&err, "start /");
-    expect_words(&err, "ended with exit code 100; end of ");
+    expect_words(&err, "ended with exit code 100; ");
     expect_words(&err, "/db.log: exception: no storage.bson");
 }
 
