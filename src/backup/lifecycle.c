@@ -234,3 +234,30 @@ hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t co
     }
     return best;
 }
+
+enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
+                                       uint64_t wanted_s, uint64_t now_s)
+{
+    uint64_t wait_s = HF_WANTED_RETRY_S, ended_s = 0;
+    bool failed = false;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        if (one->state == HF_SNAPSHOT_IN_PROGRESS) {
+            return HF_WANTED_WAIT;
+        }
+        if (one->created_s < wanted_s) {
+            continue;
+        }
+        if (one->state == HF_SNAPSHOT_COMPLETE) {
+            return HF_WANTED_HAD;
+        }
+        if (one->state == HF_SNAPSHOT_FAILED || one->state == HF_SNAPSHOT_ABANDONED) {
+            wait_s = failed && wait_s < HF_WANTED_RETRY_MAX_S ? wait_s * 2 : wait_s;
+            ended_s = one->finished_s > ended_s ? one->finished_s : ended_s;
+            failed = true;
+        }
+    }
+    wait_s = wait_s < HF_WANTED_RETRY_MAX_S ? wait_s : HF_WANTED_RETRY_MAX_S;
+    return failed && ended_s <= now_s && now_s - ended_s < wait_s ? HF_WANTED_WAIT : HF_WANTED_TAKE;
+}

@@ -71,4 +71,15 @@ HF_MUST_CHECK enum hf_err hf_snapshot_sort(struct hf_snapshot_record *snapshots,
  * what lies in the store. */
 bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count);
 
+/* A job that wants a snapshot since wanted_s: what is to be done about it. Failed ones are tried again, ever later. */
+enum hf_wanted_step {
+    HF_WANTED_HAD,  /* one that was begun since is complete */
+    HF_WANTED_WAIT, /* one is under way, or failed just now */
+    HF_WANTED_TAKE,
+};
+#define HF_WANTED_RETRY_S 60
+#define HF_WANTED_RETRY_MAX_S 3600
+enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
+                                       uint64_t wanted_s, uint64_t now_s);
+
 #endif

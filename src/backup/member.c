@@ -18,6 +18,9 @@ static const struct hf_field member_fields[] = {
     HF_FIELDS_U64(R, delay_s, "delayS"),
     HF_FIELDS_U64(R, lag_s, "lagS"),
     HF_FIELDS_U64(R, data_bytes, "dataBytes"),
+    HF_FIELDS_U64(R, oplog_first_s, "oplogFirstS"),
+    HF_FIELDS_U64(R, oplog_last_s, "oplogLastS"),
+    HF_FIELDS_BOOL(R, oplog_rolls, "oplogRolls"),
     HF_FIELDS_TEXT(R, fcv, "fcv", false),
     HF_FIELDS_TEXT(R, server_version, "serverVersion", false),
     HF_FIELDS_TEXT(R, edition, "edition", false),
@@ -43,6 +46,25 @@ enum hf_err hf_member_record_decode(const struct hf_json *json, struct hf_member
                                     struct hf_error *err)
 {
     return hf_fields_decode(&member_record, json, out, err);
+}
+
+bool hf_member_window_is_short(const struct hf_member_record *member, uint64_t min_s)
+{
+    return member->oplog_rolls && member->oplog_first_s != 0 &&
+           (member->oplog_last_s < member->oplog_first_s ||
+            member->oplog_last_s - member->oplog_first_s < min_s);
+}
+
+void hf_member_follow(struct hf_member_record *member, const struct hf_member_record *before)
+{
+    if (member->oplog_first_s == 0) { /* not known just now */
+        member->oplog_first_s = before->oplog_first_s;
+        member->oplog_last_s = before->oplog_last_s;
+    }
+    /* An oplog that begins earlier than it did is another one. */
+    member->oplog_rolls = before->oplog_first_s != 0 &&
+                          member->oplog_first_s >= before->oplog_first_s &&
+                          (before->oplog_rolls || member->oplog_first_s > before->oplog_first_s);
 }
 
 static bool is_primary(const struct hf_member_record *member)

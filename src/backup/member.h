@@ -32,7 +32,9 @@ struct hf_member_record {
     bool hidden;
     uint64_t delay_s;
     uint64_t lag_s;
-    uint64_t data_bytes; /* of its files, as its agent says; 0: unknown */
+    uint64_t data_bytes;                  /* of its files, as its agent says; 0: unknown */
+    uint64_t oplog_first_s, oplog_last_s; /* its oplog's first and last entry; 0: unknown */
+    bool oplog_rolls; /* its first entry has been seen to go: the oplog is full, not young */
     char fcv[HF_WORD_BYTES];
     char server_version[HF_WORD_BYTES];
     char edition[HF_WORD_BYTES];
@@ -47,6 +49,14 @@ HF_MUST_CHECK struct hf_json *hf_member_record_encode(const struct hf_member_rec
 HF_MUST_CHECK enum hf_err hf_member_record_decode(const struct hf_json *json,
                                                   struct hf_member_record *out,
                                                   struct hf_error *err);
+
+/*
+ * True when the member keeps its oplog for less than min_s (0: any will do). Only once it is known to be full: a young set
+ * has a short oplog too.
+ */
+bool hf_member_window_is_short(const struct hf_member_record *member, uint64_t min_s);
+/* Carries over what an earlier report of the same member tells: whether its oplog rolls. */
+void hf_member_follow(struct hf_member_record *member, const struct hf_member_record *before);
 
 struct hf_member_wish {
     const char *set_name;

@@ -22,6 +22,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_PROGRESS, {NULL}},
     {HF_KIND_MEMBERS, {NULL}},
     {HF_KIND_FINISH, {NULL}},
+    {HF_KIND_HEAD, {NULL}},
+    {HF_KIND_EVENT, {"jobId", "createdS", NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);
 
@@ -73,6 +75,8 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_ID(R, running, "runningSnapshotId", false),
     HF_FIELDS_TEXT(R, preferred_member, "preferredMember", false),
     HF_FIELDS_U64(R, created_s, "createdS"),
+    HF_FIELDS_TEXT(R, snapshot_wanted, "snapshotWanted", false),
+    HF_FIELDS_U64(R, wanted_s, "wantedS"),
 };
 #undef R
 RECORD(job, struct hf_job_record, job_fields)
@@ -205,6 +209,8 @@ static const struct hf_field task_fields[] = {
     HF_FIELDS_ID(R, restore, "restoreId", false),
     HF_FIELDS_WORD(R, kind, "kind", task_kinds),
     HF_FIELDS_WORD(R, state, "state", task_states),
+    HF_FIELDS_ID(R, writer, "writer", false),
+    HF_FIELDS_TEXT(R, member, "member", false),
     HF_FIELDS_ID(R, attempt, "attempt", true),
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_U64(R, seen_s, "seenS"),
@@ -214,6 +220,16 @@ static const struct hf_field task_fields[] = {
 };
 #undef R
 RECORD(task, struct hf_task_record, task_fields)
+
+#define R struct hf_event_record
+static const struct hf_field event_fields[] = {
+    HF_FIELDS_ID(R, id, "id", true),        HF_FIELDS_ID(R, project, "projectId", true),
+    HF_FIELDS_ID(R, job, "jobId", false),   HF_FIELDS_TEXT(R, set_name, "setName", false),
+    HF_FIELDS_TEXT(R, type, "type", true),  HF_FIELDS_U64(R, created_s, "createdS"),
+    HF_FIELDS_TEXT(R, text, "text", false),
+};
+#undef R
+RECORD(event, struct hf_event_record, event_fields)
 
 #define R struct hf_agent_record
 static const struct hf_field agent_fields[] = {

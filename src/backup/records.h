@@ -36,7 +36,9 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_TASK "task"
 #define HF_KIND_PROGRESS "progress"
 #define HF_KIND_MEMBERS                                                                            \
-    "members"                   /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
+    "members" /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
+#define HF_KIND_HEAD "oplog_head" /* by job */
+#define HF_KIND_EVENT "event"
 #define HF_KIND_FINISH "finish" /* by task: the agent's finish message, as it came */
 
 #define HF_RECORD_ERROR_BYTES 1024
@@ -66,6 +68,8 @@ struct hf_job_record {
     struct hf_id running; /* snapshot being taken; none: idle. Set and cleared by compare-and-set */
     char preferred_member[HF_NAME_BYTES];
     uint64_t created_s;
+    char snapshot_wanted[HF_RECORD_ERROR_BYTES]; /* why one is to be taken by itself; or empty */
+    uint64_t wanted_s; /* since when: only one that was begun later will do */
 };
 
 enum hf_snapshot_state {
@@ -193,7 +197,9 @@ struct hf_task_record {
     struct hf_id restore;
     enum hf_task_kind kind;
     enum hf_task_state state;
-    struct hf_id attempt; /* fences: a call that names another attempt is refused */
+    struct hf_id writer;        /* of a tail */
+    char member[HF_NAME_BYTES]; /* of a tail */
+    struct hf_id attempt;       /* fences: a call that names another attempt is refused */
     uint64_t created_s;
     uint64_t seen_s; /* when a poll last named it, or it was made */
     bool cancelled;  /* someone asked to stop it */
@@ -209,6 +215,23 @@ struct hf_agent_record {
     char restore_root[HF_RECORD_PATH_BYTES]; /* below which it may restore; empty: it may not */
 };
 
+/* Something that an operator should know of, kept until there are many newer ones. */
+struct hf_event_record {
+    struct hf_id id, project;
+    struct hf_id job; /* none: of no job */
+    char set_name[HF_NAME_BYTES];
+    char type[HF_WORD_BYTES];
+    uint64_t created_s;
+    char text[HF_RECORD_ERROR_BYTES];
+};
+#define HF_EVENT_OPLOG_GAP "OPLOG_GAP"               /* a restorable range ended, and why */
+#define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"         /* the newest stored entry is old */
+#define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"   /* the source keeps its oplog too short */
+#define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED" /* an agent brought a slice that is none */
+
+HF_MUST_CHECK struct hf_json *hf_event_record_encode(const struct hf_event_record *record);
+HF_MUST_CHECK enum hf_err hf_event_record_decode(const struct hf_json *json,
+                                                 struct hf_event_record *out, struct hf_error *err);
 HF_MUST_CHECK struct hf_json *hf_cluster_record_encode(const struct hf_cluster_record *record);
 HF_MUST_CHECK enum hf_err hf_cluster_record_decode(const struct hf_json *json,
                                                    struct hf_cluster_record *out,

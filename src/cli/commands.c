@@ -116,18 +116,44 @@ static enum hf_err job_start(const struct job_start_values *values,
 #define PLAIN_OPTIONS(OPT) HF_CLI_OPTIONS(OPT)
 HF_CLI_VALUES(job_list, PLAIN_OPTIONS)
 
+/* Up to when the oplog is saved; "-" where nothing is. */
+static void saved_text(const struct hf_json *job, char out[32])
+{
+    const struct hf_json *last = hf_json_get_object(hf_json_get_object(job, "oplog"), "last");
+
+    hf_cli_time(hf_json_get_u64(last, "seconds", 0), out);
+    if (out[0] == '\0') {
+        (void)snprintf(out, 32, "-");
+    }
+}
+
+/* Who tails, or why nobody does. */
+static const char *tail_text(const struct hf_json *job)
+{
+    const struct hf_json *oplog = hf_json_get_object(job, "oplog");
+
+    return hf_json_get_text(oplog, "taskId") != NULL ? hf_cli_text(oplog, "member", "?")
+                                                     : hf_cli_text(oplog, "problem", "-");
+}
+
 static void job_row(struct hf_cli_table *table, const struct hf_json *one)
 {
-    char created[32];
+    char created[32], saved[32];
 
     hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
-    const char *cells[] = {hf_cli_text(one, "setName", ""), hf_cli_text(one, "state", ""),
-                           hf_cli_text(one, "id", ""), created,
-                           hf_cli_text(one, "runningSnapshotId", "-")};
+    saved_text(one, saved);
+    const char *cells[] = {hf_cli_text(one, "setName", ""),
+                           hf_cli_text(one, "state", ""),
+                           hf_cli_text(one, "id", ""),
+                           created,
+                           hf_cli_text(one, "runningSnapshotId", "-"),
+                           saved,
+                           tail_text(one)};
     hf_cli_table_row(table, cells);
 }
 
-static const char *const job_list_titles[] = {"SET", "STATE", "JOB", "CREATED", "RUNNING SNAPSHOT"};
+static const char *const job_list_titles[] = {
+    "SET", "STATE", "JOB", "CREATED", "RUNNING SNAPSHOT", "OPLOG UNTIL (UTC)", "FROM MEMBER"};
 static const struct listing job_list_listing = {
     .titles = job_list_titles, .columns = HF_ARRAY_LEN(job_list_titles), .row = job_row};
 
@@ -148,6 +174,50 @@ static enum hf_err job_list(const struct job_list_values *values, const struct h
 
 HF_CLI_VALUES(job_show, SET_OPTIONS)
 
+static void print_job(const struct hf_json *job)
+{
+    const struct hf_json *oplog = hf_json_get_object(job, "oplog");
+    const struct hf_json *last = hf_json_get_object(oplog, "last");
+    char created[32], saved[32], begun[32], bytes[24];
+
+    hf_cli_time(hf_json_get_u64(job, "createdS", 0), created);
+    (void)printf("job %s of set %s: %s\n", hf_cli_text(job, "id", "?"),
+                 hf_cli_text(job, "setName", "?"), hf_cli_text(job, "state", "?"));
+    (void)printf("  created      %s UTC\n", created);
+    (void)printf("  snapshot     %s\n",
+                 hf_cli_text(job, "runningSnapshotId", "none is being taken"));
+    if (hf_json_get_text(job, "snapshotWanted") != NULL) {
+        (void)printf("  wanted       a snapshot, because %s\n",
+                     hf_cli_text(job, "snapshotWanted", ""));
+    }
+    if (last != NULL) {
+        const struct hf_json *first = hf_json_get_object(oplog, "chainFirst");
+        saved_text(job, saved);
+        hf_cli_time(hf_json_get_u64(first, "seconds", 0), begun);
+        bytes_text(oplog, "bytes", bytes, sizeof bytes);
+        (void)printf("  oplog        saved until %s UTC (entry %llu.%llu), %llu s ago; %s in %llu "
+                     "slices\n",
+                     saved, (unsigned long long)hf_json_get_u64(last, "seconds", 0),
+                     (unsigned long long)hf_json_get_u64(last, "increment", 0),
+                     (unsigned long long)hf_json_get_u64(oplog, "ageS", 0), bytes,
+                     (unsigned long long)hf_json_get_u64(oplog, "slices", 0));
+        (void)printf("  lag          %llu s, %llu entries, when the last slice came\n",
+                     (unsigned long long)hf_json_get_u64(oplog, "lagS", 0),
+                     (unsigned long long)hf_json_get_u64(oplog, "lagEntries", 0));
+        (void)printf("  unbroken     from %s UTC on (%s), %llu entries\n", begun,
+                     hf_cli_text(oplog, "cause", "?"),
+                     (unsigned long long)hf_json_get_u64(oplog, "sequence", 0));
+    } else {
+        (void)printf("  oplog        nothing is saved yet\n");
+    }
+    if (hf_json_get_text(oplog, "taskId") != NULL) {
+        (void)printf("  tail         of member %s\n", hf_cli_text(oplog, "member", "?"));
+    } else {
+        (void)printf("  tail         none: %s\n",
+                     hf_cli_text(oplog, "problem", "it begins within seconds"));
+    }
+}
+
 static enum hf_err job_show(const struct job_show_values *values, const struct hf_option_rest *rest,
                             struct hf_error *err)
 {
@@ -165,7 +235,11 @@ static enum hf_err job_show(const struct job_show_values *values, const struct h
     for (size_t i = 0; i < hf_json_count(results); i++) {
         const struct hf_json *one = hf_json_at(results, i);
         if (strcmp(hf_cli_text(one, "setName", ""), set) == 0) {
-            return hf_cli_print_json(one, err);
+            if (values->json) {
+                return hf_cli_print_json(one, err);
+            }
+            print_job(one);
+            return HF_ERR_OK;
         }
     }
     return hf_fail(err, HF_ERR_NOT_FOUND,

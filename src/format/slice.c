@@ -702,3 +702,25 @@ enum hf_err hf_slice_take_entry(struct hf_bytes *left, struct hf_bytes *entry, s
     *left = hf_bytes_of(left->data + len, left->len - len);
     return HF_ERR_OK;
 }
+
+enum hf_err hf_slice_check_put(struct hf_bytes object, const struct hf_object_name *name,
+                               struct hf_error *err)
+{
+    HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+    uint64_t need = 0;
+
+    enum hf_err code = hf_slice_check_head(object, &name->job, err);
+    if (code == HF_ERR_OK) {
+        code = hf_slice_header_decode(object, object.len, NULL, &need, &header, err);
+    }
+    if (code == HF_ERR_OK && need != 0) {
+        code = hf_fail(err, HF_ERR_INVALID, "a header of %llu bytes", (unsigned long long)need);
+    }
+    if (code == HF_ERR_OK) {
+        code = hf_slice_check_name(&header, name, err);
+    }
+    if (code == HF_ERR_CORRUPT) {
+        err->code = HF_ERR_INVALID; /* nothing is damaged here: it came so */
+    }
+    return code == HF_ERR_OK ? code : hf_wrap(err, "%s", hf_object_name_text(name).text);
+}

@@ -160,6 +160,13 @@ HF_MUST_CHECK enum hf_err hf_slice_header_decode(struct hf_bytes tail, uint64_t 
 HF_MUST_CHECK enum hf_err hf_slice_check_head(struct hf_bytes object, const struct hf_id *job,
                                               struct hf_error *err);
 
+/*
+ * An object that an agent brings: head, header and name belong together. INVALID, and nothing is read with a key: its
+ * HMAC and its blocks are for whoever takes it into a chain.
+ */
+HF_MUST_CHECK enum hf_err
+hf_slice_check_put(struct hf_bytes object, const struct hf_object_name *name, struct hf_error *err);
+
 /* Stored bytes of block i to plain ones; out holds plain_bytes. CORRUPT, DENIED. */
 HF_MUST_CHECK enum hf_err hf_slice_open_block(struct hf_block_coder *coder,
                                               const struct hf_slice_header *header, uint32_t i,

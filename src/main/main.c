@@ -22,6 +22,7 @@ static const struct hf_command *const tables[] = {services,
                                                   hf_cli_api_commands,
                                                   hf_cli_point_commands,
                                                   hf_cli_link_commands,
+                                                  hf_cli_event_commands,
                                                   hf_cli_store_commands,
                                                   hf_cli_demo_commands};
 

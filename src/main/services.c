@@ -93,6 +93,9 @@ static struct hf_cancel *stop_token(void)
         "Threads that move objects; auto goes by the cores")                                       \
     OPT(task_silence, SECONDS, "5m", 1, 86400, OPT_NONE,                                           \
         "Give up a task that its agent has not named for so long")                                 \
+    OPT(minimum_oplog_window, SECONDS, "3h", 0, 31536000, OPT_NONE,                                \
+        "A set whose oplog is full and reaches back less far gets no job, and an event; 0: any "   \
+        "will do")                                                                                 \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -144,6 +147,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .project = values->project,
         .plain_store = values->plain_store,
         .task_silence_s = values->task_silence,
+        .oplog_window_min_s = values->minimum_oplog_window,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "server/flow.h"
+#include "server/flow_tail.h"
 
 #define POLL_WAIT_MS 30000
 #define PROGRESS_MS 1000
@@ -489,4 +490,21 @@ enum hf_err hf_server_agents_finish(struct hf_server_agents *agents, const struc
     }
     *task = finish.task;
     return hf_flow_note_finish(agents->app, &finish, fresh, err);
+}
+
+/* ---- slice ---- */
+
+enum hf_err hf_server_agents_slice(struct hf_server_agents *agents, const struct hf_id *project,
+                                   struct hf_str body, struct hf_id *task, struct hf_buf *out,
+                                   struct hf_error *err)
+{
+    struct hf_msg_slice slice;
+
+    if (hf_msg_slice_decode(body, &slice, err) != HF_ERR_OK ||
+        check_session(agents, &slice.agent, project, slice.session, err) != HF_ERR_OK ||
+        hf_flow_tail_slice(agents->app, &slice, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *task = slice.task;
+    return hf_msg_slice_answer_encode(out, err);
 }

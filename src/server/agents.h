@@ -49,4 +49,10 @@ HF_MUST_CHECK enum hf_err hf_server_agents_finish(struct hf_server_agents *agent
                                                   struct hf_id *task, bool *fresh,
                                                   struct hf_error *err);
 
+/* A slice is durable: the head of its job's chain moves. */
+HF_MUST_CHECK enum hf_err hf_server_agents_slice(struct hf_server_agents *agents,
+                                                 const struct hf_id *project, struct hf_str body,
+                                                 struct hf_id *task, struct hf_buf *out,
+                                                 struct hf_error *err);
+
 #endif

@@ -34,6 +34,7 @@ void hf_api_status(struct hf_server_call *call);
 void hf_api_agents(struct hf_server_call *call);
 void hf_api_jobs(struct hf_server_call *call);
 void hf_api_job(struct hf_server_call *call);
+void hf_api_events(struct hf_server_call *call);
 void hf_api_snapshots(struct hf_server_call *call);
 void hf_api_snapshot(struct hf_server_call *call);
 void hf_api_take(struct hf_server_call *call);
@@ -71,6 +72,9 @@ void hf_api_link_show(struct hf_server_call *call, const struct hf_id *id,
 
 /* The job of the path's parameter 0, of the caller's project. False: it was answered. */
 HF_MUST_CHECK bool hf_api_find_job(struct hf_server_call *call, struct hf_job_record *out);
+/* The job's record, and "oplog": the head of its chain and its tail. NULL on no memory. */
+HF_MUST_CHECK struct hf_json *hf_api_job_document(struct hf_server_call *call,
+                                                  const struct hf_job_record *job);
 /* The cluster of the path's group (parameter 0) and cluster (parameter 1). False: it was answered. */
 HF_MUST_CHECK bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *out);
 /* Parameter 0 is the caller's project. False: it was answered. */

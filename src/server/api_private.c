@@ -175,7 +175,7 @@ void hf_api_jobs(struct hf_server_call *call)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < jobs.count; i++) {
         if (i / page.size == page.number - 1) {
-            hf_json_append_take(results, hf_job_record_encode(&jobs.items[i]));
+            hf_json_append_take(results, hf_api_job_document(call, &jobs.items[i]));
         }
     }
     hf_reply_list(call, &page, results, jobs.count);
@@ -202,7 +202,7 @@ void hf_api_job(struct hf_server_call *call)
     struct hf_job_record job;
 
     if (hf_api_find_job(call, &job)) {
-        hf_reply_json(call, 200, hf_job_record_encode(&job));
+        hf_reply_json(call, 200, hf_api_job_document(call, &job));
     }
 }
 

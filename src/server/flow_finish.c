@@ -16,6 +16,7 @@
 #include "base/fault.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "server/flow_tail.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -24,8 +25,8 @@
 
 /* ---- Small moves, each one compare-and-set ---- */
 
-static enum hf_err end_task(struct hf_server_app *app, const struct hf_id *id,
-                            const struct hf_error *outcome, struct hf_error *err)
+enum hf_err hf_flow_end_task(struct hf_server_app *app, const struct hf_id *id,
+                             const struct hf_error *outcome, struct hf_error *err)
 {
     for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
         struct hf_task_record task;
@@ -110,7 +111,7 @@ enum hf_err hf_flow_end_snapshot(struct hf_server_app *app, struct hf_snapshot_r
     return hf_fail(err, HF_ERR_BUSY, "snapshot %s changes too often", hf_id_text(&record->id).text);
 }
 
-static void forget_finish(struct hf_server_app *app, const struct hf_id *task)
+void hf_flow_forget_finish(struct hf_server_app *app, const struct hf_id *task)
 {
     HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
     struct hf_error ignored;
@@ -149,10 +150,10 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
     }
     if (HF_FAULT("server.finish.claims_dropped", err) != HF_ERR_OK ||
         hf_flow_end_job_lease(app, &record->job, &record->id, err) != HF_ERR_OK ||
-        end_task(app, &record->task, &outcome, err) != HF_ERR_OK) {
+        hf_flow_end_task(app, &record->task, &outcome, err) != HF_ERR_OK) {
         return err->code;
     }
-    forget_finish(app, &record->task);
+    hf_flow_forget_finish(app, &record->task);
     if (record->state == HF_SNAPSHOT_COMPLETE) {
         hf_log_info(app->log, "snapshot.complete", HF_STR("snapshot", hf_id_text(&record->id).text),
                     HF_STR("set", record->set_name), HF_U64("bytes", record->bytes),
@@ -529,6 +530,9 @@ enum hf_err hf_flow_not_given(struct hf_server_app *app, const struct hf_task_re
         (void)snprintf(refused.message, sizeof refused.message, "%s", why->message);
         return hf_flow_finish_restore(app, task, &refused, err);
     }
+    if (task->kind == HF_TASK_TAIL) {
+        return hf_flow_tail_finish(app, task, why->code, why->message, err);
+    }
     if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -630,10 +634,10 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
                         HF_U64("count", restore.point.wrong), HF_STR("notes", restore.point.notes));
         }
     }
-    if (end_task(app, &task->id, &outcome, err) != HF_ERR_OK) {
+    if (hf_flow_end_task(app, &task->id, &outcome, err) != HF_ERR_OK) {
         return err->code;
     }
-    forget_finish(app, &task->id);
+    hf_flow_forget_finish(app, &task->id);
     return HF_ERR_OK;
 }
 
@@ -684,8 +688,15 @@ static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *ta
         return hf_err_retry(why.code) ? hf_wrap(err, "finish of task %s", hf_id_text(task_id).text)
                                       : hf_flow_not_given(app, &task, &why, err);
     }
-    return task.kind == HF_TASK_CAPTURE ? finish_capture(app, &task, &finish, err)
-                                        : hf_flow_finish_restore(app, &task, &finish, err);
+    switch (task.kind) {
+    case HF_TASK_CAPTURE:
+        return finish_capture(app, &task, &finish, err);
+    case HF_TASK_RESTORE:
+        return hf_flow_finish_restore(app, &task, &finish, err);
+    case HF_TASK_TAIL:
+        return hf_flow_tail_finish(app, &task, finish.code, finish.message, err);
+    }
+    return hf_fail(err, HF_ERR_INTERNAL, "task %s is of no kind", hf_id_text(task_id).text);
 }
 
 enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_id,

@@ -7,6 +7,10 @@
 
 #include "server/flow.h"
 
+/* The task is ENDED, with its outcome for the agent; one that has ended, or is gone, stays as it is. */
+HF_MUST_CHECK enum hf_err hf_flow_end_task(struct hf_server_app *app, const struct hf_id *id,
+                                           const struct hf_error *outcome, struct hf_error *err);
+void hf_flow_forget_finish(struct hf_server_app *app, const struct hf_id *task);
 /* The job is idle again, if this snapshot held it. */
 HF_MUST_CHECK enum hf_err hf_flow_end_job_lease(struct hf_server_app *app,
                                                 const struct hf_id *job_id,

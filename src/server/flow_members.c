@@ -61,6 +61,8 @@ static void member_from_message(const struct hf_msg_member *from, const struct h
         .hidden = from->hidden,
         .lag_s = from->lag_s,
         .data_bytes = from->data_bytes,
+        .oplog_first_s = from->oplog_first_s,
+        .oplog_last_s = from->oplog_last_s,
         .agent = sight->agent,
         .seen_s = now_s,
     };
@@ -252,12 +254,28 @@ static enum hf_err put_document(struct hf_server_app *app, const char *id,
     }
 }
 
+/* What the agent said before of the same member tells more than one look does. */
+static void follow(const struct hf_json *before, struct hf_member_record *record)
+{
+    for (size_t i = 0; i < hf_json_count(before); i++) {
+        struct hf_member_record old;
+        struct hf_error ignored;
+        if (hf_member_record_decode(hf_json_at(before, i), &old, &ignored) == HF_ERR_OK &&
+            strcmp(old.host, record->host) == 0) {
+            hf_member_follow(record, &old);
+            return;
+        }
+    }
+}
+
 enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_sight *sight,
                                 struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document before = {.json = NULL};
     struct hf_json *members = hf_json_array();
     uint64_t now_s = hf_flow_now_s();
+    struct hf_error ignored;
 
     if ((sight->hello || !has_named(app, sight)) && check_served(app, sight, err) != HF_ERR_OK) {
         hf_json_drop(members);
@@ -265,11 +283,14 @@ enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_
     }
     hf_server_heard_note(app->heard, HF_HEARD_AGENT, &sight->agent);
     hf_server_heard_note(app->heard, HF_HEARD_MEMBERS, &sight->agent);
+    (void)!hf_catalog_get(app->catalog, HF_KIND_MEMBERS, hf_id_text(&sight->agent).text, &before,
+                          &ignored);
     hf_json_set_text(json, "agentId", hf_id_text(&sight->agent).text);
     hf_json_set_u64(json, "seenS", now_s);
     for (size_t i = 0; i < sight->members->count; i++) {
         struct hf_member_record record;
         member_from_message(&sight->members->items[i], sight, now_s, &record);
+        follow(hf_json_get_array(before.json, "members"), &record);
         hf_json_append_take(members, hf_member_record_encode(&record));
         if (record.set_name[0] != '\0' && see_set(app, record.set_name, err) != HF_ERR_OK) {
             hf_json_drop(members);

@@ -7,6 +7,7 @@
 #include "backup/lifecycle.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "server/flow_tail.h"
 #include "snapshot/commit.h"
 
 #define NEVER_ASKED "the server stopped before an agent was asked"
@@ -127,6 +128,8 @@ static void resume_task(struct hf_server_app *app, const struct hf_task_record *
 
     if (task->state == HF_TASK_FINISHING) {
         code = hf_flow_finish(app, &task->id, &err);
+    } else if (task->kind == HF_TASK_TAIL) {
+        code = hf_flow_tail_resume(app, task, &err);
     } else if (hf_task_is_silent(task, app->task_silence_s, silent_s)) {
         code = task->kind == HF_TASK_CAPTURE
                    ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",

@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "server/flow_tail.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -36,6 +37,36 @@ static enum hf_err find_job(struct hf_server_app *app, const char *set_name,
                    set_name);
 }
 
+/* A source that keeps its oplog for less than the agents' longest absence loses it sooner or later: said before, not after. */
+static enum hf_err check_window(struct hf_server_app *app, const char *set_name,
+                                struct hf_error *err)
+{
+    struct hf_flow_members members = {0};
+
+    if (app->oplog_window_min_s == 0) {
+        return HF_ERR_OK;
+    }
+    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = HF_ERR_OK;
+    for (size_t i = 0; i < members.count && code == HF_ERR_OK; i++) {
+        const struct hf_member_record *one = &members.items[i];
+        if (strcmp(one->set_name, set_name) == 0 &&
+            hf_member_window_is_short(one, app->oplog_window_min_s)) {
+            code = hf_fail(err, HF_ERR_CONFLICT,
+                           "the oplog of %s reaches back %llu s, and should %llu s: with less, an "
+                           "agent or a server that is away breaks the restorable range; hint: "
+                           "enlarge it (replSetResizeOplog), or start the server with a shorter "
+                           "--minimum-oplog-window",
+                           one->host, (unsigned long long)(one->oplog_last_s - one->oplog_first_s),
+                           (unsigned long long)app->oplog_window_min_s);
+        }
+    }
+    hf_free(members.items);
+    return code;
+}
+
 enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *cluster,
                               struct hf_job_record *out, struct hf_error *err)
 {
@@ -50,7 +81,7 @@ enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *clu
         return hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is %s already", set.set_name,
                        hf_job_state_word(out->state));
     }
-    if (err->code != HF_ERR_NOT_FOUND) {
+    if (err->code != HF_ERR_NOT_FOUND || check_window(app, set.set_name, err) != HF_ERR_OK) {
         return err->code;
     }
     /* The job's id follows from its cluster: two starts at once make one job, and the second is told so. */
@@ -374,6 +405,20 @@ static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_
     return restore->restore_info == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
 }
 
+static enum hf_err fill(struct hf_server_app *app, const struct hf_task_record *task,
+                        struct hf_task *out, struct hf_error *err)
+{
+    switch (task->kind) {
+    case HF_TASK_CAPTURE:
+        return fill_capture(app, task, out, err);
+    case HF_TASK_RESTORE:
+        return fill_restore(app, task, out, err);
+    case HF_TASK_TAIL:
+        return hf_flow_tail_fill(app, task, &out->tail, err);
+    }
+    return hf_fail(err, HF_ERR_INTERNAL, "of no kind");
+}
+
 enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task_record *task,
                                  struct hf_task *out, struct hf_error *err)
 {
@@ -383,8 +428,7 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
     if (hf_job_keys_load(app->store, &app->key, &task->job, &message.keyring, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (task->kind == HF_TASK_CAPTURE ? fill_capture(app, task, &message, err) != HF_ERR_OK
-                                      : fill_restore(app, task, &message, err) != HF_ERR_OK) {
+    if (fill(app, task, &message, err) != HF_ERR_OK) {
         return hf_wrap(err, "task %s", hf_id_text(&task->id).text);
     }
     /* An agent forges no manifest: it gets no seal key (store-format.md 9). */

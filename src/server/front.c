@@ -180,6 +180,23 @@ static void run_finish(void *argument)
     hf_free(work);
 }
 
+static void run_slice(void *argument)
+{
+    struct agent_work *work = argument;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf out = HF_BUF_INIT(1024);
+    struct hf_error err;
+    struct hf_id task;
+
+    if (hf_server_agents_slice(work->server->agents, &work->project, body_text(work->request),
+                               &task, &out, &err) != HF_ERR_OK) {
+        refuse_agent(work->server, work->request, &err);
+    } else {
+        hf_server_rights_told(work->server->rights, &task);
+        agent_answer(work->request, &out);
+    }
+    hf_free(work);
+}
+
 /* A waiting poll is off the list: its answer is looked for on a worker. */
 static void wake_poll(void *context, struct hf_http_request *request,
                       const struct hf_server_poll *poll)
@@ -235,12 +252,14 @@ static void take_object_call(struct hf_server *server, struct hf_http_request *r
     }
 }
 
-static bool is_finish(struct hf_str path)
+/* "/agent/v1/tasks/ID" and then `tail`. */
+static bool is_of_task(struct hf_str path, const char *tail)
 {
-    static const char head[] = "/agent/v1/tasks/", tail[] = "/finish";
+    static const char head[] = "/agent/v1/tasks/";
+    size_t len = strlen(tail);
 
-    return hf_str_starts_with(path, hf_str_of(head)) && path.len > sizeof head + sizeof tail &&
-           memcmp(path.data + path.len - (sizeof tail - 1), tail, sizeof tail - 1) == 0;
+    return hf_str_starts_with(path, hf_str_of(head)) && path.len > sizeof head + len &&
+           memcmp(path.data + path.len - len, tail, len) == 0;
 }
 
 static struct hf_str path_of(const struct hf_http_request *request)
@@ -274,7 +293,8 @@ static void take_agent_call(struct hf_server *server, struct hf_http_request *re
     if (strcmp(method, "POST") == 0) {
         run = hf_str_equal_c(path, "/agent/v1/hello")  ? run_hello
               : hf_str_equal_c(path, "/agent/v1/poll") ? run_poll
-              : is_finish(path)                        ? run_finish
+              : is_of_task(path, "/finish")            ? run_finish
+              : is_of_task(path, "/slice")             ? run_slice
                                                        : NULL;
     }
     if (run == NULL) {
@@ -289,7 +309,8 @@ static void take_agent_call(struct hf_server *server, struct hf_http_request *re
     }
     *work = (struct agent_work){.server = server, .request = request, .project = *project};
     hf_http_keep(request, 0);
-    if (!hf_server_pool_try(server->api, run, work)) {
+    /* A slice is looked at in the store, which may be slow: that keeps no poll waiting. */
+    if (!hf_server_pool_try(run == run_slice ? server->objects : server->api, run, work)) {
         hf_free(work);
         refuse_busy(request);
     }
@@ -514,7 +535,7 @@ static uint64_t on_agent_headers(struct hf_server *server, struct hf_http_reques
     const char *task = hf_http_request_header(request, "Holdfast-Task");
     bool object = hf_str_starts_with(path, hf_str_of("/agent/v1/objects"));
     bool put = object && strcmp(hf_http_request_method(request), "PUT") == 0;
-    uint64_t max_bytes = put ? HF_PACK_OBJECT_MAX_BYTES : HF_MESSAGE_MAX_BYTES;
+    uint64_t max_bytes = put ? hf_server_object_max_bytes(path) : HF_MESSAGE_MAX_BYTES;
     struct hf_error err;
     struct hf_id id;
 

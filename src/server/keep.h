@@ -6,6 +6,7 @@
 #ifndef HF_SERVER_KEEP_H
 #define HF_SERVER_KEEP_H
 
+#include "backup/head.h"
 #include "backup/records.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
@@ -21,7 +22,9 @@
     X(restore, struct hf_restore_record, HF_KIND_RESTORE)                                          \
     X(link, struct hf_link_record, HF_KIND_LINK)                                                   \
     X(task, struct hf_task_record, HF_KIND_TASK)                                                   \
-    X(agent, struct hf_agent_record, HF_KIND_AGENT)
+    X(agent, struct hf_agent_record, HF_KIND_AGENT)                                                \
+    X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
+    X(event, struct hf_event_record, HF_KIND_EVENT)
 
 #define HF_KEEP_DECLARE(word, type, kind)                                                                      \
     HF_MUST_CHECK enum hf_err hf_keep_##word##_get(struct hf_catalog *catalog,                                 \

@@ -9,6 +9,7 @@
 #include "codec/hash.h"
 #include "format/message.h"
 #include "format/pack.h"
+#include "format/slice.h"
 #include "server/server_internal.h"
 
 #define PATH_HEAD "/agent/v1/objects/"
@@ -53,6 +54,13 @@ static enum hf_err check_body(const struct hf_http_request *request, struct hf_e
     return HF_ERR_OK;
 }
 
+static enum hf_err check_object(struct hf_bytes body, const struct hf_object_name *name,
+                                struct hf_error *err)
+{
+    return name->kind == HF_OBJECT_OPLOG ? hf_slice_check_put(body, name, err)
+                                         : hf_object_check_put(body, name, err);
+}
+
 /* Counts the object, unless it is there: sent again after a lost answer it takes no more room. */
 static enum hf_err book(struct hf_server_object_work *work, const struct hf_server_permit *permit,
                         struct hf_str name, uint64_t bytes, bool *booked, struct hf_error *err)
@@ -77,7 +85,7 @@ static enum hf_err put(struct hf_server_object_work *work, const struct hf_serve
 
     if (check_body(work->request, err) != HF_ERR_OK ||
         HF_FAULT("server.object.received", err) != HF_ERR_OK ||
-        hf_object_check_put(body, &permit->name, err) != HF_ERR_OK ||
+        check_object(body, &permit->name, err) != HF_ERR_OK ||
         book(work, permit, name, body.len, &booked, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -258,6 +266,20 @@ static enum hf_err allow(struct hf_server *server, const struct hf_http_request 
                                      target->path.len - (sizeof PATH_HEAD - 1)};
     }
     return hf_server_rights_allow(server->rights, call, permit, err);
+}
+
+uint64_t hf_server_object_max_bytes(struct hf_str path)
+{
+    const struct hf_str text = {path.data + sizeof PATH_HEAD - 1,
+                                path.len - (sizeof PATH_HEAD - 1)};
+    struct hf_object_name name;
+    struct hf_error ignored;
+
+    if (!hf_str_starts_with(path, hf_str_of(PATH_HEAD)) ||
+        hf_object_name_parse(text, &name, &ignored) != HF_ERR_OK) {
+        return HF_PACK_OBJECT_MAX_BYTES;
+    }
+    return name.kind == HF_OBJECT_OPLOG ? HF_SLICE_OBJECT_MAX_BYTES : HF_PACK_OBJECT_MAX_BYTES;
 }
 
 enum hf_err hf_server_object_may_put(struct hf_server *server,

@@ -9,6 +9,7 @@
 
 #include "backup/records.h"
 #include "base/alloc.h"
+#include "format/slice.h"
 #include "os/clock.h"
 #include "server/keep.h"
 
@@ -21,6 +22,8 @@
 #define OBJECT_LEAST_BYTES ((uint64_t)256 << 10)
 #define RECOUNT_MS 1000
 #define PAGE_NAMES 1000
+/* Slices that a tail may have put and not told of: one that is sent, one that is being filled, and some to spare. */
+#define TAIL_AHEAD_MAX_BYTES (4 * (uint64_t)HF_SLICE_OBJECT_MAX_BYTES)
 
 struct right {
     struct hf_task_record task;
@@ -98,19 +101,24 @@ static enum hf_err look_up_right(struct hf_server_rights *rights, const struct h
         /* Attempts that an earlier release began have none. */
         right.put_max_bytes = snapshot.put_max_bytes == 0 ? UINT64_MAX : snapshot.put_max_bytes;
     }
+    if (right.task.kind == HF_TASK_TAIL) {
+        right.writer = right.task.writer;
+        right.put_max_bytes = TAIL_AHEAD_MAX_BYTES;
+    }
     HF_LOCKED(&rights->mutex);
     rights->rights[rights->right_next++ % RIGHTS_MAX] = right;
     *out = right;
     return HF_ERR_OK;
 }
 
-/* A capture compares with what earlier ones put; a restore may go on in the oplog. */
+/* A capture compares with what earlier ones put; a restore may go on in the oplog; a tail sees nothing else. */
 static bool is_readable(const struct right *right, enum hf_object_kind kind)
 {
     if (kind == HF_OBJECT_OPLOG) {
-        return right->task.kind == HF_TASK_RESTORE;
+        return right->task.kind != HF_TASK_CAPTURE;
     }
-    return kind == HF_OBJECT_DATA || kind == HF_OBJECT_TREE || kind == HF_OBJECT_MANIFEST;
+    return right->task.kind != HF_TASK_TAIL &&
+           (kind == HF_OBJECT_DATA || kind == HF_OBJECT_TREE || kind == HF_OBJECT_MANIFEST);
 }
 
 /* Slices may lie in a store of their own. */
@@ -144,6 +152,10 @@ static enum hf_err allow_list(const struct hf_server_rights *rights, const struc
  */
 static bool may_put(const struct right *right, const struct hf_object_name *name)
 {
+    if (right->task.kind == HF_TASK_TAIL) {
+        return name->kind == HF_OBJECT_OPLOG && hf_id_equal(&name->writer, &right->writer) &&
+               name->round == 0;
+    }
     return right->task.kind == HF_TASK_CAPTURE &&
            (name->kind == HF_OBJECT_DATA || name->kind == HF_OBJECT_TREE) &&
            hf_id_equal(&name->writer, &right->writer) && name->round == 0 &&
@@ -176,6 +188,7 @@ enum hf_err hf_server_rights_allow(struct hf_server_rights *rights,
     *out = (struct hf_server_permit){.task = task,
                                      .job = right.task.job,
                                      .writer = right.writer,
+                                     .tail = right.task.kind == HF_TASK_TAIL,
                                      .capture = right.capture,
                                      .put_max_bytes = right.put_max_bytes};
     if (call->list) {
@@ -260,7 +273,7 @@ static bool book(struct hf_server_rights *rights, const struct hf_server_permit 
 
     tally->used_ms = now_ms;
     *counted_now = tally->counted_ms != 0 && tally->counted_ms + RECOUNT_MS > now_ms;
-    if (tally->counted_ms == 0 || !fits) {
+    if ((tally->counted_ms == 0 && !permit->tail) || !fits) {
         return false;
     }
     tally->bytes += bytes;
@@ -276,6 +289,11 @@ enum hf_err hf_server_rights_book(struct hf_server_rights *rights,
 
     if (book(rights, permit, counts_as(bytes), &counted_now)) {
         return HF_ERR_OK;
+    }
+    if (permit->tail) {
+        return hf_fail(err, HF_ERR_LIMIT,
+                       "the tail has put %" PRIu64 " bytes of slices and more, and told of none",
+                       permit->put_max_bytes);
     }
     if (!counted_now) {
         if (count_kind(rights, permit, HF_OBJECT_DATA, &there, err) != HF_ERR_OK ||
@@ -307,4 +325,10 @@ void hf_server_rights_unbook(struct hf_server_rights *rights, const struct hf_se
 
     bytes = counts_as(bytes);
     tally->bytes -= bytes < tally->bytes ? bytes : tally->bytes;
+}
+
+void hf_server_rights_told(struct hf_server_rights *rights, const struct hf_id *task)
+{
+    HF_LOCKED(&rights->mutex);
+    tally_of(rights, task)->bytes = 0;
 }

@@ -5,7 +5,7 @@
  *
  * A capture puts packs of its own number under its own writer, and not more bytes than its snapshot's record allows. What
  * it has put is counted here; after a start of the server, and when the count comes to its limit, the store's list says
- * what is true.
+ * what is true. A tail puts slices under its own writer, and not more than a few that it has not told of.
  */
 #ifndef HF_SERVER_RIGHTS_H
 #define HF_SERVER_RIGHTS_H
@@ -35,6 +35,7 @@ struct hf_server_permit {
     struct hf_id task, job, writer;
     struct hf_object_name name; /* not of a list */
     struct hf_store *store;     /* where objects of that kind lie; borrowed: the app's */
+    bool tail;                  /* of a tail's task */
     uint64_t capture;           /* of a capture's task */
     uint64_t put_max_bytes;     /* UINT64_MAX: no limit */
 };
@@ -51,6 +52,8 @@ HF_MUST_CHECK enum hf_err hf_server_rights_allow(struct hf_server_rights *rights
 HF_MUST_CHECK enum hf_err hf_server_rights_book(struct hf_server_rights *rights,
                                                 const struct hf_server_permit *permit,
                                                 uint64_t bytes, struct hf_error *err);
+/* The head of the chain has moved over what this tail put. */
+void hf_server_rights_told(struct hf_server_rights *rights, const struct hf_id *task);
 /* The put failed. */
 void hf_server_rights_unbook(struct hf_server_rights *rights, const struct hf_server_permit *permit,
                              uint64_t bytes);

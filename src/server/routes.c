@@ -38,6 +38,7 @@ const struct hf_route hf_server_routes[] = {
     {"GET", PRIVATE "/jobs", hf_api_jobs, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*", hf_api_job, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/ranges", hf_api_job_ranges, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/events", hf_api_events, HF_ROUTE_API, false},
     {"GET", PRIVATE "/snapshots", hf_api_snapshots, HF_ROUTE_API, false},
     {"POST", PRIVATE "/snapshots", hf_api_take, HF_ROUTE_API, false},
     {"GET", PRIVATE "/snapshots/*", hf_api_snapshot, HF_ROUTE_API, false},

@@ -18,10 +18,11 @@ struct hf_server_options {
     const char *listen;          /* "host:port"; port 0: the system picks */
     const char *tls_cert;        /* PEM files; NULL or both */
     const char *tls_key;
-    const char *project;     /* name of the project that a first start makes; NULL: "default" */
-    bool plain_http;         /* other hosts are served without TLS */
-    bool plain_store;        /* a new store is made without encryption */
-    uint64_t task_silence_s; /* 0: 300 */
+    const char *project;         /* name of the project that a first start makes; NULL: "default" */
+    bool plain_http;             /* other hosts are served without TLS */
+    bool plain_store;            /* a new store is made without encryption */
+    uint64_t task_silence_s;     /* 0: 300 */
+    uint64_t oplog_window_min_s; /* the source's oplog should reach back so far; 0: any will do */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *

@@ -68,6 +68,8 @@ HF_MUST_CHECK enum hf_err hf_server_object_may_put(struct hf_server *server,
                                                    const struct hf_http_request *request,
                                                    const struct hf_id *project,
                                                    struct hf_error *err);
+/* The largest body that a PUT of that path may have. */
+uint64_t hf_server_object_max_bytes(struct hf_str path);
 /* The request holds so much more until it is over. BUSY when its task, or its sender, holds too much already. */
 HF_MUST_CHECK enum hf_err hf_server_front_charge(struct hf_server *server,
                                                  struct hf_http_request *request, uint64_t bytes,

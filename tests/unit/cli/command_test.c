@@ -13,8 +13,8 @@
 
 #include "cli/command.h"
 
-static const struct hf_command *const tables[] = {hf_cli_api_commands, hf_cli_store_commands,
-                                                  hf_cli_demo_commands};
+static const struct hf_command *const tables[] = {hf_cli_api_commands, hf_cli_event_commands,
+                                                  hf_cli_store_commands, hf_cli_demo_commands};
 
 static void for_each(void (*check)(const struct hf_command *command))
 {

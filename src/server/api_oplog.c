@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is told of a job's oplog, and events.
+ */
+#include <stdio.h>
+
+#include "server/api.h"
+#include "server/events.h"
+#include "server/flow_tail.h"
+#include "server/keep.h"
+
+/* Where the oplog of the job is saved up to, and by whom; NULL: nothing is known yet. */
+static struct hf_json *oplog_document(struct hf_server_call *call, const struct hf_id *job)
+{
+    struct hf_head_record head;
+    struct hf_task_record task;
+    struct hf_error ignored;
+
+    if (hf_keep_head_get(call->app->catalog, job, &head, NULL, &ignored) != HF_ERR_OK) {
+        return NULL;
+    }
+    struct hf_json *json = hf_head_record_encode(&head);
+    const char *tail = "NONE";
+    if (!hf_id_is_none(&head.task) &&
+        hf_keep_task_get(call->app->catalog, &head.task, &task, NULL, &ignored) == HF_ERR_OK) {
+        tail = hf_task_state_word(task.state);
+    }
+    hf_json_set_text(json, "tail", tail);
+    if (!hf_optime_is_none(&head.last)) {
+        uint64_t now_s = hf_flow_now_s();
+        hf_json_set_u64(json, "ageS", head.last.seconds < now_s ? now_s - head.last.seconds : 0);
+    }
+    return json;
+}
+
+struct hf_json *hf_api_job_document(struct hf_server_call *call, const struct hf_job_record *job)
+{
+    struct hf_json *json = hf_job_record_encode(job);
+    struct hf_json *oplog = oplog_document(call, &job->id);
+
+    if (oplog != NULL) {
+        hf_json_set_take(json, "oplog", oplog);
+    }
+    return json;
+}
+
+void hf_api_events(struct hf_server_call *call)
+{
+    HF_CLEANUP(hf_keep_events_fini) struct hf_keep_events events = {0};
+    const char *set = hf_url_target_parameter(&call->target, "set");
+    const char *type = hf_url_target_parameter(&call->target, "type");
+    const struct hf_catalog_query query = {
+        .index = "createdS", .descending = true, .limit = 2 * HF_EVENTS_MAX};
+    struct hf_call_page page;
+    struct hf_error err;
+    uint64_t total = 0;
+
+    if (!hf_call_page(call, &page)) {
+        return;
+    }
+    if (hf_keep_event_find(call->app->catalog, &query, &events, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
+        return;
+    }
+    struct hf_json *results = hf_json_array();
+    for (size_t i = 0; i < events.count; i++) {
+        const struct hf_event_record *one = &events.items[i];
+        if (!hf_id_equal(&one->project, &call->project) ||
+            (set != NULL && strcmp(set, one->set_name) != 0) ||
+            (type != NULL && strcmp(type, one->type) != 0)) {
+            continue;
+        }
+        if (total / page.size == page.number - 1) {
+            hf_json_append_take(results, hf_event_record_encode(one));
+        }
+        total++;
+    }
+    hf_reply_list(call, &page, results, total);
+}

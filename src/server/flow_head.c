@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The head of a job's chain between catalog and oplog store.
+ */
+#include <stdio.h>
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "oplog/chain.h"
+#include "server/events.h"
+#include "server/flow_tail.h"
+#include "server/keep.h"
+#include "snapshot/keys.h"
+
+#define CAS_TRIES 8
+#define PAGE_NAMES 1000
+
+/* ---- Telling ---- */
+
+static enum hf_err want_snapshot(struct hf_server_app *app, const struct hf_head_record *head,
+                                 struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
+        struct hf_job_record job;
+        uint64_t revision = 0;
+
+        if (hf_keep_job_get(app->catalog, &head->id, &job, &revision, err) != HF_ERR_OK) {
+            return err->code == HF_ERR_NOT_FOUND ? HF_ERR_OK : err->code;
+        }
+        (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", head->gap_text);
+        job.wanted_s = hf_flow_now_s();
+        enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(&head->id).text);
+}
+
+enum hf_err hf_flow_head_tell(struct hf_server_app *app, struct hf_head_record *head,
+                              uint64_t *revision, struct hf_error *err)
+{
+    const struct hf_event_wish event = {.id = head->gap,
+                                        .job = head->id,
+                                        .set_name = head->set_name,
+                                        .type = HF_EVENT_OPLOG_GAP,
+                                        .text = head->gap_text};
+
+    if (hf_id_is_none(&head->gap)) {
+        return HF_ERR_OK;
+    }
+    if (hf_event_tell(app, &event, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.gap_told", err) != HF_ERR_OK ||
+        want_snapshot(app, head, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.snapshot_wanted", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_head_record told = *head;
+    told.gap = (struct hf_id){{0}};
+    told.gap_text[0] = '\0';
+    if (hf_keep_head_replace(app->catalog, &told, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = told;
+    return HF_ERR_OK;
+}
+
+/* ---- Moving ---- */
+
+enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *head,
+                              uint64_t *revision, const struct hf_slice_header *slice, bool *moved,
+                              struct hf_error *err)
+{
+    const struct hf_id gap = hf_flow_new_id();
+    struct hf_head_record next;
+
+    /* A gap that was not told yet would be forgotten over the next one. */
+    if (slice->cause != HF_CHAIN_NONE && hf_flow_head_tell(app, head, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    next = *head;
+    if (hf_head_take(&next, slice, hf_flow_now_s(), &gap, moved, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!*moved) {
+        return HF_ERR_OK;
+    }
+    (void)snprintf(next.store, sizeof next.store, "%s", hf_store_url(app->oplog_store));
+    if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.head_moved", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = next;
+    if (slice->cause != HF_CHAIN_NONE) {
+        hf_log_info(app->log, "oplog.chain.begun", HF_STR("set", head->set_name),
+                    HF_STR("cause", head->cause),
+                    HF_STR("first", hf_optime_text(&slice->first).text),
+                    HF_STR("member", slice->member));
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- What the store says ---- */
+
+enum hf_err hf_flow_oplog_store_here(struct hf_server_app *app, struct hf_error *err)
+{
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
+    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_MARK, NULL);
+
+    enum hf_err code =
+        hf_store_list(app->oplog_store, hf_str_of(prefix.text), hf_str_of(""), 1, &found, err);
+    if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && found.count == 0)) {
+        return hf_fail(err, HF_ERR_UNAVAILABLE,
+                       "oplog store %s has no mark; hint: mount its file system; where it was "
+                       "emptied on purpose, start the server again",
+                       hf_store_url(app->oplog_store));
+    }
+    return code;
+}
+
+/* The chain that a tailer goes on from: the newest history, greatest term first. NULL: none can be gone on from. */
+static const struct hf_chain *newest_chain(const struct hf_chains *chains)
+{
+    const struct hf_chain *best = NULL;
+
+    for (size_t i = 0; i < chains->count; i++) {
+        const struct hf_chain *one = &chains->items[i];
+        const struct hf_chain_segment *last = &one->segments[one->segment_count - 1];
+        if (one->end == HF_CHAIN_DIVERGED ||
+            !hf_optime_equal(&last->to, &chains->links[last->link].name.last_optime)) {
+            continue;
+        }
+        if (best == NULL || one->last.term > best->last.term ||
+            (one->last.term == best->last.term &&
+             hf_optime_compare_ts(&one->last, &best->last) > 0)) {
+            best = one;
+        }
+    }
+    return best;
+}
+
+/* The head as the store's slices tell it. *found false: there is no chain to go on from. */
+static enum hf_err head_from_store(struct hf_server_app *app, const struct hf_keyring *keyring,
+                                   struct hf_head_record *head, bool *found, struct hf_error *err)
+{
+    HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
+    HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+    const struct hf_chains_options options = {.store = app->oplog_store, .keyring = keyring};
+
+    *found = false;
+    /* A store that is away has no slices either, and its chain has not ended for that. */
+    if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
+        hf_chains_load(&options, &chains, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_chain *chain = newest_chain(&chains);
+    if (chain == NULL) {
+        /* Slices that none can go on from are no first chain's. */
+        if (chains.link_count > 0 && head->next_cause[0] == '\0') {
+            hf_head_lose(head, HF_CHAIN_STORE_LOST);
+        }
+        return HF_ERR_OK;
+    }
+    const struct hf_chain_segment *last = &chain->segments[chain->segment_count - 1];
+    if (hf_slice_fetch_header(app->oplog_store, &chains.links[last->link].name, keyring, &header,
+                              err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_head_set(head, &header);
+    (void)snprintf(head->store, sizeof head->store, "%s", hf_store_url(app->oplog_store));
+    (void)snprintf(head->cause, sizeof head->cause, "%s",
+                   chain->start == HF_CHAIN_CAUSE ? hf_chain_cause_word(chain->start_cause)
+                                                  : hf_chain_edge_word(chain->start));
+    head->chain_first = chain->first;
+    head->next_cause[0] = '\0';
+    head->moved_s = header.last.seconds;
+    *found = true;
+    hf_log_info(app->log, "oplog.head.found", HF_STR("set", head->set_name),
+                HF_STR("last", hf_optime_text(&head->last).text), HF_STR("slice", head->object),
+                HF_U64("slices", chains.link_count));
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_head_open(struct hf_server_app *app, const struct hf_job_record *job,
+                              struct hf_head_record *out, uint64_t *revision, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    bool found = false;
+
+    enum hf_err code = hf_keep_head_get(app->catalog, &job->id, out, revision, err);
+    if (code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    *out = (struct hf_head_record){
+        .id = job->id, .project = job->project, .last = {.term = -1}, .chain_first = {.term = -1}};
+    (void)snprintf(out->set_name, sizeof out->set_name, "%s", job->set_name);
+    if (hf_job_keys_load(app->store, &app->key, &job->id, &keyring, err) != HF_ERR_OK ||
+        head_from_store(app, &keyring, out, &found, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    code = hf_keep_head_insert(app->catalog, out, err);
+    if (code == HF_ERR_EXISTS) {
+        return hf_keep_head_get(app->catalog, &job->id, out, revision, err);
+    }
+    *revision = 1;
+    return code;
+}
+
+/* "j/<job>/o/<last>-": what names of slices that end with that entry begin with. */
+static void prefix_of(const struct hf_object_name *name, char *out, size_t out_len)
+{
+    const struct hf_object_text text = hf_object_name_text(name);
+    const char *dash = strchr(text.text, '-');
+
+    (void)snprintf(out, out_len, "%.*s", dash == NULL ? 0 : (int)(dash - text.text + 1), text.text);
+}
+
+/* Any slice that ends with the head's entry will do: merged ones have other names. */
+static enum hf_err is_there(struct hf_server_app *app, const struct hf_object_name *name,
+                            bool *there, struct hf_error *err)
+{
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
+    char prefix[HF_OBJECT_NAME_BYTES];
+
+    prefix_of(name, prefix, sizeof prefix);
+    if (hf_store_list(app->oplog_store, hf_str_of(prefix), hf_str_of(""), 1, &found, err) !=
+        HF_ERR_OK) {
+        return err->code;
+    }
+    *there = found.count > 0;
+    return HF_ERR_OK;
+}
+
+/* By compare-and-set, unless nothing changed. */
+static enum hf_err put_head(struct hf_server_app *app, const struct hf_head_record *next,
+                            struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    if (strcmp(next->object, head->object) == 0 &&
+        strcmp(next->next_cause, head->next_cause) == 0) {
+        return HF_ERR_OK;
+    }
+    if (hf_keep_head_replace(app->catalog, next, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = *next;
+    return HF_ERR_OK;
+}
+
+/* The slice that the head stands at is not in the store, or there never was one: what is there decides. */
+static enum hf_err find_anew(struct hf_server_app *app, const struct hf_keyring *keyring,
+                             struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    struct hf_head_record next = *head;
+    bool found = false;
+    bool moved_away = strcmp(head->store, hf_store_url(app->oplog_store)) != 0;
+
+    if (head_from_store(app, keyring, &next, &found, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!found && !hf_optime_is_none(&head->last)) {
+        hf_head_lose(&next, moved_away ? HF_CHAIN_STORE_CHANGED : HF_CHAIN_STORE_LOST);
+    }
+    if (strcmp(next.next_cause, head->next_cause) != 0 && next.next_cause[0] != '\0') {
+        hf_log_warn(app->log, "oplog.head.lost", HF_STR("set", head->set_name),
+                    HF_STR("slice", head->object), HF_STR("cause", next.next_cause),
+                    HF_STR("store", hf_store_url(app->oplog_store)));
+    }
+    return put_head(app, &next, head, revision, err);
+}
+
+/* Whether the slice to go on from is in the store. */
+static enum hf_err check_there(struct hf_server_app *app, const struct hf_keyring *keyring,
+                               struct hf_head_record *head, uint64_t *revision,
+                               struct hf_error *err)
+{
+    struct hf_head_record next = *head;
+    struct hf_object_name name;
+    bool there = false;
+
+    if (!hf_optime_is_none(&head->last)) {
+        if (hf_object_name_parse(hf_str_of(head->object), &name, err) != HF_ERR_OK ||
+            is_there(app, &name, &there, err) != HF_ERR_OK) {
+            return hf_wrap(err, "head of the oplog of set %s", head->set_name);
+        }
+    }
+    if (!there) {
+        return find_anew(app, keyring, head, revision, err);
+    }
+    if (strcmp(head->next_cause, hf_chain_cause_word(HF_CHAIN_STORE_LOST)) == 0 ||
+        strcmp(head->next_cause, hf_chain_cause_word(HF_CHAIN_STORE_CHANGED)) == 0) {
+        next.next_cause[0] = '\0'; /* it has come back */
+    }
+    return put_head(app, &next, head, revision, err);
+}
+
+/* What cannot be read, or stands elsewhere, is not taken up; the store's chains say what it is. */
+static enum hf_err take_up(struct hf_server_app *app, const struct hf_keyring *keyring,
+                           const char *text, struct hf_head_record *head, uint64_t *revision,
+                           struct hf_error *err)
+{
+    HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+    struct hf_object_name name;
+    struct hf_error ignored;
+    bool moved = false;
+
+    if (hf_object_name_parse(hf_str_of(text), &name, &ignored) != HF_ERR_OK ||
+        name.kind != HF_OBJECT_OPLOG) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_slice_fetch_header(app->oplog_store, &name, keyring, &header, err);
+    if (code == HF_ERR_OK && strcmp(header.set_name, head->set_name) == 0) {
+        struct hf_head_record probe = *head;
+        if (hf_head_take(&probe, &header, 0, &head->id, &moved, &ignored) == HF_ERR_OK && moved) {
+            code = hf_flow_head_move(app, head, revision, &header, &moved, err);
+            if (code == HF_ERR_OK) {
+                hf_log_info(app->log, "oplog.slice.taken_up", HF_STR("set", head->set_name),
+                            HF_STR("slice", text));
+            }
+        }
+    }
+    return code == HF_ERR_OK || !hf_err_retry(code) ? HF_ERR_OK : code;
+}
+
+static enum hf_err take_up_newer(struct hf_server_app *app, const struct hf_keyring *keyring,
+                                 struct hf_head_record *head, uint64_t *revision,
+                                 struct hf_error *err)
+{
+    const struct hf_object_text all = hf_object_prefix(HF_OBJECT_OPLOG, &head->id);
+    char after[HF_OBJECT_NAME_BYTES];
+    bool more = true;
+
+    (void)snprintf(after, sizeof after, "%s", head->object);
+    while (more) {
+        HF_CLEANUP(hf_store_list_fini) struct hf_store_list page = {.entries = NULL};
+        if (hf_store_list(app->oplog_store, hf_str_of(all.text), hf_str_of(after), PAGE_NAMES,
+                          &page, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        for (size_t i = 0; i < page.count && !hf_cancel_requested(app->cancel); i++) {
+            if (take_up(app, keyring, page.entries[i].name, head, revision, err) != HF_ERR_OK) {
+                return err->code;
+            }
+        }
+        more = page.more && page.count > 0 && !hf_cancel_requested(app->cancel);
+        if (more) {
+            (void)snprintf(after, sizeof after, "%.*s", (int)sizeof after - 1,
+                           page.entries[page.count - 1].name);
+        }
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_head_catch_up(struct hf_server_app *app, struct hf_head_record *head,
+                                  uint64_t *revision, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+
+    if (hf_job_keys_load(app->store, &app->key, &head->id, &keyring, err) != HF_ERR_OK ||
+        check_there(app, &keyring, head, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_optime_is_none(&head->last) ? HF_ERR_OK
+                                          : take_up_newer(app, &keyring, head, revision, err);
+}

@@ -1,0 +1,425 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One tail for each started job: begun, given, ended; and what the operator should know of it.
+ */
+#include "server/flow_tail.h"
+
+#include <stdio.h>
+
+#include "backup/lifecycle.h"
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "server/events.h"
+#include "server/flow_internal.h"
+#include "server/keep.h"
+#include "snapshot/keys.h"
+
+#define CAS_TRIES 8
+#define JOBS_MAX 100000
+
+/* ---- Its end ---- */
+
+/* The head lets go of the task, if it is the one that it names. */
+static enum hf_err release_head(struct hf_server_app *app, const struct hf_task_record *task,
+                                enum hf_err code, const char *why, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
+        struct hf_head_record head;
+        uint64_t revision = 0;
+
+        enum hf_err got = hf_keep_head_get(app->catalog, &task->job, &head, &revision, err);
+        if (got == HF_ERR_NOT_FOUND || (got == HF_ERR_OK && !hf_id_equal(&head.task, &task->id))) {
+            return HF_ERR_OK;
+        }
+        if (got != HF_ERR_OK) {
+            return got;
+        }
+        hf_head_end_tail(&head, code, why, hf_flow_now_s());
+        got = hf_keep_head_replace(app->catalog, &head, &revision, err);
+        if (got == HF_ERR_OK) {
+            hf_log_info(app->log, "oplog.tail.ended", HF_STR("set", head.set_name),
+                        HF_STR("member", head.member), HF_STR("task", hf_id_text(&task->id).text),
+                        HF_STR("error", why));
+        }
+        if (got != HF_ERR_CONFLICT) {
+            return got;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "head of job %s changes too often",
+                   hf_id_text(&task->job).text);
+}
+
+enum hf_err hf_flow_tail_finish(struct hf_server_app *app, const struct hf_task_record *task,
+                                enum hf_err code, const char *message, struct hf_error *err)
+{
+    struct hf_error outcome = {.code = code};
+
+    (void)snprintf(outcome.message, sizeof outcome.message, "%s", message);
+    /* The head first: a task that has ended is forgotten once its agent knows. */
+    if (release_head(app, task, code, message, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.released", err) != HF_ERR_OK ||
+        hf_flow_end_task(app, &task->id, &outcome, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_flow_forget_finish(app, &task->id);
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_tail_resume(struct hf_server_app *app, const struct hf_task_record *task,
+                                struct hf_error *err)
+{
+    struct hf_head_record head;
+
+    enum hf_err code = hf_keep_head_get(app->catalog, &task->job, &head, NULL, err);
+    if (code == HF_ERR_OK && hf_id_equal(&head.task, &task->id)) {
+        return HF_ERR_OK;
+    }
+    return code == HF_ERR_OK || code == HF_ERR_NOT_FOUND
+               ? hf_flow_tail_finish(app, task, HF_ERR_LOST,
+                                     "the oplog is saved by another tail now", err)
+               : code;
+}
+
+/* ---- Its beginning ---- */
+
+enum hf_err hf_flow_tail_fill(struct hf_server_app *app, const struct hf_task_record *task,
+                              struct hf_task_tail *out, struct hf_error *err)
+{
+    struct hf_head_record head;
+
+    if (hf_keep_head_get(app->catalog, &task->job, &head, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!hf_id_equal(&head.task, &task->id)) {
+        return hf_fail(err, HF_ERR_LOST, "the oplog of set %s is saved by another tail now",
+                       head.set_name);
+    }
+    (void)snprintf(out->member, sizeof out->member, "%s", task->member);
+    (void)snprintf(out->set_name, sizeof out->set_name, "%s", head.set_name);
+    (void)snprintf(out->fcv, sizeof out->fcv, "%s", head.fcv);
+    out->writer = task->writer;
+    out->start = hf_head_point(&head);
+    return HF_ERR_OK;
+}
+
+static enum hf_err choose(struct hf_server_app *app, const struct hf_job_record *job,
+                          const struct hf_head_record *head, struct hf_member_record *out,
+                          struct hf_error *err)
+{
+    struct hf_flow_members members = {0};
+    struct hf_member_choice choice;
+
+    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_head_choose_member(head, members.items, members.count,
+                                             job->preferred_member, &choice, err);
+    if (code == HF_ERR_OK) {
+        *out = members.items[choice.index];
+        hf_log_debug(app->log, "oplog.tail.chosen", HF_STR("set", head->set_name),
+                     HF_STR("reason", choice.reason));
+    }
+    hf_free(members.items);
+    return code;
+}
+
+/* The head names the task before it is there: two servers make two, and the head says which one counts. */
+static enum hf_err make_tail(struct hf_server_app *app, const struct hf_member_record *member,
+                             struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    struct hf_task_record task = {
+        .id = hf_flow_new_id(),
+        .project = head->project,
+        .job = head->id,
+        .agent = member->agent,
+        .kind = HF_TASK_TAIL,
+        .state = HF_TASK_WAITING,
+        .writer = hf_flow_new_id(),
+        .attempt = hf_flow_new_id(),
+        .created_s = hf_flow_now_s(),
+        .seen_s = hf_flow_now_s(),
+    };
+    struct hf_head_record next = *head;
+
+    (void)snprintf(task.member, sizeof task.member, "%s", member->host);
+    next.task = task.id;
+    next.agent = task.agent;
+    next.writer = task.writer;
+    next.begun_s = task.created_s;
+    next.problem[0] = '\0';
+    (void)snprintf(next.member, sizeof next.member, "%s", member->host);
+    hf_server_heard_note(app->heard, HF_HEARD_TASK, &task.id);
+    if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = next;
+    if (HF_FAULT("server.tail.named", err) != HF_ERR_OK ||
+        hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.made", err) != HF_ERR_OK) {
+        return err->code; /* a task that is not there has ended: the next tick begins anew */
+    }
+    hf_flow_notify(app, &task.agent);
+    hf_log_info(app->log, "oplog.tail.begun", HF_STR("set", head->set_name),
+                HF_STR("member", head->member), HF_STR("task", hf_id_text(&task.id).text),
+                HF_STR("agent", hf_id_text(&task.agent).text),
+                HF_STR("after", hf_optime_text(&head->last).text));
+    return HF_ERR_OK;
+}
+
+static enum hf_err begin_tail(struct hf_server_app *app, const struct hf_job_record *job,
+                              struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    struct hf_member_record member;
+
+    if (choose(app, job, head, &member, err) != HF_ERR_OK ||
+        (app->oplog_store != app->store &&
+         hf_job_keys_copy(app->store, app->oplog_store, &job->id, err) != HF_ERR_OK) ||
+        hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.caught_up", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return make_tail(app, &member, head, revision, err);
+}
+
+/* Why there is no tail, once each time that it changes. */
+static void note_problem(struct hf_server_app *app, const struct hf_id *job, const char *why)
+{
+    struct hf_head_record head;
+    struct hf_error ignored;
+    uint64_t revision = 0;
+
+    if (hf_keep_head_get(app->catalog, job, &head, &revision, &ignored) != HF_ERR_OK ||
+        !hf_id_is_none(&head.task)) {
+        return;
+    }
+    char text[sizeof head.problem];
+    (void)snprintf(text, sizeof text, "%s", why);
+    if (strcmp(text, head.problem) != 0) {
+        memcpy(head.problem, text, sizeof text);
+        hf_log_warn(app->log, "oplog.tail.none", HF_STR("set", head.set_name), HF_STR("why", why));
+        (void)!hf_keep_head_replace(app->catalog, &head, &revision, &ignored);
+    }
+}
+
+/* ---- The tick ---- */
+
+/* *open: the job's tail goes on, or is at its end. */
+static enum hf_err look_after(struct hf_server_app *app, const struct hf_job_record *job,
+                              const struct hf_head_record *head, bool *open, struct hf_error *err)
+{
+    struct hf_task_record task;
+    uint64_t limit_s =
+        app->task_silence_s < HF_AGENT_SILENT_MAX_S ? app->task_silence_s : HF_AGENT_SILENT_MAX_S;
+
+    *open = false;
+    if (hf_id_is_none(&head->task)) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_keep_task_get(app->catalog, &head->task, &task, NULL, err);
+    if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && task.state == HF_TASK_ENDED)) {
+        return HF_ERR_OK;
+    }
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    *open = true;
+    if (task.state == HF_TASK_FINISHING) {
+        return HF_ERR_OK;
+    }
+    uint64_t silent_s =
+        hf_server_heard_silent_s(app->heard, HF_HEARD_TASK, &task.id, task.seen_s, 0);
+    if (silent_s > limit_s) {
+        return hf_flow_tail_finish(app, &task, HF_ERR_UNAVAILABLE,
+                                   "nothing was heard of the agent for too long", err);
+    }
+    return job->state == HF_JOB_STARTED || task.cancelled ? HF_ERR_OK
+                                                          : hf_flow_cancel_task(app, &task.id, err);
+}
+
+/* ---- What the operator should know ---- */
+
+/* *told follows is; an event when it becomes so. */
+static enum hf_err tell_once(struct hf_server_app *app, const struct hf_head_record *head, bool is,
+                             bool *told, const struct hf_event_wish *event, struct hf_error *err)
+{
+    if (is && !*told && hf_event_tell(app, event, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!is && *told) {
+        hf_log_info(app->log, "event.over", HF_STR("type", event->type),
+                    HF_STR("set", head->set_name));
+    }
+    *told = is;
+    return HF_ERR_OK;
+}
+
+static enum hf_err tell_behind(struct hf_server_app *app, const struct hf_job_record *job,
+                               struct hf_head_record *head, struct hf_error *err)
+{
+    uint64_t now_s = hf_flow_now_s();
+    uint64_t newest_s = hf_optime_is_none(&head->last) ? job->created_s : head->last.seconds;
+    uint64_t behind_s = newest_s < now_s ? now_s - newest_s : 0;
+    char text[HF_RECORD_ERROR_BYTES];
+    const struct hf_event_wish event = {
+        .job = job->id, .set_name = job->set_name, .type = HF_EVENT_OPLOG_BEHIND, .text = text};
+
+    (void)snprintf(text, sizeof text, "the newest entry that is stored is %llu s old; %.*s",
+                   (unsigned long long)behind_s, HF_RECORD_ERROR_BYTES / 2,
+                   head->problem[0] == '\0' ? "the tail is behind" : head->problem);
+    return tell_once(app, head, behind_s > HF_HEAD_BEHIND_S, &head->told_behind, &event, err);
+}
+
+static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_record *job,
+                               struct hf_head_record *head, struct hf_error *err)
+{
+    struct hf_flow_members members = {0};
+    const struct hf_member_record *member = NULL;
+    char text[HF_RECORD_ERROR_BYTES];
+    const struct hf_event_wish event = {
+        .job = job->id, .set_name = job->set_name, .type = HF_EVENT_OPLOG_WINDOW, .text = text};
+
+    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < members.count; i++) {
+        if (strcmp(members.items[i].host, head->member) == 0 &&
+            strcmp(members.items[i].set_name, job->set_name) == 0) {
+            member = &members.items[i];
+        }
+    }
+    enum hf_err code = HF_ERR_OK;
+    if (member != NULL) {
+        (void)snprintf(text, sizeof text,
+                       "the oplog of %s reaches back %llu s, and should %llu s (mended by "
+                       "replSetResizeOplog)",
+                       member->host,
+                       (unsigned long long)(member->oplog_last_s - member->oplog_first_s),
+                       (unsigned long long)app->oplog_window_min_s);
+        code = tell_once(app, head, hf_member_window_is_short(member, app->oplog_window_min_s),
+                         &head->told_window, &event, err);
+    }
+    hf_free(members.items);
+    return code;
+}
+
+static enum hf_err tell(struct hf_server_app *app, const struct hf_job_record *job,
+                        struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    bool behind = head->told_behind, window = head->told_window;
+
+    if (job->state != HF_JOB_STARTED) {
+        return HF_ERR_OK;
+    }
+    if (tell_behind(app, job, head, err) != HF_ERR_OK ||
+        (app->oplog_window_min_s != 0 && tell_window(app, job, head, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    return behind == head->told_behind && window == head->told_window
+               ? HF_ERR_OK
+               : hf_keep_head_replace(app->catalog, head, revision, err);
+}
+
+/* ---- The snapshot that a job wants ---- */
+
+static enum hf_err have_snapshot(struct hf_server_app *app, const struct hf_job_record *wanting,
+                                 struct hf_error *err)
+{
+    struct hf_job_record job;
+    uint64_t revision = 0;
+
+    if (hf_keep_job_get(app->catalog, &wanting->id, &job, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (job.wanted_s != wanting->wanted_s) {
+        return HF_ERR_OK; /* another one is wanted since */
+    }
+    job.snapshot_wanted[0] = '\0';
+    job.wanted_s = 0;
+    enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
+    return code == HF_ERR_CONFLICT ? HF_ERR_OK : code; /* at the next tick */
+}
+
+/* Taken by itself: a range that ended needs a new base before anything can be restored from what is saved now. */
+static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_record *job,
+                               struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(&job->id);
+    const struct hf_catalog_query query = {
+        .index = "jobId", .equals_text = id.text, .limit = 1000000};
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
+    struct hf_snapshot_record taken;
+    struct hf_error why;
+
+    if (job->snapshot_wanted[0] == '\0' || job->state != HF_JOB_STARTED ||
+        !hf_id_is_none(&job->running)) {
+        return HF_ERR_OK;
+    }
+    if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    switch (hf_snapshot_wanted(snapshots.items, snapshots.count, job->wanted_s, hf_flow_now_s())) {
+    case HF_WANTED_HAD:
+        return have_snapshot(app, job, err);
+    case HF_WANTED_WAIT:
+        return HF_ERR_OK;
+    case HF_WANTED_TAKE:
+        break;
+    }
+    const struct hf_flow_wish wish = {.set_name = job->set_name,
+                                      .description = job->snapshot_wanted};
+    if (hf_flow_take(app, &wish, &taken, &why) != HF_ERR_OK) {
+        hf_log_debug(app->log, "snapshot.wanted.not_taken", HF_STR("set", job->set_name),
+                     HF_STR("error", why.message));
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_record *job,
+                            struct hf_error *err)
+{
+    struct hf_head_record head;
+    uint64_t revision = 0;
+    bool open = false;
+
+    if (hf_flow_head_open(app, job, &head, &revision, err) != HF_ERR_OK ||
+        hf_flow_head_tell(app, &head, &revision, err) != HF_ERR_OK ||
+        tell(app, job, &head, &revision, err) != HF_ERR_OK ||
+        take_wanted(app, job, err) != HF_ERR_OK ||
+        look_after(app, job, &head, &open, err) != HF_ERR_OK) {
+        return err->code == HF_ERR_CONFLICT ? HF_ERR_OK : err->code; /* the next tick sees it */
+    }
+    if (open || job->state != HF_JOB_STARTED || !hf_head_may_begin(&head, hf_flow_now_s())) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = begin_tail(app, job, &head, &revision, err);
+    if (code != HF_ERR_OK && code != HF_ERR_CONFLICT) {
+        note_problem(app, &job->id, err->message);
+    }
+    /* Another server was first, or its task ended just now: the next tick sees it. */
+    return code == HF_ERR_CONFLICT || code == HF_ERR_UNAVAILABLE || code == HF_ERR_NOT_FOUND
+               ? HF_ERR_OK
+               : code;
+}
+
+enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
+{
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query query = {
+        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+    struct hf_error first = {.code = HF_ERR_OK};
+
+    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
+        if (tick_job(app, &jobs.items[i], err) != HF_ERR_OK && first.code == HF_ERR_OK) {
+            first = *err;
+            (void)hf_wrap(&first, "oplog of set %s", jobs.items[i].set_name);
+        }
+    }
+    if (first.code != HF_ERR_OK) {
+        *err = first;
+    }
+    return first.code;
+}
