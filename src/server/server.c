@@ -15,6 +15,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "server/flow.h"
+#include "server/flow_tail.h"
 #include "server/points.h"
 #include "server/server_internal.h"
 
@@ -189,6 +190,9 @@ static void run_resume(void *argument)
 
     if (hf_flow_resume(&server->app, &err) != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
+    }
+    if (hf_flow_tail_tick(&server->app, &err) != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
     }
     atomic_store(&server->resuming, false);
 }
