@@ -522,7 +522,10 @@ struct hf_json *hf_api_public_restore(struct hf_server_call *call,
     hf_json_set_text(json, "clusterId", hf_id_text(&restore->cluster).text);
     hf_json_set_text(json, "snapshotId", hf_id_text(&restore->snapshot).text);
     hf_json_set_text(json, "statusName", hf_restore_state_word(restore->state));
-    hf_json_set_bool(json, "pointInTime", false);
+    hf_json_set_bool(json, "pointInTime", restore->point.wanted);
+    if (restore->point.wanted) {
+        set_timestamp(json, "timestamp", restore->point.seconds, restore->point.increment);
+    }
     hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
     set_time(json, "created", restore->created_s);
     hf_json_set_text(delivery, "methodName", "HTTP");
