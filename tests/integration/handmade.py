@@ -100,3 +100,69 @@ def root(lists, files, size, count=None, sums=(0,) * 7):
 
 def hash_of(data):
     return hashlib.sha256(data).hexdigest()
+
+
+# ---- Oplog slices ----
+
+NO_OPTIME = (0, 0, -1)
+CAUSES = {"none": 0, "first": 1, "rolledOver": 2, "rollback": 3, "fcvChanged": 4}
+
+
+def slice_key(hash_key, job, info):
+    """HKDF-SHA-256 with the job as salt."""
+    return hmac.digest(hmac.digest(bytes.fromhex(job), hash_key, "sha256"), info + b"\1", "sha256")
+
+
+def oplog_entries(first_s, count, term=1):
+    """No-ops as a member writes them: (optime, bytes) each."""
+    entries = []
+    for i in range(1, count + 1):
+        body = b"\x11ts\0" + struct.pack("<II", i, first_s) + b"\x12t\0" + struct.pack("<q", term) + b"\x02op\0" + struct.pack("<i", 2) + b"n\0" + b"\x02ns\0" + struct.pack("<i", 1) + b"\0"
+        body += b"\x03o\0" + struct.pack("<i", 5) + b"\0"
+        entries.append(((first_s, i, term), struct.pack("<i", len(body) + 5) + body + b"\0"))
+    return entries
+
+
+class HandSlice:
+    """One slice of one block, without compression. Lies go into the header before it gets its MAC, unless they are about that."""
+
+    def __init__(self, task, entries, **lies):
+        tail, keys = task["tail"], task["keys"]
+        start = tail["start"]
+        previous = start.get("previous")
+        f = {"job": keys["job"], "writer": tail["writer"], "set": tail["set"], "member": tail["member"], "fcv": "4.4", "round": 0,
+             "first": entries[0][0], "last": entries[-1][0], "previous": (previous["s"], previous["i"], previous["t"]) if previous else NO_OPTIME,
+             "cause": start["cause"], "broken_after": NO_OPTIME, "sequence": start.get("sequence", 0), "count": len(entries), "noops": len(entries),
+             "hash_before": base64.b64decode(start.get("hash", "")) or bytes(32), "blocks": 1, "terms": 1, "plain": None, "key": base64.b64decode(keys["hashKey"]),
+             "mac": None, "block_count": len(entries), **lies}
+        self.first, self.last, self.fields = f["first"], f["last"], f
+        chain = slice_key(f["key"], f["job"], b"holdfast oplog chain 1")
+        self.hash_after = f["hash_before"]
+        for _, entry_bytes in entries:
+            self.hash_after = hmac.digest(chain, self.hash_after + entry_bytes, "sha256")
+        content = b"".join(entry_bytes for _, entry_bytes in entries)
+        index = b"HFsx" + struct.pack("<IIII", 1, 0, 1, 1) + b"\1" + struct.pack("<IHBBI", f["first"][0] // 60, 0, 5, 0, len(entries))
+        head = b"HFslice_" + struct.pack("<HH", 1, 0) + bytes.fromhex(f["job"])
+        head += struct.pack("<Q", xxh3(head))
+        header = b"HFslhead" + struct.pack("<HH", 1, 0) + bytes.fromhex(f["job"]) + bytes.fromhex(f["writer"]) + struct.pack("<I", f["round"])
+        header += b"".join(map(self.optime, (f["first"], f["last"], f["previous"]))) + struct.pack("<Q", CAUSES.get(f["cause"], f["cause"]))
+        header += self.optime(f["broken_after"]) + struct.pack("<QIIQ", f["sequence"], f["count"], f["noops"], len(content) if f["plain"] is None else f["plain"])
+        header += f["hash_before"] + self.hash_after + struct.pack("<II", 0, 0) + bytes(32) + struct.pack("<II", f["terms"], f["blocks"])
+        header += b"".join(struct.pack("<H", len(text)) + text.encode() for text in (f["set"], f["member"], f["fcv"]))
+        header += self.optime(f["first"])
+        header += struct.pack("<IIIIBBHQ", 32, len(content), len(content), f["block_count"], 0, 0, 0, xxh3(content)) + self.optime(f["last"]) + self.hash_after
+        header += struct.pack("<IIIBBHQ", 32 + len(content), len(index), len(index), 0, 0, 0, xxh3(index))
+        header += hmac.digest(slice_key(f["key"], f["job"], b"holdfast oplog header 1"), header, "sha256") if f["mac"] is None else f["mac"]
+        trailer = struct.pack("<II", len(header), 0)
+        self.object = head + content + index + header + trailer + struct.pack("<Q", xxh3(header + trailer)) + b"HFslend_"
+
+    @staticmethod
+    def optime(value):
+        return struct.pack("<IIQ", value[0], value[1], (value[2] + 1) & ALL_ONES)
+
+    @property
+    def name(self):
+        def words(optime):
+            return self.optime(optime)[:4][::-1].hex() + self.optime(optime)[4:8][::-1].hex() + f"{(optime[2] + 1) & ALL_ONES:016x}"
+        f = self.fields
+        return f"j/{f['job']}/o/{words(self.last)}-{words(self.first)}-{f['round']:04x}-{f['writer']}"

@@ -21,8 +21,9 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import handmade
 import harness
-from handmade import BLOCK, HOLE, Pack, entry, file_list, node, root
+from handmade import BLOCK, HOLE, HandSlice, Pack, entry, file_list, node, oplog_entries, root
 from harness import wait_for
+from slices import NONE, Slice
 from test_api import PRIVATE, PUBLIC, Client, FakeAgent, Reply
 
 LIAR, OTHER = "f" * 24, "e" * 24
@@ -312,6 +313,104 @@ class LyingAgent(harness.TestCase):
             finally:
                 for one in connections:
                     one.close()
+
+    # ---- What it says of the oplog ----
+
+    def tail(self, go_on=None):
+        """The tail that the liar is asked for, after the one that has ended."""
+        def given():
+            answer = self.liar.poll(ended=[go_on] if go_on else []).json
+            return next((one for one in answer["tasks"] if one["kind"] == "tail" and one["task"] != go_on), None)
+        return wait_for(given, "a tail of alpha", every=0.2)
+
+    def tell(self, task, name, **changes):
+        return self.liar.call("POST", f"/agent/v1/tasks/{task['task']}/slice", {
+            "protocol": 1, "agent": self.liar.id, "session": self.liar.session, "task": task["task"], "attempt": task["attempt"], "object": name,
+            "lagS": 0, "lagEntries": 0, **changes})
+
+    def put_slice(self, task, one, name=None):
+        return self.liar.object("PUT", "/" + (name or one.name), task, one.object)
+
+    @staticmethod
+    def stands_at(task):
+        previous = task["tail"]["start"].get("previous")
+        return tuple(previous[word] for word in "sit") if previous else NONE
+
+    @staticmethod
+    def behind(task, one):
+        """The task, as it is after that slice."""
+        start = {"previous": dict(zip("sit", one.last)), "hash": base64.b64encode(one.hash_after).decode(), "cause": "none",
+                 "sequence": task["tail"]["start"].get("sequence", 0) + one.fields["count"]}
+        return {**task, "tail": {**task["tail"], "start": start}}
+
+    def chain(self, job):
+        """The slices of a job, which must be one chain."""
+        found = [Slice((self.server.store_dir / name).read_bytes(), name) for name in sorted(self.server.objects()) if name.startswith(f"j/{job}/o/")]
+        by_previous = {(one.previous, one.hash_before): one for one in found if one.previous != NONE}
+        one = next((one for one in found if one.previous == NONE), None)
+        chain = [one] if one else []
+        while chain and (one := by_previous.get((chain[-1].last, chain[-1].hash_after))):
+            chain.append(one)
+        self.assertEqual(len(chain), len(found))
+        return chain
+
+    LIES = (
+        ("a MAC of its own", {"mac": bytes(32)}, 500, "CORRUPT", "forged"),
+        ("another key", {"key": b"k" * 32}, 500, "CORRUPT", "forged"),
+        ("more entries than there are", {"count": (1 << 32) - 1, "noops": 0}, 400, "INVALID", "header"),
+        ("blocks without end", {"blocks": (1 << 32) - 1}, 400, "INVALID", "header"),
+        ("terms without end", {"terms": 65}, 400, "INVALID", "header"),
+        ("bytes without end", {"plain": 1 << 60}, 400, "INVALID", "header"),
+        ("a cause that nobody knows", {"cause": 77, "previous": NONE, "sequence": 0, "hash_before": bytes(32)}, 501, "UNSUPPORTED", "cause"),
+        ("another set", {"set": "rs0"}, 400, "INVALID", "of set rs0"),
+        ("another predecessor", {"previous": (1_600_000_000, 1, 1)}, 409, "CONFLICT", "."),
+        ("another hash", {"hash_before": b"h" * 32}, 409, "CONFLICT", "."),
+        ("a break after an entry that is not the last", {"cause": "rollback", "previous": NONE, "sequence": 0, "hash_before": bytes(32),
+                                                         "broken_after": (1_600_000_000, 1, 1)}, 409, "CONFLICT", "."),
+        # Under the job's key, and it goes on where the chain ends: who was to bring it is all that is wrong, so the next tail may go on from it.
+        ("another member", {"member": "other:27017"}, 400, "INVALID", "it is of member other:27017"),
+    )
+
+    def test_slices_that_lie(self):
+        seconds, task, last = 1_700_000_000, self.tail(), None
+        honest = wait_for(lambda: self.chain(self.job), "the honest tail's first slice")
+        with self.bounded("slices that lie"):
+            for what, lies, status, name, words in self.LIES if SOAK else self.LIES[3::4]:
+                self.assertEqual(self.stands_at(task), last.last if last else NONE, f"{what}: the head stands where it stood")
+                good = HandSlice(task, oplog_entries(seconds, 3))
+                self.assertEqual(self.put_slice(task, good).status, 201)
+                for _ in range(2):  # the second time nothing happens
+                    reply = self.tell(task, good.name)
+                    self.assertEqual(reply.status, 200, reply.body)
+                last, seconds = good, seconds + 10
+                after = self.behind(task, good)
+                lie = HandSlice(after, oplog_entries(seconds, 2), **lies)
+                seconds += 10
+                reply = self.put_slice(task, lie)
+                if reply.status == 201:
+                    reply = self.tell(task, lie.name)
+                else:  # what can be seen without the job's key
+                    self.assertEqual(self.tell(task, lie.name).json["error"], "NOT_FOUND")
+                self.assertEqual((reply.status, reply.json["error"]), (status, name), (what, reply.body))
+                self.assertRegex(reply.json["message"], words)
+                if status == 409:  # another may have been first: the tail's own agent ends it
+                    self.liar.finish(task, error=name, message="the test says so")
+                task = self.tail(task["task"])
+            # Nothing was put; an object of another kind; of another job; from another task, agent or attempt.
+            never = HandSlice(task, oplog_entries(seconds, 1))
+            for name, changes, statuses in ((f"j/{task['keys']['job']}/p/x", {}, (400,)), (honest[0].name, {}, (403,)), (never.name, {"attempt": NO_ID}, (409,)),
+                                            (never.name, {"agent": OTHER}, (401, 409)), (never.name, {"session": "0" * 64}, (401,))):
+                reply = self.tell(task, name, **changes)
+                self.assertIn(reply.status, statuses, reply.body)
+            for lies in ({"job": self.job}, {"writer": NO_ID}, {"round": 1}):
+                self.assertIn(self.put_slice(task, HandSlice(task, oplog_entries(seconds, 1), **lies)).status, (400, 403), lies)
+            reply = self.tell(task, never.name)
+            self.assertEqual((reply.status, reply.json["error"]), (404, "NOT_FOUND"), reply.body)
+            task = self.tail(task["task"])
+            self.assertIn(self.stands_at(task), (last.last, lie.last))
+        longer = self.chain(self.job)
+        self.assertEqual([one.name for one in longer[:len(honest)]], [one.name for one in honest], "the honest chain goes on")
+        self.check_honest("slices")
 
     # ---- Where it may put, and what ----
 
