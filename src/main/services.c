@@ -96,6 +96,8 @@ static struct hf_cancel *stop_token(void)
     OPT(minimum_oplog_window, SECONDS, "3h", 0, 31536000, OPT_NONE,                                \
         "A set whose oplog is full and reaches back less far gets no job, and an event; 0: any "   \
         "will do")                                                                                 \
+    OPT(oplog_slice_age, SECONDS, "10s", 1, 3600, OPT_NONE,                                        \
+        "Store a slice of the oplog when its first write is that old, however small it is")        \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -148,6 +150,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .plain_store = values->plain_store,
         .task_silence_s = values->task_silence,
         .oplog_window_min_s = values->minimum_oplog_window,
+        .oplog_age_s = values->oplog_slice_age,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

@@ -32,6 +32,7 @@ struct hf_server_app {
     char project_name[256];
     uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
+    uint64_t oplog_age_s;   /* of a slice; 0: the agents' default */
     uint64_t task_silence_s; /* after which a task is given up */
     struct hf_server_heard
         *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */

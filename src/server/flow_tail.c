@@ -99,6 +99,7 @@ enum hf_err hf_flow_tail_fill(struct hf_server_app *app, const struct hf_task_re
     (void)snprintf(out->fcv, sizeof out->fcv, "%s", head.fcv);
     out->writer = task->writer;
     out->start = hf_head_point(&head);
+    out->age_ms = app->oplog_age_s * 1000;
     return HF_ERR_OK;
 }
 

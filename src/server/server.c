@@ -258,6 +258,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .cancel = cancel,
                 .capture_limit_bytes = options->capture_limit_bytes,
                 .oplog_window_min_s = options->oplog_window_min_s,
+                .oplog_age_s = options->oplog_age_s,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,
