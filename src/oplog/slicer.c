@@ -54,6 +54,7 @@ enum hf_err hf_slicer_create(const struct hf_slicer_options *options, struct hf_
     slicer->point = options->start;
     slicer->header.job = options->keyring->job;
     slicer->header.writer = options->writer;
+    slicer->header.round = options->round;
     if (slicer->target_bytes > HF_SLICER_TARGET_MAX_BYTES) {
         return hf_fail(err, HF_ERR_INVALID,
                        "oplog slices of %" PRIu64 " bytes, %" PRIu64 " are allowed",

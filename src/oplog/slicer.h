@@ -24,6 +24,7 @@
 struct hf_slicer_options {
     const struct hf_keyring *keyring;    /* borrowed: outlives the slicer; its job is the slices' */
     struct hf_id writer;                 /* drawn for this slicer */
+    uint32_t round;                      /* 0: a tailer's; above that of what is merged */
     const char *set_name, *member, *fcv; /* borrowed for the call; fcv NULL: not known */
     struct hf_chain_point start;
     uint64_t target_bytes; /* stored; 0: HF_SLICER_TARGET_BYTES */

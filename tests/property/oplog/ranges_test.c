@@ -7,12 +7,15 @@
  *   none of another history, and the last one is the last that the history has up to the target;
  * - the running hash is that of the entries alone, wherever slices were cut;
  * - a flipped bit is found by the load or by a check, and names its slice;
- * - what was restorable in the window before pruning is so after any part of it was done.
+ * - what was restorable in the window before pruning is so after any part of it was done;
+ * - merging small slices changes no chain and no promise, wherever it dies.
  *
  * HF_TEST_SEED and HF_TEST_STEPS choose another run; the seed is printed. HOLDFAST_SOAK runs more seeds.
  */
 #include "support/chain_kit.h"
 
+#include "base/fault.h"
+#include "oplog/merge.h"
 #include "oplog/ranges.h"
 
 #define NODES_MAX 20000
@@ -39,6 +42,7 @@ struct shot {
 
 struct counts {
     uint64_t slices, rollbacks, breaks, damaged, lost, pruned, ranges, targets, entries, diverged;
+    uint64_t merged, replaced, deaths;
 };
 
 struct model {
@@ -555,6 +559,99 @@ static void prune(struct model *m)
     }
 }
 
+/* ---- Merging ---- */
+
+static bool same_chain(const struct hf_chain *a, const struct hf_chain *b)
+{
+    return hf_optime_equal(&a->first, &b->first) && hf_optime_equal(&a->last, &b->last) &&
+           hf_optime_equal(&a->after, &b->after) && hf_hash_equal(&a->hash_after, &b->hash_after) &&
+           hf_hash_equal(&a->hash_last, &b->hash_last) && a->start == b->start &&
+           a->end == b->end && a->start_cause == b->start_cause && a->end_cause == b->end_cause &&
+           hf_optime_equal(&a->broken_after, &b->broken_after);
+}
+
+static void expect_same_chains(const struct hf_chains *before, const struct hf_chains *after)
+{
+    assert_int_equal(after->count, before->count);
+    for (size_t i = 0; i < before->count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < after->count && !found; k++) {
+            found = same_chain(&before->items[i], &after->items[k]);
+        }
+        if (!found) {
+            fail_msg("the chain %s to %s is another one after merging",
+                     hf_optime_text(&before->items[i].first).text,
+                     hf_optime_text(&before->items[i].last).text);
+        }
+    }
+}
+
+/* What is leased is there as it was. */
+static void expect_leased(const struct hf_chains *before, const struct hf_chains *after,
+                          const struct hf_optime *lease)
+{
+    for (size_t i = 0; i < before->link_count && !hf_optime_is_none(lease); i++) {
+        const struct hf_object_text text = hf_object_name_text(&before->links[i].name);
+        bool found = hf_optime_compare_ts(&before->links[i].name.last_optime, lease) < 0;
+        for (size_t k = 0; k < after->link_count && !found; k++) {
+            found = strcmp(hf_object_name_text(&after->links[k].name).text, text.text) == 0;
+        }
+        assert_true(found);
+    }
+}
+
+static enum hf_err leased_from(void *context, struct hf_optime *from, struct hf_error *err)
+{
+    (void)err;
+    *from = *(const struct hf_optime *)context;
+    return HF_ERR_OK;
+}
+
+/* Perhaps with a lease, perhaps with a death at one of its steps; then once more, to its end. */
+static void merge(struct model *m)
+{
+    static const char *const points[] = {"oplog.merge.put", "oplog.merge.written",
+                                         "oplog.merge.deleted"};
+    HF_CLEANUP(hf_chains_fini) struct hf_chains before = {.links = NULL};
+    struct hf_optime lease = {.seconds = 0};
+    struct hf_merge_result result;
+    struct hf_error err;
+    struct hf_merge_options options = {
+        .store = m->world.store,
+        .keyring = &m->world.ring,
+        .in_use = leased_from,
+        .context = &lease,
+        .before_s = UINT32_MAX,
+        .least = 2 + pick(m, 4),
+        .runs_max = pick(m, 4),
+    };
+    if (pick(m, 3) == 0) {
+        lease = m->nodes[1 + pick(m, m->node_count - 1)].optime;
+    }
+    load_checked(m, &before);
+    bool dies = pick(m, 2) == 0;
+    if (dies) {
+        hf_fault_arm_nth(points[pick(m, 3)], HF_ERR_UNAVAILABLE, 1 + pick(m, 5), 1);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
+        HF_CLEANUP(hf_chains_fini) struct hf_chains after = {.links = NULL};
+        load_checked(m, &chains);
+        enum hf_err code = hf_merge_slices(&options, &chains, &result, &err);
+        hf_fault_disarm_all();
+        if (code != HF_ERR_OK) {
+            assert_true(dies && i == 0 && code == HF_ERR_UNAVAILABLE);
+            m->counts.deaths++;
+        }
+        m->counts.merged += result.written;
+        m->counts.replaced += result.deleted;
+        load_checked(m, &after);
+        expect_leased(&chains, &after, &lease);
+        expect_same_chains(&before, &after);
+    }
+    expect_promises(m);
+}
+
 /* ---- A run ---- */
 
 static void one_step(struct model *m)
@@ -587,6 +684,8 @@ static void one_step(struct model *m)
         write_entry(m, false); /* an election, with nothing lost */
     } else if (what < 97) {
         prune(m);
+    } else if (what < 98) {
+        merge(m);
     } else {
         expect_promises(m);
     }
@@ -641,16 +740,19 @@ static void test_ranges_promise_only_what_can_be_read(void **state)
     }
     print_message(
         "slices %llu, rollbacks %llu, breaks %llu, diverged %llu, damaged %llu, lost %llu, "
-        "pruned %llu, ranges %llu, targets %llu, entries read %llu\n",
+        "pruned %llu, merged into %llu, replaced %llu, deaths %llu, ranges %llu, targets %llu, "
+        "entries read %llu\n",
         (unsigned long long)sum.slices, (unsigned long long)sum.rollbacks,
         (unsigned long long)sum.breaks, (unsigned long long)sum.diverged,
         (unsigned long long)sum.damaged, (unsigned long long)sum.lost,
-        (unsigned long long)sum.pruned, (unsigned long long)sum.ranges,
-        (unsigned long long)sum.targets, (unsigned long long)sum.entries);
+        (unsigned long long)sum.pruned, (unsigned long long)sum.merged,
+        (unsigned long long)sum.replaced, (unsigned long long)sum.deaths,
+        (unsigned long long)sum.ranges, (unsigned long long)sum.targets,
+        (unsigned long long)sum.entries);
     /* A run that met none of it proves nothing. */
     if (getenv("HF_TEST_STEPS") == NULL) {
         assert_true(sum.targets > 500 && sum.entries > 2000 && sum.diverged > 0 &&
-                    sum.damaged > 10 && sum.pruned > 20);
+                    sum.damaged > 10 && sum.pruned > 20 && sum.merged > 20 && sum.deaths > 3);
     }
 }
 
