@@ -203,9 +203,10 @@ static void end_before_version(const struct hf_ranges *ranges, const struct hf_b
     for (size_t c = 0; c < ranges->chains->count; c++) {
         const struct hf_chain *chain = &ranges->chains->items[c];
         if (crosses_version(chain, base) && hf_optime_compare_ts(&chain->first, &range->end) <= 0) {
-            range->end = hf_optime_compare_ts(&chain->broken_after, &base->checkpoint) > 0
-                             ? chain->broken_after
-                             : base->checkpoint;
+            /* The chain before may be another history's, and end later than this one begins. */
+            bool before = hf_optime_compare_ts(&chain->broken_after, &base->checkpoint) > 0 &&
+                          hf_optime_compare_ts(&chain->broken_after, &chain->first) < 0;
+            range->end = before ? chain->broken_after : base->checkpoint;
             range->end_edge = HF_CHAIN_CAUSE;
             range->end_cause = HF_CHAIN_FCV_CHANGED;
             (void)snprintf(range->end_text, sizeof range->end_text, "%s",

@@ -227,6 +227,24 @@ static void test_no_range_crosses_a_change_of_version(void **state)
     scene_end(&s);
 }
 
+/* The chain before the change is a history that was rolled back, and went further than the change's time. */
+static void test_a_change_of_version_behind_another_history_ends_the_copy_s_range(void **state)
+{
+    struct scene s;
+    const struct hf_chain_point start = {.cause = HF_CHAIN_ROLLBACK, .broken_after = at(900)};
+    (void)state;
+    scene_begin(&s);
+    tailer_end(&s.tailer);
+    tailer_begin(&s.tailer, &s.world, &start);
+    append_fcv(&s, 20);
+    tailer_slice(&s.tailer, 21, 40, 7);
+    struct hf_base_snapshot base = snapshot(1, 15, 25);
+    compute(&s, &base, 1);
+    assert_int_equal(s.ranges.count, 1);
+    expect_range(&s, 0, 15, 15, HF_CHAIN_CAUSE, "compatibility version changed");
+    scene_end(&s);
+}
+
 static void test_a_damaged_block_that_is_met_ends_the_range(void **state)
 {
     struct scene s;
@@ -488,6 +506,7 @@ int main(void)
         cmocka_unit_test(test_the_cause_of_an_end_is_told_and_the_next_range_needs_its_own_base),
         cmocka_unit_test(test_a_copy_that_was_rolled_back_is_no_base_for_later_targets),
         cmocka_unit_test(test_no_range_crosses_a_change_of_version),
+        cmocka_unit_test(test_a_change_of_version_behind_another_history_ends_the_copy_s_range),
         cmocka_unit_test(test_a_damaged_block_that_is_met_ends_the_range),
         cmocka_unit_test(test_a_date_excludes_its_second_and_a_timestamp_includes_its_entry),
         cmocka_unit_test(test_a_target_in_a_gap_names_both_sides_and_the_reason),
