@@ -15,12 +15,14 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "server/flow.h"
+#include "server/flow_merge.h"
 #include "server/flow_tail.h"
 #include "server/points.h"
 #include "server/server_internal.h"
 
 #define BEAT_MS 100
 #define RESUME_EVERY_MS 2000
+#define MERGE_EVERY_MS ((uint64_t)1800 * 1000)
 #define LISTENED_MAX_MS 1000 /* of one beat */
 #define API_THREADS 8
 #define STREAM_THREADS 8
@@ -206,6 +208,23 @@ static void resume(struct hf_server *server)
     }
 }
 
+static void run_merge(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error ignored; /* logged, job by job */
+
+    (void)!hf_flow_merge_tick(&server->app, &ignored);
+    atomic_store(&server->merging, false);
+}
+
+static void merge(struct hf_server *server)
+{
+    if (!atomic_exchange(&server->merging, true) &&
+        !hf_server_pool_try(server->work, run_merge, server)) {
+        atomic_store(&server->merging, false);
+    }
+}
+
 static void notify_agent(void *context, const struct hf_id *agent)
 {
     struct hf_server *server = context;
@@ -228,7 +247,7 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
 
 static void beat(struct hf_server *server)
 {
-    uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms;
+    uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms;
 
     while (!hf_cancel_requested(server->app.cancel)) {
         hf_cancel_sleep(server->app.cancel, BEAT_MS);
@@ -242,6 +261,10 @@ static void beat(struct hf_server *server)
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
             resume(server);
+        }
+        if (now_ms - merged_ms >= MERGE_EVERY_MS) {
+            merged_ms = now_ms;
+            merge(server);
         }
     }
 }

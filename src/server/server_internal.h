@@ -35,6 +35,7 @@ struct hf_server {
     struct hf_http_server *http;
     char url[512];        /* "http://127.0.0.1:8080" */
     atomic_bool resuming; /* hf_flow_resume waits or runs */
+    atomic_bool merging;  /* hf_flow_merge_tick waits or runs */
 };
 
 /* ---- Routes ---- */
