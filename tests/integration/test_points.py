@@ -42,7 +42,7 @@ class Points(harness.TestCase):
         cls.api = Client(cls.server)
         cls.writer = harness.Writer(cls.d.set, pause=0.01).load(300)
         cls.writer.start()
-        cls.wait_tail()
+        wait_for(lambda: cls.agent.logged(r"agent\.tail\.begun"), "the tail to have begun", every=0.1)
         cls.d.set.wait_checkpoint()
         cls.first = cls.d.take()
         cls.writer.wait_writes(300)
@@ -66,10 +66,6 @@ class Points(harness.TestCase):
                 last, first = name.rsplit("/", 1)[1].split("-")[:2]
                 found.append(tuple(bson.Timestamp(int(one[:8], 16), int(one[8:16], 16)) for one in (first, last)))
         return sorted(found, key=lambda one: (one[0].time, one[0].inc))
-
-    @classmethod
-    def wait_tail(cls):
-        wait_for(cls.slices, "the first slice", every=0.3)
 
     @classmethod
     def wait_slices(cls, more):
