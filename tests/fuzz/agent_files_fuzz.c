@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The agent's journal as it is, with its header put right, and with the checksums of its records as well; and the engine's
+ * The mark of a replay; the agent's journal as it is, with its header put right, and with the checksums of its records as well; and the engine's
  * lines, from a file of the same bytes.
  */
 #include <stdio.h>
@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/alloc.h"
+#include "oplog/replay_internal.h"
 #include "os/fs.h"
 #include "snapshot/capture.h"
 #include "snapshot/journal.h"
@@ -99,6 +100,20 @@ static void mend_records(uint8_t *bytes, size_t size)
     }
 }
 
+/* Of a replay: what is believed can be written again. */
+static void read_mark(struct hf_bytes input)
+{
+    const struct hf_bytes nothing = {.data = (const uint8_t *)""};
+    struct hf_replay_mark mark;
+    struct hf_error err;
+    hf_free(write_file(HF_REPLAY_MARK, nothing, input));
+    if (hf_replay_mark_read(directory, &mark, &err) == HF_ERR_OK) {
+        HF_ASSERT(hf_replay_mark_write(directory, &mark, &err) == HF_ERR_OK);
+    } else {
+        HF_ASSERT(err.code == HF_ERR_LOST);
+    }
+}
+
 static void read_lines(struct hf_bytes input)
 {
     static const struct hf_keyring ring;
@@ -118,6 +133,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     HF_ASSERT(copy != NULL);
     if (size > 0) {
         memcpy(copy, data, size);
+    }
+    if (size <= 8192) {
+        read_mark(hf_bytes_of(data, size));
     }
     read_any_journal(hf_bytes_of(data, size));
     read_journal(hf_bytes_of(data, size));
