@@ -62,6 +62,13 @@ HF_CLEANUP_DEFINE_VALUE(hf_dir_list_fini, struct hf_dir_list)
 HF_MUST_CHECK enum hf_err hf_fs_space(const char *path, uint64_t *free_bytes, uint64_t *total_bytes,
                                       struct hf_error *err);
 
+/* A new name for a file or directory, durably; on the same file system. EXISTS when something is there already. Where the
+ * source is gone and the target is there, an earlier call did it: success. */
+HF_MUST_CHECK enum hf_err hf_fs_move(const char *from, const char *to, struct hf_error *err);
+/* Owner, group and permission bits of one file or directory for another, its own links not followed. Only what differs is
+ * changed, so that it works without rights where nothing does. */
+HF_MUST_CHECK enum hf_err hf_fs_copy_owner(const char *from, const char *to, struct hf_error *err);
+
 /* ---- Durable publication ---- */
 
 /*
