@@ -460,7 +460,10 @@ static enum hf_err tasks_from_json(const struct hf_json *json, struct hf_msg_pol
         if (hf_task_from_json(item, &answer->tasks[i], err) != HF_ERR_OK) {
             return hf_wrap(err, "tasks");
         }
-        if (hf_id_is_none(&answer->tasks[i].keyring.job)) {
+        /* Of a restore onto a set only the steps that build read a store. */
+        bool reads =
+            answer->tasks[i].kind != HF_TASK_TARGET || answer->tasks[i].target.root.lists != NULL;
+        if (reads && hf_id_is_none(&answer->tasks[i].keyring.job)) {
             return hf_fail(err, HF_ERR_INVALID, "tasks: keys: missing");
         }
     }
@@ -514,6 +517,8 @@ void hf_msg_finish_fini(struct hf_msg_finish *finish)
 {
     hf_facts_fini(&finish->facts);
     hf_tree_root_fini(&finish->root);
+    hf_free(finish->report);
+    finish->report = NULL;
 }
 
 enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_buf *out,
@@ -535,12 +540,16 @@ enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_b
             return hf_wrap(err, "finish");
         }
     }
-    if (finish->code == HF_ERR_OK && finish->kind == HF_TASK_RESTORE) {
+    if (finish->code == HF_ERR_OK &&
+        (finish->kind == HF_TASK_RESTORE || finish->kind == HF_TASK_TARGET)) {
         hf_json_set_u64(json, "files", finish->restored_files);
         hf_json_set_u64(json, "bytes", finish->restored_bytes);
         hf_json_set_u64(json, "writtenBytes", finish->written_bytes);
         hf_json_set_u64(json, "removedFiles", finish->removed_files);
         hf_msg_replay_set(json, &finish->replay);
+    }
+    if (hf_msg_report_to_json(finish, json, err) != HF_ERR_OK) {
+        return hf_wrap(err, "finish");
     }
     return hf_msg_end(json, out, err);
 }
@@ -551,8 +560,9 @@ static enum hf_err finish_result_from_json(const struct hf_json *json, struct hf
     if (out->code != HF_ERR_OK || out->kind == HF_TASK_TAIL) {
         return HF_ERR_OK;
     }
-    if (out->kind == HF_TASK_RESTORE) {
-        if (hf_field_u64(json, "files", INT64_MAX, &out->restored_files, err) != HF_ERR_OK ||
+    if (out->kind != HF_TASK_CAPTURE) {
+        if (hf_msg_report_from_json(json, out, err) != HF_ERR_OK ||
+            hf_field_u64(json, "files", INT64_MAX, &out->restored_files, err) != HF_ERR_OK ||
             hf_field_u64(json, "bytes", INT64_MAX, &out->restored_bytes, err) != HF_ERR_OK ||
             hf_field_u64(json, "writtenBytes", INT64_MAX, &out->written_bytes, err) != HF_ERR_OK ||
             hf_msg_replay_get(json, &out->replay, err) != HF_ERR_OK) {

@@ -90,8 +90,8 @@ hf_msg_hello_answer_decode(struct hf_str in, struct hf_msg_hello_answer *out, st
 
 /* ---- tasks ---- */
 
-enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE, HF_TASK_TAIL };
-#define HF_TASK_KINDS 3
+enum hf_task_kind { HF_TASK_CAPTURE, HF_TASK_RESTORE, HF_TASK_TAIL, HF_TASK_TARGET };
+#define HF_TASK_KINDS 4
 /* "capture": the name of the kind, and of the member of a message that has its content. */
 const char *hf_task_kind_name(enum hf_task_kind kind);
 /* False for a name that is none. */
@@ -144,6 +144,40 @@ struct hf_task_tail {
     uint64_t target_bytes, age_ms, noop_age_ms; /* when a slice is closed; 0: the default */
 };
 
+/* One step of a restore onto a whole set, at one member. */
+enum hf_target_step {
+    HF_STEP_CHECK,
+    HF_STEP_BUILD,
+    HF_STEP_STOP,
+    HF_STEP_SWAP,
+    HF_STEP_START,
+    HF_STEP_PRIMARY,
+    HF_STEP_CLEAN,
+    HF_STEP_HALT,
+    HF_STEP_BACK,
+};
+#define HF_STEPS 9
+#define HF_TARGET_MESSAGE_CONFIG_BYTES 32768
+#define HF_TARGET_REPORT_BYTES ((size_t)64 << 10)
+const char *hf_target_step_name(enum hf_target_step step);
+struct hf_task_target {
+    enum hf_target_step step;
+    struct hf_id restore;
+    char member[HF_NAME_BYTES]; /* host:port */
+    char set_name[HF_NAME_BYTES];
+    bool arbiter;
+    bool in_place; /* onto the member's own files */
+    /* Of the steps that build; else none of it. */
+    struct hf_id snapshot;
+    uint64_t capture;
+    struct hf_optime checkpoint; /* what the snapshot shows */
+    struct hf_tree_root root;    /* owned */
+    char *restore_info;          /* owned; at most HF_MESSAGE_INFO_BYTES */
+    char *
+        config; /* owned; the set's new configuration, a JSON object; at most HF_TARGET_MESSAGE_CONFIG_BYTES */
+    char *options; /* owned; what a server needs to open the files: a JSON object */
+};
+
 /* Given again until the agent names it as running. */
 struct hf_task {
     struct hf_id id;
@@ -154,6 +188,7 @@ struct hf_task {
     struct hf_task_capture capture; /* one of these, by kind */
     struct hf_task_restore restore;
     struct hf_task_tail tail;
+    struct hf_task_target target;
 };
 void hf_task_fini(struct hf_task *task);
 HF_CLEANUP_DEFINE_VALUE(hf_task_fini, struct hf_task)
@@ -239,6 +274,8 @@ struct hf_msg_finish {
     uint64_t restored_files, restored_bytes, written_bytes;
     uint64_t removed_files; /* that lay there, and the snapshot does not have */
     struct hf_msg_replay replay;
+    /* of a target's step that succeeded, beside the numbers of a restore */
+    char *report; /* owned; a JSON object, or NULL */
 };
 void hf_msg_finish_fini(struct hf_msg_finish *finish);
 HF_CLEANUP_DEFINE_VALUE(hf_msg_finish_fini, struct hf_msg_finish)

@@ -21,4 +21,18 @@ HF_MUST_CHECK struct hf_json *hf_task_tail_to_json(const struct hf_task_tail *ta
 HF_MUST_CHECK enum hf_err hf_task_tail_from_json(const struct hf_json *json,
                                                  struct hf_task_tail *out, struct hf_error *err);
 
+/* A step of a restore onto a set. NULL on no memory. */
+HF_MUST_CHECK struct hf_json *hf_task_target_to_json(const struct hf_task_target *target,
+                                                     struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_task_target_from_json(const struct hf_json *json,
+                                                   struct hf_task_target *out,
+                                                   struct hf_error *err);
+void hf_task_target_fini(struct hf_task_target *target);
+
+/* The report of a target's step, as the member "report" of its finish. */
+HF_MUST_CHECK enum hf_err hf_msg_report_to_json(const struct hf_msg_finish *finish,
+                                                struct hf_json *json, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_msg_report_from_json(const struct hf_json *json,
+                                                  struct hf_msg_finish *out, struct hf_error *err);
+
 #endif

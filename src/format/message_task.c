@@ -14,6 +14,7 @@ static const char *const kinds[HF_TASK_KINDS] = {
     [HF_TASK_CAPTURE] = "capture",
     [HF_TASK_RESTORE] = "restore",
     [HF_TASK_TAIL] = "tail",
+    [HF_TASK_TARGET] = "target",
 };
 
 const char *hf_task_kind_name(enum hf_task_kind kind)
@@ -39,6 +40,7 @@ void hf_task_fini(struct hf_task *task)
     hf_free(task->restore.restore_info);
     task->restore.restore_info = NULL;
     hf_task_point_fini(&task->restore.point);
+    hf_task_target_fini(&task->target);
     hf_keyring_wipe(&task->keyring);
 }
 
@@ -103,9 +105,11 @@ static struct hf_json *content_to_json(const struct hf_task *task, struct hf_err
     case HF_TASK_RESTORE:
         return restore_to_json(&task->restore, err);
     case HF_TASK_TAIL:
+        return hf_task_tail_to_json(&task->tail, err);
+    case HF_TASK_TARGET:
         break;
     }
-    return hf_task_tail_to_json(&task->tail, err);
+    return hf_task_target_to_json(&task->target, err);
 }
 
 struct hf_json *hf_task_to_json(const struct hf_task *task,
@@ -220,9 +224,11 @@ static enum hf_err content_from_json(const struct hf_json *json, struct hf_task 
     case HF_TASK_RESTORE:
         return restore_from_json(json, &out->restore, err);
     case HF_TASK_TAIL:
+        return hf_task_tail_from_json(json, &out->tail, err);
+    case HF_TASK_TARGET:
         break;
     }
-    return hf_task_tail_from_json(json, &out->tail, err);
+    return hf_task_target_from_json(json, &out->target, err);
 }
 
 enum hf_err hf_task_from_json(const struct hf_json *json, struct hf_task *out, struct hf_error *err)
@@ -258,5 +264,6 @@ enum hf_err hf_task_from_json(const struct hf_json *json, struct hf_task *out, s
     task.restore.root = (struct hf_tree_root){.lists = NULL};
     task.restore.restore_info = NULL;
     task.restore.point.engine_options = NULL;
+    task.target = (struct hf_task_target){.config = NULL};
     return HF_ERR_OK;
 }
