@@ -18,6 +18,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SNAPSHOT, {"jobId", "clusterId", "state", "createdS"}},
     {HF_KIND_RESTORE, {"clusterId", "jobId", "state", NULL}},
     {HF_KIND_LINK, {"snapshotId", "projectId", NULL}},
+    {HF_KIND_TARGET, {"state", NULL}},
+    {HF_KIND_TARGET_LOCK, {NULL}},
     {HF_KIND_TASK, {"agentId", "state", "snapshotId", NULL}},
     {HF_KIND_PROGRESS, {NULL}},
     {HF_KIND_MEMBERS, {NULL}},
@@ -33,7 +35,7 @@ static const char *const snapshot_states[] = {"IN_PROGRESS", "COMPLETE", "FAILED
                                               "ABANDONED",   "EXPIRED",  NULL};
 static const char *const restore_states[] = {"IN_PROGRESS", "FINISHED", "BROKEN", "KILLED", NULL};
 static const char *const link_transfers[] = {"READY", "IN_PROGRESS", "INTERRUPTED", "FAILED", NULL};
-static const char *const task_kinds[] = {"CAPTURE", "RESTORE", "TAIL", NULL};
+static const char *const task_kinds[] = {"CAPTURE", "RESTORE", "TAIL", "TARGET", NULL};
 static const char *const task_states[] = {"WAITING", "RUNNING", "FINISHING", "ENDED", NULL};
 
 #define RECORD(word, type, table)                                                                  \
@@ -170,6 +172,9 @@ static const struct hf_field restore_fields[] = {
     HF_FIELDS_U64(R, bytes, "bytes"),
     HF_FIELDS_U64(R, written_bytes, "writtenBytes"),
     HF_FIELDS_U64(R, removed_files, "removedFiles"),
+    HF_FIELDS_ID(R, target_cluster, "targetClusterId", false),
+    HF_FIELDS_TEXT(R, target_set, "targetSet", false),
+    HF_FIELDS_BOOL(R, dry_run, "dryRun"),
     HF_FIELDS_TEXT(R, error_class, "errorClass", false),
     HF_FIELDS_TEXT(R, error, "error", false),
 };

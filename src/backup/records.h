@@ -32,7 +32,9 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_JOB "job"
 #define HF_KIND_SNAPSHOT "snapshot"
 #define HF_KIND_RESTORE "restore"
-#define HF_KIND_LINK "link" /* by restore: its delivery by HTTP */
+#define HF_KIND_LINK "link"               /* by restore: its delivery by HTTP */
+#define HF_KIND_TARGET "target"           /* by restore: one onto a whole set, backup/target.h */
+#define HF_KIND_TARGET_LOCK "target_lock" /* by cluster: {"restoreId"}, the one that goes on */
 #define HF_KIND_TASK "task"
 #define HF_KIND_PROGRESS "progress"
 #define HF_KIND_MEMBERS                                                                            \
@@ -153,6 +155,10 @@ struct hf_restore_record {
         link; /* delivered by HTTP: a hf_link_record of the same id has the rest; no agent, no task */
     uint64_t files, bytes;
     uint64_t written_bytes, removed_files;
+    /* Onto a whole set, by the agents of its members; none: into a directory. */
+    struct hf_id target_cluster;
+    char target_set[HF_NAME_BYTES];
+    bool dry_run;
     char error_class[HF_WORD_BYTES];
     char error[HF_RECORD_ERROR_BYTES];
 };
