@@ -92,6 +92,7 @@ static void agent_fini(struct agent *agent)
     for (size_t i = 0; i < agent->job_count; i++) {
         job_destroy(agent->jobs[i]);
     }
+    hf_agent_targets_stop(agent->context.targets);
     hf_agent_link_destroy(agent->link);
     hf_agent_watch_stop(agent->watch);
     hf_agent_state_close(agent->state);
@@ -170,6 +171,8 @@ static enum hf_err run_task(struct job *job, struct hf_msg_finish *finish, struc
         return hf_agent_capture(&work, finish, err);
     case HF_TASK_RESTORE:
         return hf_agent_restore(&work, finish, err);
+    case HF_TASK_TARGET:
+        return hf_agent_target(&work, finish, err);
     case HF_TASK_TAIL:
         break;
     }
@@ -371,6 +374,7 @@ static enum hf_err poll_once(struct agent *agent, struct hf_error *err)
         HF_ERR_OK) {
         return err->code;
     }
+    hf_agent_targets_heard(agent->context.targets);
     memmove(agent->ended, agent->ended + telling,
             (agent->ended_count - telling) * sizeof *agent->ended);
     agent->ended_count -= telling;
@@ -567,6 +571,11 @@ static enum hf_err start(struct agent *agent, struct hf_error *err)
         return err->code;
     }
     agent->context.state = agent->state;
+    /* Before the server is waited for: it may not come back. */
+    if (hf_agent_targets_start(&agent->context, options->restore_patience_ms,
+                               &agent->context.targets, err) != HF_ERR_OK) {
+        return err->code;
+    }
     if (hf_agent_watch_start(&watch, &agent->watch, err) != HF_ERR_OK ||
         hf_agent_link_create(&link, &agent->link, err) != HF_ERR_OK ||
         say_hello(agent, err) != HF_ERR_OK) {
@@ -601,6 +610,10 @@ enum hf_err hf_agent_run(const struct hf_agent_options *options, const struct hf
         .patience_ms = (uint32_t)options->patience_ms,
         .majority_wait_ms = options->majority_wait_ms,
         .silence_ms = options->silence_ms,
+        .member_units = options->member_units,
+        .member_unit_count = options->member_unit_count,
+        .member_starts = options->member_starts,
+        .member_start_count = options->member_start_count,
     };
     enum hf_err code = start(&agent, err);
     if (code == HF_ERR_OK) {

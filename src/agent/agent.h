@@ -24,7 +24,14 @@ struct hf_agent_options {
     const char *user;          /* may be NULL: the URI's */
     const char *password_file; /* may be NULL */
     const char *restore_root;  /* may be NULL: no restores here */
-    const char *mongod;        /* program for recovery after a restore; NULL: "mongod" in PATH */
+    /* Of restores onto whole sets; each word for all members, or "host:port=" before it for one. */
+    const char *const *member_units; /* systemd units */
+    size_t member_unit_count;
+    const char *const *member_starts; /* command lines */
+    size_t member_start_count;
+    const char *mongod; /* for recovery; NULL: the member's own, or "mongod" in PATH */
+    uint64_t
+        restore_patience_ms;   /* for a server that is not heard of in the middle; 0: 10 minutes */
     unsigned workers;          /* 0: one a core */
     unsigned nice;             /* what captures leave to the source: 0 to 19, the most */
     uint64_t rate_bytes_s;     /* of reading; 0: no limit */

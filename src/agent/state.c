@@ -308,3 +308,18 @@ enum hf_err hf_agent_state_cache(struct hf_agent_state *state, const struct hf_i
 {
     return make_sub_dir(state->cache, hf_id_text(job).text, path, err);
 }
+
+enum hf_err hf_agent_state_targets(struct hf_agent_state *state, char **path, struct hf_error *err)
+{
+    return make_sub_dir(state->dir, "targets", path, err);
+}
+
+enum hf_err hf_agent_state_recovery(struct hf_agent_state *state, const char *member, char **path,
+                                    struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *dir = NULL;
+
+    return make_sub_dir(state->dir, "recovery", &dir, err) != HF_ERR_OK
+               ? err->code
+               : make_sub_dir(dir, member, path, err);
+}

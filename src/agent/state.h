@@ -7,6 +7,8 @@
  *   agent.lock        held while an agent runs
  *   tasks/<task>      the task as it was given, never its keys; there from before it begins until its end is told
  *   cursors/<task>    member and session of a backup cursor; there from before it is opened until it is closed
+ *   targets/<member>  how far a member is in a restore onto its set
+ *   recovery/<member> logs of the servers that bring its new data to their point
  *   journal/<job>     finished nodes, for adoption       cache/<job>/   the parent's nodes
  */
 #ifndef HF_AGENT_STATE_H
@@ -66,6 +68,12 @@ HF_MUST_CHECK enum hf_err hf_agent_state_cursors(struct hf_agent_state *state,
 void hf_agent_cursors_fini(struct hf_agent_cursors *cursors);
 HF_CLEANUP_DEFINE_VALUE(hf_agent_cursors_fini, struct hf_agent_cursors)
 
+/* The directory "targets", made when missing. Free with hf_free. */
+HF_MUST_CHECK enum hf_err hf_agent_state_targets(struct hf_agent_state *state, char **path,
+                                                 struct hf_error *err);
+/* A directory for the logs of temporary servers that work on that member's new data; made when missing. Free with hf_free. */
+HF_MUST_CHECK enum hf_err hf_agent_state_recovery(struct hf_agent_state *state, const char *member,
+                                                  char **path, struct hf_error *err);
 /* Paths for a capture of that job; the directories are there. Free with hf_free. */
 HF_MUST_CHECK enum hf_err hf_agent_state_journal(struct hf_agent_state *state,
                                                  const struct hf_id *job, char **path,

@@ -14,6 +14,8 @@
 #include "format/message.h"
 #include "mongo/client.h"
 
+struct hf_agent_targets; /* members in restores onto their sets: see target.h */
+
 /* What every task of an agent works with; borrowed, outlives the task. */
 struct hf_agent_context {
     const char *server_url;
@@ -21,7 +23,7 @@ struct hf_agent_context {
     const struct hf_secret *bearer;
     struct hf_agent_session *session;
     const char *restore_root; /* NULL: none */
-    const char *mongod;       /* the program for recovery; NULL: "mongod" in PATH */
+    const char *mongod; /* the program for recovery; NULL: the member's own, or "mongod" in PATH */
     struct hf_mongo_options mongo;
     struct hf_agent_state *state;
     struct hf_log *log;
@@ -31,6 +33,12 @@ struct hf_agent_context {
     uint32_t patience_ms;      /* for somebody else's backup cursor; 0: the default */
     uint64_t majority_wait_ms; /* unless the task says; 0: the default */
     uint32_t silence_ms;       /* of a connection to the server; 0: the default */
+    /* Of restores onto sets. Each word is for all members, or "host:port=" before it for one. */
+    const char *const *member_units; /* systemd units */
+    size_t member_unit_count;
+    const char *const *member_starts; /* command lines, for the shell */
+    size_t member_start_count;
+    struct hf_agent_targets *targets;
 };
 
 struct hf_agent_work {
@@ -49,6 +57,22 @@ HF_MUST_CHECK enum hf_err hf_agent_capture(const struct hf_agent_work *work,
 /* Restores into task->restore.directory, which must lie below context->restore_root. */
 HF_MUST_CHECK enum hf_err hf_agent_restore(const struct hf_agent_work *work,
                                            struct hf_msg_finish *finish, struct hf_error *err);
+
+/* One step of a restore onto a whole set, at a member of this host. */
+HF_MUST_CHECK enum hf_err hf_agent_target(const struct hf_agent_work *work,
+                                          struct hf_msg_finish *finish, struct hf_error *err);
+/*
+ * Looks after members whose restore has lost its server: what was only stopped is started again after the patience, what
+ * was told to start is started, a way back that was begun is gone to its end. Runs a thread of its own.
+ */
+HF_MUST_CHECK enum hf_err hf_agent_targets_start(const struct hf_agent_context *context,
+                                                 uint64_t patience_ms,
+                                                 struct hf_agent_targets **out,
+                                                 struct hf_error *err);
+void hf_agent_targets_stop(struct hf_agent_targets *targets);
+HF_CLEANUP_DEFINE(hf_agent_targets_stop, struct hf_agent_targets *)
+/* The server has answered just now. */
+void hf_agent_targets_heard(struct hf_agent_targets *targets);
 
 /*
  * Saves the member's oplog from task->tail.start on, and tells the server of each slice that is durable. Never succeeds: it

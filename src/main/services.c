@@ -197,9 +197,16 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
         "File with that user's password on its first line")                                        \
     OPT(restore_root, PATH, "", 0, 4096, OPT_NONE,                                                 \
         "Restore below this directory when the server asks; not given: never")                     \
-    OPT(mongod, PATH, "", 0, 4096, OPT_NONE,                                                       \
-        "Program that replays the oplog in a restore to a point in time; otherwise mongod from "   \
-        "PATH")                                                                                    \
+    OPT(member_unit, LIST, "", 0, 512, OPT_NONE,                                                   \
+        "Systemd unit that runs the member: NAME, or HOST:PORT=NAME; otherwise it is stopped by "  \
+        "a signal and started as it was")                                                          \
+    OPT(member_start, LIST, "", 0, 8192, OPT_NONE,                                                 \
+        "Command that starts the member: COMMAND, or HOST:PORT=COMMAND")                           \
+    OPT(mongod, PATH, "", 0, 0, OPT_NONE,                                                          \
+        "Program that replays the oplog after a restore; otherwise mongod from PATH, and onto a "  \
+        "whole set the one that its member runs")                                                  \
+    OPT(restore_patience, SECONDS, "10m", 1, 86400, OPT_NONE,                                      \
+        "Start a member again that was stopped for a restore whose server is silent for so long")  \
     OPT(ca_file, PATH, "", 0, 0, OPT_NONE,                                                         \
         "Certificates (PEM) that the server's is checked with; the system's otherwise")            \
     OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE,                                                 \
@@ -259,7 +266,12 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .user = or_null(values->user),
         .password_file = or_null(values->password_file),
         .restore_root = or_null(values->restore_root),
+        .member_units = (const char *const *)values->member_unit.values,
+        .member_unit_count = values->member_unit.count,
+        .member_starts = (const char *const *)values->member_start.values,
+        .member_start_count = values->member_start.count,
         .mongod = or_null(values->mongod),
+        .restore_patience_ms = values->restore_patience * 1000,
         .workers = (unsigned)values->workers,
         .nice = (unsigned)values->nice,
         .rate_bytes_s = values->rate_limit,
