@@ -45,6 +45,11 @@ void hf_api_tar(struct hf_server_call *call);
 void hf_api_restores(struct hf_server_call *call);
 void hf_api_restore(struct hf_server_call *call);
 void hf_api_start_restore(struct hf_server_call *call);
+/* A restore onto a whole set: the call's body has a "target". */
+void hf_api_start_target(struct hf_server_call *call);
+/* Adds "target", how far its members are, to a restore's document. */
+void hf_api_add_target(struct hf_server_call *call, const struct hf_restore_record *restore,
+                       struct hf_json *json);
 void hf_api_cancel_restore(struct hf_server_call *call);
 void hf_api_job_ranges(struct hf_server_call *call);
 void hf_api_oplog_find(struct hf_server_call *call);

@@ -367,6 +367,7 @@ static struct hf_json *restore_document(struct hf_server_call *call,
     if (restore->link) {
         hf_api_link_show(call, &restore->id, json);
     }
+    hf_api_add_target(call, restore, json);
     return json;
 }
 
@@ -435,6 +436,10 @@ void hf_api_start_restore(struct hf_server_call *call)
     struct hf_restore_record restore;
     struct hf_error err;
 
+    if (hf_json_get(call->body, "target") != NULL) {
+        hf_api_start_target(call);
+        return;
+    }
     if (!hf_call_body_only(call, members)) {
         return;
     }
@@ -479,7 +484,9 @@ void hf_api_cancel_restore(struct hf_server_call *call)
         return;
     }
     enum hf_err code = restore.link ? hf_flow_link_withdraw(call->app, &restore.id, &err)
-                                    : hf_flow_cancel_task(call->app, &restore.task, &err);
+                       : hf_id_is_none(&restore.target_cluster)
+                           ? hf_flow_cancel_task(call->app, &restore.task, &err)
+                           : hf_flow_target_cancel(call->app, &restore.id, &err);
     if (code != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;

@@ -122,6 +122,23 @@ HF_MUST_CHECK enum hf_err hf_flow_link_note(struct hf_server_app *app, const str
 void hf_flow_archive_name(const struct hf_snapshot_record *snapshot, const struct hf_id *id,
                           char *out, size_t out_len);
 
+/*
+ * Onto a whole set, by the agents of all its members. CONFLICT names the restore that goes on there already, or the first
+ * thing that stands in the way; a dry run lists all of them in its record, and touches nothing.
+ */
+struct hf_flow_target_wish {
+    struct hf_id snapshot;
+    const char *set_name; /* of the target */
+    bool dry_run;
+    bool in_place; /* onto the members' own files: no old data is kept */
+};
+HF_MUST_CHECK enum hf_err hf_flow_target(struct hf_server_app *app,
+                                         const struct hf_flow_target_wish *wish,
+                                         struct hf_restore_record *out, struct hf_error *err);
+/* The way back, if there is one. A second time, on that way: it is not waited for any longer. */
+HF_MUST_CHECK enum hf_err hf_flow_target_cancel(struct hf_server_app *app,
+                                                const struct hf_id *restore, struct hf_error *err);
+
 /* For readers of a snapshot (tar, verify): its manifest and keys, whole. CONFLICT unless it is COMPLETE. */
 struct hf_flow_reading {
     struct hf_manifest manifest;

@@ -525,6 +525,11 @@ enum hf_err hf_flow_not_given(struct hf_server_app *app, const struct hf_task_re
 {
     struct hf_snapshot_record record;
 
+    if (task->kind == HF_TASK_TARGET) {
+        struct hf_msg_finish refused = {.code = why->code};
+        (void)snprintf(refused.message, sizeof refused.message, "%s", why->message);
+        return hf_flow_finish_target(app, task, &refused, err);
+    }
     if (task->kind == HF_TASK_RESTORE) {
         struct hf_msg_finish refused = {.code = why->code};
         (void)snprintf(refused.message, sizeof refused.message, "%s", why->message);
@@ -641,9 +646,7 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
     return HF_ERR_OK;
 }
 
-/* Claims the end of a task for this thread; false when another one of this process has it, or too many are at it: a
- * later resume comes back. */
-static bool begin_ending(struct hf_server_app *app, const struct hf_id *task)
+bool hf_flow_begin_ending(struct hf_server_app *app, const struct hf_id *task)
 {
     HF_LOCKED(&app->ending_mutex);
     for (size_t i = 0; i < app->ending_count; i++) {
@@ -658,7 +661,7 @@ static bool begin_ending(struct hf_server_app *app, const struct hf_id *task)
     return true;
 }
 
-static void finish_ending(struct hf_server_app *app, const struct hf_id *task)
+void hf_flow_finish_ending(struct hf_server_app *app, const struct hf_id *task)
 {
     HF_LOCKED(&app->ending_mutex);
     for (size_t i = 0; i < app->ending_count; i++) {
@@ -667,6 +670,17 @@ static void finish_ending(struct hf_server_app *app, const struct hf_id *task)
             return;
         }
     }
+}
+
+static enum hf_err finish_step(struct hf_server_app *app, const struct hf_task_record *task,
+                               const struct hf_msg_finish *finish, struct hf_error *err)
+{
+    if (hf_flow_finish_target(app, task, finish, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_flow_forget_finish(app, &task->id);
+    hf_flow_target_drive(app, &task->restore);
+    return HF_ERR_OK;
 }
 
 static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *task_id,
@@ -695,6 +709,8 @@ static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *ta
         return hf_flow_finish_restore(app, &task, &finish, err);
     case HF_TASK_TAIL:
         return hf_flow_tail_finish(app, &task, finish.code, finish.message, err);
+    case HF_TASK_TARGET:
+        return finish_step(app, &task, &finish, err);
     }
     return hf_fail(err, HF_ERR_INTERNAL, "task %s is of no kind", hf_id_text(task_id).text);
 }
@@ -702,10 +718,10 @@ static enum hf_err finish_task(struct hf_server_app *app, const struct hf_id *ta
 enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task_id,
                            struct hf_error *err)
 {
-    if (!begin_ending(app, task_id)) {
+    if (!hf_flow_begin_ending(app, task_id)) {
         return HF_ERR_OK;
     }
     enum hf_err code = finish_task(app, task_id, err);
-    finish_ending(app, task_id);
+    hf_flow_finish_ending(app, task_id);
     return code;
 }

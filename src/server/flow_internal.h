@@ -41,6 +41,31 @@ HF_MUST_CHECK enum hf_err hf_flow_need_complete(struct hf_server_app *app,
 /* CONFLICT, naming it, while a link to the snapshot can be used or is. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_link(struct hf_server_app *app,
                                                 const struct hf_id *snapshot, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_flow_end_task(struct hf_server_app *app, const struct hf_id *id,
+                                           const struct hf_error *outcome, struct hf_error *err);
+/* Claims what that id stands for, for this thread; false when another one of this process has it, or too many are at it:
+ * a later resume comes back. */
+bool hf_flow_begin_ending(struct hf_server_app *app, const struct hf_id *id);
+void hf_flow_finish_ending(struct hf_server_app *app, const struct hf_id *id);
+
+/* ---- Restores onto sets; flow_target.c ---- */
+
+HF_MUST_CHECK enum hf_err hf_flow_fill_target(struct hf_server_app *app,
+                                              const struct hf_task_record *task,
+                                              struct hf_task *out, struct hf_error *err);
+/* The step's outcome is written down; hf_flow_target_drive then goes on. */
+HF_MUST_CHECK enum hf_err hf_flow_finish_target(struct hf_server_app *app,
+                                                const struct hf_task_record *task,
+                                                const struct hf_msg_finish *finish,
+                                                struct hf_error *err);
+/* As far as its members allow. What fails is logged, and tried again by the next tick. */
+void hf_flow_target_drive(struct hf_server_app *app, const struct hf_id *restore);
+void hf_flow_target_tick(struct hf_server_app *app);
+/* CONFLICT, naming it, while a restore onto that set goes on. */
+HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
+                                                  const struct hf_id *cluster,
+                                                  struct hf_error *err);
+
 /* A take that broke off after it had the job's lease: the job is free again, the record says why. */
 HF_MUST_CHECK enum hf_err hf_flow_take_failed(struct hf_server_app *app,
                                               const struct hf_snapshot_record *wished,

@@ -80,6 +80,30 @@ static enum hf_err give_up_restore(struct hf_server_app *app, const struct hf_ta
     return hf_flow_finish_restore(app, task, &silent, err);
 }
 
+static enum hf_err give_up_step(struct hf_server_app *app, const struct hf_task_record *task,
+                                struct hf_error *err)
+{
+    const struct hf_msg_finish silent = {
+        .code = HF_ERR_LOST,
+        .message = "nothing was heard of the agent for too long",
+    };
+
+    return hf_flow_finish_target(app, task, &silent, err);
+}
+
+/* A restore onto a set that was not written down as such: a death between the two steps of hf_flow_target. */
+static enum hf_err resume_target(struct hf_server_app *app, const struct hf_restore_record *restore,
+                                 struct hf_error *err)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document target = {.json = NULL};
+    const struct hf_task_record task = {.restore = restore->id};
+    const struct hf_msg_finish never = {.code = HF_ERR_LOST, .message = NEVER_ASKED};
+
+    enum hf_err code =
+        hf_catalog_get(app->catalog, HF_KIND_TARGET, hf_id_text(&restore->id).text, &target, err);
+    return code == HF_ERR_NOT_FOUND ? hf_flow_finish_restore(app, &task, &never, err) : code;
+}
+
 /* A restore whose task was never made: a death between the two steps of hf_flow_restore. */
 static enum hf_err resume_restore(struct hf_server_app *app,
                                   const struct hf_restore_record *restore, struct hf_error *err)
@@ -90,6 +114,9 @@ static enum hf_err resume_restore(struct hf_server_app *app,
     };
     struct hf_task_record task;
 
+    if (!hf_id_is_none(&restore->target_cluster)) {
+        return resume_target(app, restore, err);
+    }
     enum hf_err code = hf_keep_task_get(app->catalog, &restore->task, &task, NULL, err);
     if (code != HF_ERR_NOT_FOUND) {
         return code;
@@ -131,7 +158,8 @@ static void resume_task(struct hf_server_app *app, const struct hf_task_record *
     } else if (task->kind == HF_TASK_TAIL) {
         code = hf_flow_tail_resume(app, task, &err);
     } else if (hf_task_is_silent(task, app->task_silence_s, silent_s)) {
-        code = task->kind == HF_TASK_CAPTURE
+        code = task->kind == HF_TASK_TARGET ? give_up_step(app, task, &err)
+               : task->kind == HF_TASK_CAPTURE
                    ? hf_flow_give_up(app, &task->id, "nothing was heard of the agent for too long",
                                      &err)
                    : give_up_restore(app, task, &err);
@@ -200,6 +228,7 @@ enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
             resume_task(app, &tasks.items[k]);
         }
     }
+    hf_flow_target_tick(app);
     if (resume_restores(app, err) != HF_ERR_OK || drop_old_claims(app, err) != HF_ERR_OK) {
         hf_log_warn(app->log, "server.resume.failed", HF_STR("error", err->message));
     }

@@ -268,6 +268,9 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     if (find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
+    if (hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
+        return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
+    }
     *out = (struct hf_snapshot_record){
         .id = hf_flow_new_id(),
         .job = job.id,
@@ -415,8 +418,20 @@ static enum hf_err fill(struct hf_server_app *app, const struct hf_task_record *
         return fill_restore(app, task, out, err);
     case HF_TASK_TAIL:
         return hf_flow_tail_fill(app, task, &out->tail, err);
+    case HF_TASK_TARGET:
+        break; /* may need no store: hf_flow_task_message */
     }
     return hf_fail(err, HF_ERR_INTERNAL, "of no kind");
+}
+
+/* An agent forges no manifest: it gets no seal key (store-format.md 9). */
+static enum hf_err give_message(struct hf_task *message, struct hf_task *out)
+{
+    message->keyring.has_seal_key = false;
+    hf_wipe(message->keyring.seal_key, sizeof message->keyring.seal_key);
+    *out = *message;
+    *message = (struct hf_task){0};
+    return HF_ERR_OK;
 }
 
 enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task_record *task,
@@ -425,16 +440,17 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
     HF_CLEANUP(hf_task_fini)
     struct hf_task message = {.id = task->id, .attempt = task->attempt, .kind = task->kind};
 
+    if (task->kind == HF_TASK_TARGET) {
+        if (hf_flow_fill_target(app, task, &message, err) != HF_ERR_OK) {
+            return hf_wrap(err, "task %s", hf_id_text(&task->id).text);
+        }
+        return give_message(&message, out);
+    }
     if (hf_job_keys_load(app->store, &app->key, &task->job, &message.keyring, err) != HF_ERR_OK) {
         return err->code;
     }
     if (fill(app, task, &message, err) != HF_ERR_OK) {
         return hf_wrap(err, "task %s", hf_id_text(&task->id).text);
     }
-    /* An agent forges no manifest: it gets no seal key (store-format.md 9). */
-    message.keyring.has_seal_key = false;
-    hf_wipe(message.keyring.seal_key, sizeof message.keyring.seal_key);
-    *out = message;
-    message = (struct hf_task){0};
-    return HF_ERR_OK;
+    return give_message(&message, out);
 }

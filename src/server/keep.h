@@ -8,6 +8,7 @@
 
 #include "backup/head.h"
 #include "backup/records.h"
+#include "backup/target.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
 
@@ -21,6 +22,7 @@
     X(snapshot, struct hf_snapshot_record, HF_KIND_SNAPSHOT)                                       \
     X(restore, struct hf_restore_record, HF_KIND_RESTORE)                                          \
     X(link, struct hf_link_record, HF_KIND_LINK)                                                   \
+    X(target, struct hf_target_record, HF_KIND_TARGET)                                             \
     X(task, struct hf_task_record, HF_KIND_TASK)                                                   \
     X(agent, struct hf_agent_record, HF_KIND_AGENT)                                                \
     X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
