@@ -11,6 +11,7 @@
 #include "cli/define.h"
 #include "cli/output.h"
 #include "cli/point.h"
+#include "cli/target.h"
 #include "net/url.h"
 #include "os/clock.h"
 #include "os/fs.h"
@@ -579,6 +580,14 @@ static enum hf_err snapshot_verify(const struct snapshot_verify_values *values,
         "Directory on the agent's host, empty or not there yet (but see --onto)")                  \
     HF_CLI_ONTO_OPTIONS(OPT)                                                                       \
     OPT(agent, TEXT, "", 0, 100, OPT_NONE, "Agent that restores; otherwise the one that can")      \
+    OPT(target_set, TEXT, "", 0, 200, OPT_NONE,                                                    \
+        "Restore onto this whole set, by the agents of its members: its data is replaced")         \
+    OPT(dry_run, FLAG, "false", 0, 0, OPT_NONE,                                                    \
+        "With --target-set: list what stands in the way, and touch nothing")                       \
+    OPT(reuse_space, FLAG, "false", 0, 0, OPT_NONE,                                                \
+        "With --target-set: write onto the old files instead of beside them. Needs hardly any "    \
+        "room; from its first byte on there is no way back, and the set is down all the while")    \
+    OPT(yes, FLAG, "false", 0, 0, OPT_NONE, "With --target-set: do not ask")                       \
     OPT(tar, PATH, "", 0, 4096, OPT_NONE,                                                          \
         "Write a tar archive here instead; - is standard output")                                  \
     OPT(no_wait, FLAG, "false", 0, 0, OPT_NONE, "Return when it has begun")                        \
@@ -725,6 +734,35 @@ static enum hf_err restore_directory(const struct restore_start_values *values, 
     return HF_ERR_OK;
 }
 
+static enum hf_err restore_set(const struct restore_start_values *values,
+                               const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    const struct hf_cli_set_target wish = {
+        .snapshot = values->snapshot[0] != '\0' ? values->snapshot
+                    : rest->arguments.count > 0 ? rest->arguments.values[0]
+                                                : NULL,
+        .set = values->set[0] == '\0' ? NULL : values->set,
+        .target_set = values->target_set,
+        .dry_run = values->dry_run,
+        .reuse_space = values->reuse_space,
+        .yes = values->yes,
+        .no_wait = values->no_wait,
+        .json = values->json,
+    };
+
+    session.client = NULL;
+    if (values->to[0] != '\0' || values->tar[0] != '\0' || values->onto || values->leave_foreign ||
+        values->agent[0] != '\0') {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "--to, --tar, --onto, --leave-foreign and --agent do not go with "
+                       "--target-set");
+    }
+    return HF_CLI_OPEN(values, &session, err) != HF_ERR_OK
+               ? err->code
+               : hf_cli_restore_target(&session, &wish, err);
+}
+
 static enum hf_err restore_start(const struct restore_start_values *values,
                                  const struct hf_option_rest *rest, struct hf_error *err)
 {
@@ -732,6 +770,9 @@ static enum hf_err restore_start(const struct restore_start_values *values,
     struct hf_target point;
     bool wanted = false;
 
+    if (values->target_set[0] != '\0') {
+        return restore_set(values, rest, err);
+    }
     if (hf_cli_target(values->until, values->oplog_ts, &wanted, &point, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -749,8 +790,9 @@ static enum hf_err restore_start(const struct restore_start_values *values,
                        "archive and use 'holdfast oplog apply'");
     }
     if ((values->to[0] == '\0') == (values->tar[0] == '\0')) {
-        return hf_fail(err, HF_ERR_INVALID,
-                       "say where to: either --to DIR (an agent restores) or --tar FILE");
+        return hf_fail(
+            err, HF_ERR_INVALID,
+            "say where to: --to DIR (an agent restores), --tar FILE, or --target-set SET");
     }
     if ((values->onto && values->to[0] == '\0') || (values->leave_foreign && !values->onto)) {
         return hf_fail(err, HF_ERR_INVALID, "--onto belongs to --to, --leave-foreign to --onto");
@@ -768,17 +810,18 @@ static void restore_row(struct hf_cli_table *table, const struct hf_json *one)
 
     hf_cli_time(hf_json_get_u64(one, "createdS", 0), created);
     (void)snprintf(where, sizeof where, "(link: %s)", hf_cli_text(link, "status", "?"));
-    const char *cells[] = {hf_cli_text(one, "id", ""),
-                           hf_cli_text(one, "state", ""),
-                           hf_cli_text(one, "snapshotId", ""),
-                           created,
-                           link != NULL ? where : hf_cli_text(one, "directory", ""),
-                           hf_cli_text(one, "error", "")};
+    const char *cells[] = {
+        hf_cli_text(one, "id", ""),
+        hf_cli_text(one, "state", ""),
+        hf_cli_text(one, "snapshotId", ""),
+        created,
+        link != NULL ? where : hf_cli_text(one, "targetSet", hf_cli_text(one, "directory", "")),
+        hf_cli_text(one, "error", "")};
     hf_cli_table_row(table, cells);
 }
 
-static const char *const restore_list_titles[] = {"RESTORE",       "STATE",     "SNAPSHOT",
-                                                  "CREATED (UTC)", "DIRECTORY", "ERROR"};
+static const char *const restore_list_titles[] = {"RESTORE",       "STATE", "SNAPSHOT",
+                                                  "CREATED (UTC)", "ONTO",  "ERROR"};
 static const struct listing restore_list_listing = {.titles = restore_list_titles,
                                                     .columns = HF_ARRAY_LEN(restore_list_titles),
                                                     .row = restore_row};

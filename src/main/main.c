@@ -18,13 +18,16 @@ static const struct hf_command services[] = {
      &hf_main_agent_options},
     {NULL, NULL, NULL, NULL, NULL},
 };
-static const struct hf_command *const tables[] = {services,
-                                                  hf_cli_api_commands,
-                                                  hf_cli_point_commands,
-                                                  hf_cli_link_commands,
-                                                  hf_cli_event_commands,
-                                                  hf_cli_store_commands,
-                                                  hf_cli_demo_commands};
+static const struct hf_command *const tables[] = {
+    services,
+    hf_cli_api_commands,
+    hf_cli_target_commands,
+    hf_cli_point_commands,
+    hf_cli_link_commands,
+    hf_cli_event_commands,
+    hf_cli_store_commands,
+    hf_cli_demo_commands,
+};
 
 static void print_commands(FILE *to)
 {
