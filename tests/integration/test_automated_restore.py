@@ -1,0 +1,362 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Restores onto whole sets by the agents of their members: the same set, another one, and everything that goes wrong in between.
+
+After each of them a set runs, on its old data or on the restored, and never on a mixture.
+"""
+import contextlib
+import os
+import pathlib
+import signal
+import unittest
+
+import harness
+from harness import checkpoint_of, compare_states, state_of, wait_for
+
+LIMIT_S = 240
+ENDED = ("FINISHED", "BROKEN", "KILLED")
+
+
+def pid_of(member):
+    """The process on the member's directory, whoever started it."""
+    text = (member.dbpath / "mongod.lock").read_text().strip() if (member.dbpath / "mongod.lock").exists() else ""
+    if not text.isdigit():
+        return None
+    with contextlib.suppress(OSError):
+        state = pathlib.Path(f"/proc/{text}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        command = pathlib.Path(f"/proc/{text}/cmdline").read_bytes().split(b"\0")
+        if state != "Z" and str(member.dbpath).encode() in command:
+            return int(text)
+    return None
+
+
+class Set(harness.ReplicaSet):
+    """A set whose members may be started by an agent, and an agent for each of them."""
+
+    def __init__(self, scratch, server, count=1, name="rs1", config=None, agents=None, member_arguments=()):
+        super().__init__(scratch, count, name, config, arguments=member_arguments)
+        self.server = server
+        seeds = ",".join(member.host for member in self.members)
+        self.agents = [harness.Agent(scratch, f"agent-{name}-{i}", server, seeds, [member.host]).start()
+                       for i, member in enumerate(self.members[:agents])]
+
+    def pids(self):
+        return [pid_of(member) for member in self.members]
+
+    def settle(self, limit=LIMIT_S):
+        """All members run, and one is primary."""
+
+        def settled():
+            states = []
+            for member in self.members:
+                member.close_client()
+                reply = member.client.admin.command("isMaster")
+                if reply.get("setName") != self.name or not reply.get("primary"):
+                    return False
+                states.append("P" if reply.get("ismaster") else "A" if reply.get("arbiterOnly") else "S" if reply.get("secondary") else "?")
+            return "?" not in states and states.count("P") == 1
+
+        wait_for(settled, f"set {self.name} to have its members and a primary", limit, every=0.2)
+
+    def data_members(self):
+        return [member for member in self.members if not member.hello().get("arbiterOnly")]
+
+    def primary_client(self):
+        for member in self.members:
+            if member.client.admin.command("isMaster").get("ismaster"):
+                return member.client
+        raise AssertionError("no primary")
+
+    def end(self):
+        for agent in self.agents:
+            agent.kill()
+        for member in self.members:
+            member.close_client()
+            pid = pid_of(member)
+            if pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            member.kill()
+
+    def leftovers(self):
+        return [path.name for member in self.members for path in [*member.dbpath.parent.iterdir(), *member.dbpath.iterdir()]
+                if ".holdfast-" in path.name]
+
+
+class Base(harness.TestCase):
+    @classmethod
+    def deploy(cls):
+        cls.sets = []
+        cls.server = harness.Server(cls.scratch, arguments=["--task-silence", "20s"]).start()
+        cls.cli = harness.Cli(cls.scratch)
+        cls.addClassCleanup(cls.end_sets)
+        cls.source = cls.make_set(1, "rs0")
+        cls.wait_known(cls.source)
+        cls.cli("job", "start", "--set", "rs0")
+        cls.writer = harness.Writer(cls.source).load(1500)
+        for _ in range(30):
+            cls.writer.write()
+        cls.source.wait_checkpoint()
+        cls.snapshot = cls.cli("snapshot", "take", "--set", "rs0")
+        assert cls.snapshot["state"] == "COMPLETE", cls.snapshot
+        cls.expected = cls.writer.settle().state_at(checkpoint_of(cls.snapshot))
+
+    @classmethod
+    def make_set(cls, count, name, **kwargs):
+        one = Set(cls.scratch, cls.server, count, name, **kwargs)
+        cls.sets.append(one)
+        return one
+
+    @classmethod
+    def end_sets(cls):
+        for one in cls.sets:
+            one.end()
+
+    @classmethod
+    def wait_known(cls, one, members=None):
+        hosts = {member.host for member in members or one.members}
+
+        def known():
+            members = [m for agent in cls.cli("agent", "list")["results"] if agent["connected"] for m in agent["members"]]
+            return hosts <= {m["host"] for m in members if m["state"] in ("PRIMARY", "SECONDARY", "ARBITER") and m["setName"] == one.name}
+
+        wait_for(known, f"the server to know {one.name}", every=0.3)
+
+    def restore(self, target, *words):
+        return self.cli("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", target.name, "--yes", *words, limit=LIMIT_S)
+
+    def begin(self, target, *words):
+        return self.restore(target, "--no-wait", *words)["id"]
+
+    def show(self, restore):
+        return self.cli("restore", "show", restore)
+
+    def wait_ended(self, restore, limit=LIMIT_S):
+        def ended():
+            record = self.show(restore)
+            return record if record["state"] in ENDED else None
+
+        return wait_for(ended, f"the end of restore {restore}", limit, every=0.3)
+
+    def check_new(self, target):
+        """Every member has the snapshot's data, the same oplog end, the new configuration; and the set takes writes."""
+        target.settle()
+        hashes, ends = [], []
+        for member in target.data_members():
+            found = state_of(member.client, "app")
+            self.assertEqual(compare_states(self.expected, found), "", member.name)
+            self.assertNotIn("old", member.client.list_database_names())
+            hashes.append(harness.hashes_of(member.client, "app"))
+            ends.append(member.client.local["system.replset"].find_one()["settings"]["replicaSetId"])
+        self.assertTrue(all(one == hashes[0] for one in hashes))
+        self.assertEqual(len(set(ends)), 1)
+        target.primary_client().get_database("after").things.insert_one({"_id": 1})
+        self.assertEqual(target.leftovers(), [])
+
+class Sets(Base):
+    """Each way once, to its end."""
+
+    @classmethod
+    def deploy(cls):
+        super().deploy()
+        cls.target = cls.make_set(3, "rs1", config={2: {"arbiterOnly": True}})
+        cls.wait_known(cls.target)
+
+    def test_1_what_stands_in_the_way_is_listed_and_nothing_touched(self):
+        before = self.target.pids()
+        record = self.cli("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs1", "--dry-run")
+        self.assertEqual((record["state"], record["target"]["obstacles"], record["target"]["phase"]), ("FINISHED", [], "DONE"))
+        self.cli.fails(2, "all data of set rs1 would be replaced; hint: --yes", "restore", "start", "--snapshot", self.snapshot["id"],
+                       "--target-set", "rs1")
+        self.cli.fails(3, "no agent has reported a set rs7", "restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs7", "--yes")
+        real = bool(os.environ.get("HOLDFAST_TEST_MONGOD"))  # the sandbox has one layout only
+        lonely = self.make_set(2, "rs2", agents=1, member_arguments=["--directoryperdb"] if real else [])
+        self.wait_known(lonely, lonely.members[:1])
+        (lonely.members[0].dbpath / "storage.bson").rename(lonely.members[0].dbpath / "storage.bson.gone")
+        out = self.cli.run("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs2", "--dry-run").out
+        self.assertRegex(out, f"(?m)^AGENT: .*{lonely.members[1].host}, which no agent serves")
+        self.assertRegex(out, "(?m)^DIRECTORY: .*does not look like a dbPath: it has no storage.bson")
+        self.assertEqual("storage.directoryPerDB is true there, the snapshot has false" in out, real, out)
+        self.cli.fails(6, "restore .*: BROKEN: .*and more; see restore show", "restore", "start", "--snapshot", self.snapshot["id"],
+                       "--target-set", "rs2", "--yes")
+        (lonely.members[0].dbpath / "storage.bson.gone").rename(lonely.members[0].dbpath / "storage.bson")
+        self.assertEqual(lonely.leftovers(), [])
+        self.assertEqual(self.target.pids(), before)
+        lonely.end()
+
+    def test_2_another_set_with_other_hosts_and_an_arbiter(self):
+        self.target.primary_client().old.things.insert_one({"_id": "old"})
+        (self.target.members[0].dbpath / "mongod.conf").write_text("mine\n")
+        modes = [os.stat(member.dbpath / "WiredTiger").st_mode for member in self.target.members]
+        restore = self.begin(self.target)
+        self.cli.fails(6, f"restore {restore} onto set rs1 is under way", "restore", "start", "--snapshot", self.snapshot["id"],
+                       "--target-set", "rs1", "--yes")
+        self.cli.fails(6, f"is being restored from .restore {restore}", "snapshot", "delete", "--snapshot", self.snapshot["id"])
+        record = self.wait_ended(restore)
+        self.assertEqual((record["state"], record["targetSet"], record["target"]["phase"]), ("FINISHED", "rs1", "DONE"), record)
+        self.check_new(self.target)
+        self.assertEqual(sorted(one["bytes"] > 0 for one in record["target"]["members"]), [False, True, True])
+        self.assertEqual((self.target.members[0].dbpath / "mongod.conf").read_text(), "mine\n")
+        self.assertEqual([os.stat(member.dbpath / "WiredTiger").st_mode for member in self.target.members], modes)
+
+    def test_3_a_set_becomes_its_snapshot_again(self):
+        self.source.primary_client().old.things.insert_one({"_id": "later"})
+        before = self.source.pids()
+        self.restore(self.source)
+        self.assertNotEqual(self.source.pids(), before)
+        self.check_new(self.source)
+
+    def test_4_in_place(self):
+        self.source.primary_client().old.things.insert_one({"_id": "later"})
+        record = self.restore(self.source, "--reuse-space")
+        self.assertLess(record["writtenBytes"], record["bytes"])
+        self.check_new(self.source)
+
+class Failing(Base):
+    """Something dies, or is cancelled, in each phase: afterwards a set runs, old or new."""
+
+    AGENT = ["agent.target.files", "agent.target.replayed", "agent.target.configured", "agent.target.built", "agent.target.stopped",
+             "agent.target.old_aside", "agent.target.swapped", "agent.target.starting", "agent.target.launch", "agent.target.started",
+             "agent.target.primary", "agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2"]
+    BACK = ["agent.target.new_aside", "agent.target.put_back", "agent.target.undone"]
+    SERVER = ["server.target.noted:1", "server.target.noted:4", "server.target.moved:2", "server.target.moved:4", "server.target.moved:6",
+              "server.target.ended"]
+
+    @classmethod
+    def deploy(cls):
+        super().deploy()
+        cls.target = cls.make_set(2, "rs1")
+        cls.wait_known(cls.target)
+
+    def share(self, points, count):
+        """All of them in a soak, else some, others from day to day."""
+        if os.environ.get("HOLDFAST_SOAK"):
+            return points
+        first = int(os.environ.get("HOLDFAST_SEED", "0")) % len(points)
+        return [points[(first + 5 * i) % len(points)] for i in range(count)]
+
+    def mark(self, marker):
+        self.target.settle()
+        things = self.target.primary_client().old.get_collection("things", write_concern=harness.WriteConcern("majority", wtimeout=60000))
+        things.delete_many({})
+        things.insert_one({"_id": marker})
+
+    def with_faults(self, faults):
+        agent = self.target.agents[0]
+        agent.stop()
+        agent.start(env={"HOLDFAST_FAULTS": faults})
+        self.wait_known(self.target)
+        return agent
+
+    def plain(self, agent):
+        agent.kill()
+        agent.start()
+        self.wait_known(self.target)
+
+    def test_an_agent_dies_in_a_step(self):
+        for point in self.share(self.AGENT, 2):
+            with self.subTest(point):
+                self.mark("a")
+                agent = self.with_faults(point + "=die")
+                restore = self.begin(self.target)
+                self.assertEqual(agent.wait(LIMIT_S), -signal.SIGKILL)
+                agent.start()
+                record = self.wait_ended(restore)
+                self.assertEqual(record["state"], "FINISHED", record)
+                self.check_new(self.target)
+
+    def test_a_step_fails(self):
+        for point in self.share([one for one in self.AGENT if one not in ("agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2")], 2):
+            with self.subTest(point):
+                self.restore(self.target)
+                self.check_new(self.target)
+                self.mark("b")
+                before = [harness.hashes_of(member.client, "app") for member in self.target.members]
+                agent = self.with_faults(point + "=CORRUPT")
+                record = self.wait_ended(self.begin(self.target))
+                self.assertEqual((record["state"], record["errorClass"]), ("BROKEN", "CORRUPT"), record)
+                self.assertIn(point, record["error"])
+                self.target.settle()
+                for member in self.target.members:
+                    self.assertEqual(member.client.old.things.find_one(), {"_id": "b"})
+                self.assertEqual([harness.hashes_of(member.client, "app") for member in self.target.members], before)
+                self.assertEqual(self.target.leftovers(), [])
+                self.plain(agent)
+
+    def test_an_agent_dies_on_the_way_back(self):
+        for point in self.share(self.BACK, 1):
+            with self.subTest(point):
+                self.mark("c")
+                agent = self.with_faults(f"agent.target.primary=CORRUPT;{point}=die")
+                restore = self.begin(self.target)
+                self.assertEqual(agent.wait(LIMIT_S), -signal.SIGKILL)
+                agent.start()
+                record = self.wait_ended(restore)
+                self.assertEqual(record["state"], "BROKEN", record)
+                self.target.settle()
+                for member in self.target.members:
+                    self.assertEqual(member.client.old.things.find_one(), {"_id": "c"})
+                self.assertEqual(self.target.leftovers(), [])
+
+    def test_the_server_dies(self):
+        for point in self.share(self.SERVER, 1):
+            with self.subTest(point):
+                self.mark("d")
+                self.server.stop()
+                self.server.start(env={"HOLDFAST_FAULTS": point + "=die"})
+                self.wait_known(self.target)
+                restore = self.begin(self.target)
+                self.assertEqual(self.server.wait(LIMIT_S), -signal.SIGKILL)
+                self.server.start()
+                record = self.wait_ended(restore)
+                self.assertEqual(record["state"], "FINISHED", record)
+                self.check_new(self.target)
+
+    def test_cancelled_in_a_phase(self):
+        phases = ["CHECK", "BUILD", "STOP", "SWAP", "START", "PRIMARY"]
+        for phase in self.share(phases, 2):
+            with self.subTest(phase):
+                self.mark("e")
+                restore = self.begin(self.target)
+
+                def reached():
+                    record = self.show(restore)
+                    return record["state"] in ENDED or record["target"]["phase"] not in phases[:phases.index(phase)]
+
+                wait_for(reached, f"phase {phase}", LIMIT_S, every=0.02)
+                answer = self.cli.run("restore", "cancel", restore)
+                record = self.wait_ended(restore)
+                if record["state"] == "FINISHED":
+                    self.assertEqual(answer.code, 6, answer.err)
+                    self.check_new(self.target)
+                    continue
+                self.assertEqual((record["state"], record["error"]), ("KILLED", "cancelled by the operator"), record)
+                self.target.settle()
+                for member in self.target.members:
+                    self.assertEqual(member.client.old.things.find_one(), {"_id": "e"})
+                self.assertEqual(self.target.leftovers(), [])
+
+    def test_the_server_is_gone_for_good(self):
+        """A member that was only stopped goes back alone; the restore is led back when the server returns."""
+        self.mark("f")
+        for agent in self.target.agents:
+            agent.stop()
+            agent.start(env={"HOLDFAST_RESTORE_PATIENCE": "3s"})
+        self.server.stop()
+        self.server.start(env={"HOLDFAST_FAULTS": "server.target.noted:5=die"})
+        self.wait_known(self.target)
+        restore = self.begin(self.target)
+        self.assertEqual(self.server.wait(LIMIT_S), -signal.SIGKILL)
+        self.target.settle()
+        for member in self.target.members:
+            self.assertEqual(member.client.old.things.find_one(), {"_id": "f"})
+        self.server.start()
+        record = self.wait_ended(restore)
+        self.assertEqual(record["state"], "BROKEN", record)
+        self.assertIn("back on its old data already, as its agent lost the server", record["error"])
+        self.target.settle()
+        self.assertEqual(self.target.leftovers(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
