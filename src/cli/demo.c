@@ -5,6 +5,8 @@
  *   members, server, agents -> load -> writer starts -> snapshot -> changes -> snapshot -> verify both -> restore both
  *   -> open each restored directory -> compare every collection with what was recorded
  *
+ * and after the second snapshot a mistake: a collection is dropped, and the set restored to the instant before.
+ *
  * And `sandbox`, which starts the executable beside this one.
  */
 #include <errno.h>
@@ -46,6 +48,15 @@ struct evidence {
     bool verified;
     struct hf_demo_verdict verdict;
     char member[HF_MONGO_HOST_BYTES];
+    char directory[HF_DEMO_PATH_BYTES];
+};
+
+/* A mistake, and the restore to the entry before it. */
+struct point {
+    struct hf_mongo_ts mistake, ts; /* ts: the last instant before it */
+    uint64_t restore_ms;
+    char base[32];
+    struct hf_demo_verdict verdict;
     char directory[HF_DEMO_PATH_BYTES];
 };
 
@@ -148,39 +159,109 @@ static enum hf_err verify(struct hf_demo *demo, struct evidence *evidence, struc
     return HF_ERR_OK;
 }
 
-static enum hf_err restore(struct hf_demo *demo, struct evidence *evidence, struct hf_error *err)
+/* What and to which point stands in body; into the directory of that name. */
+static enum hf_err run_restore(struct hf_demo *demo, struct hf_json *body, const char *name,
+                               char directory[HF_DEMO_PATH_BYTES], uint64_t *took_ms,
+                               struct hf_json **record, struct hf_error *err)
 {
-    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
-    HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
     uint64_t started_ms = hf_clock_mono_ms();
     char target[128];
 
-    (void)snprintf(evidence->directory, sizeof evidence->directory, "%.4000s/%.30s",
-                   demo->restore_root, evidence->id);
-    hf_json_set_text(body, "snapshotId", evidence->id);
-    hf_json_set_text(body, "directory", evidence->directory);
+    (void)snprintf(directory, HF_DEMO_PATH_BYTES, "%.4000s/%.30s", demo->restore_root, name);
+    hf_json_set_text(body, "directory", directory);
     if (hf_cli_call(&demo->session, "POST", HF_CLI_PRIVATE "/restores", body, &begun, err) !=
             HF_ERR_OK ||
         hf_cli_id_target(target, sizeof target, "restores", hf_cli_text(begun, "id", ""), "",
                          err) != HF_ERR_OK ||
-        hf_cli_watch(&demo->session, target, "restore", &ended, err) != HF_ERR_OK) {
+        hf_cli_watch(&demo->session, target, "restore", record, err) != HF_ERR_OK) {
         return err->code;
     }
-    evidence->restore_ms = hf_clock_mono_ms() - started_ms;
-    if (strcmp(hf_cli_text(ended, "state", ""), "FINISHED") != 0) {
-        return hf_fail(err, HF_ERR_INTERNAL, "restore of %s is %s: %s", evidence->id,
-                       hf_cli_text(ended, "state", "?"), hf_cli_text(ended, "error", ""));
+    *took_ms = hf_clock_mono_ms() - started_ms;
+    if (strcmp(hf_cli_text(*record, "state", ""), "FINISHED") != 0) {
+        return hf_fail(err, HF_ERR_INTERNAL, "restore of %s is %s: %s", name,
+                       hf_cli_text(*record, "state", "?"), hf_cli_text(*record, "error", ""));
     }
+    return HF_ERR_OK;
+}
+
+static enum hf_err restore(struct hf_demo *demo, struct evidence *evidence, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
+
+    hf_json_set_text(body, "snapshotId", evidence->id);
+    return run_restore(demo, body, evidence->id, evidence->directory, &evidence->restore_ms,
+                       &record, err);
+}
+
+/* ---- The mistake ---- */
+
+static enum hf_err make_mistake(struct hf_demo *demo, struct hf_demo_writer *writer,
+                                const struct show *show, struct point *out, struct hf_error *err)
+{
+    char when[32];
+
+    if (hf_demo_writer_wait(writer, hf_demo_writer_count(writer) + WRITES_BEFORE, hf_cli_cancel(),
+                            err) != HF_ERR_OK ||
+        hf_demo_mistake(demo, &out->mistake, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    out->ts = (struct hf_mongo_ts){out->mistake.seconds, out->mistake.increment - 1};
+    hf_cli_time(out->mistake.seconds, when);
+    step(show,
+         "a mistake: " HF_DEMO_LOST_DATABASE "." HF_DEMO_LOST " is dropped at %s UTC, entry %u.%u",
+         when, out->mistake.seconds, out->mistake.increment);
+    return hf_demo_writer_wait(writer, hf_demo_writer_count(writer) + WRITES_BEFORE,
+                               hf_cli_cancel(), err);
+}
+
+/* loaded: what stood there when the second snapshot was taken, and until the mistake. */
+static enum hf_err undo_mistake(struct hf_demo *demo, const struct hf_demo_loaded *loaded,
+                                const struct hf_demo_writer *writer, const struct show *show,
+                                struct point *point, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
+
+    if (hf_demo_wait_range(demo, point->mistake, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    step(show, "the saved oplog reaches beyond the mistake:");
+    if (hf_demo_show_ranges(demo, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_json_set_text(body, "jobId", demo->job);
+    hf_json_set_u64(body, "oplogTs", point->ts.seconds);
+    hf_json_set_u64(body, "oplogInc", point->ts.increment);
+    if (run_restore(demo, body, "before-the-mistake", point->directory, &point->restore_ms, &record,
+                    err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)snprintf(point->base, sizeof point->base, "%.24s",
+                   hf_cli_text(record, "snapshotId", "?"));
+    step(show, "restored to %u.%u, the instant before, into %s", point->ts.seconds,
+         point->ts.increment, point->directory);
+    const struct hf_demo_expectation expected = {
+        .directory = point->directory, .ts = point->ts, .loaded = loaded, .writer = writer};
+    if (hf_demo_compare(demo, &expected, &point->verdict, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    step(show, "opened by a fresh process: %u of %u collections equal", point->verdict.equal,
+         point->verdict.collections);
     return HF_ERR_OK;
 }
 
 /* ---- What is shown in the end ---- */
 
+static bool is_equal(const struct hf_demo_verdict *verdict)
+{
+    return verdict->collections > 0 && verdict->equal == verdict->collections;
+}
+
 static bool holds(const struct evidence *evidence)
 {
-    return evidence->verified && evidence->verdict.collections > 0 &&
-           evidence->verdict.equal == evidence->verdict.collections;
+    return evidence->verified && is_equal(&evidence->verdict);
 }
 
 static void rate_text(uint64_t bytes, uint64_t ms, char *out, size_t out_len)
@@ -229,7 +310,37 @@ static void print_table(const struct evidence *all)
     }
 }
 
-static enum hf_err print_json_line(const struct evidence *all, bool ok, struct hf_error *err)
+static void print_point(const struct point *point)
+{
+    char when[32];
+
+    hf_cli_time(point->mistake.seconds, when);
+    (void)printf(
+        "\n" HF_DEMO_LOST_DATABASE "." HF_DEMO_LOST
+        " was dropped at %s UTC; restored to %u.%u, the instant before, from snapshot %s and "
+        "the oplog: %.1f s, %u of %u collections equal\n",
+        when, point->ts.seconds, point->ts.increment, point->base, (double)point->restore_ms / 1000,
+        point->verdict.equal, point->verdict.collections);
+    if (point->verdict.first_difference[0] != '\0') {
+        (void)printf("DIFFERENT: %s\n", point->verdict.first_difference);
+    }
+}
+
+static struct hf_json *point_to_json(const struct point *point)
+{
+    struct hf_json *json = hf_json_object();
+
+    hf_json_set_u64(json, "seconds", point->ts.seconds);
+    hf_json_set_u64(json, "increment", point->ts.increment);
+    hf_json_set_text(json, "base", point->base);
+    hf_json_set_u64(json, "restore_ms", point->restore_ms);
+    hf_json_set_bool(json, "restored_equal", is_equal(&point->verdict));
+    hf_json_set_u64(json, "collections", point->verdict.collections);
+    return json;
+}
+
+static enum hf_err print_json_line(const struct evidence *all, const struct point *point, bool ok,
+                                   struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT((size_t)1 << 20);
@@ -253,13 +364,12 @@ static enum hf_err print_json_line(const struct evidence *all, bool ok, struct h
         hf_json_set_u64(snapshot, "took_ms", one->took_ms);
         hf_json_set_u64(snapshot, "restore_ms", one->restore_ms);
         hf_json_set_bool(snapshot, "verified", one->verified);
-        hf_json_set_bool(snapshot, "restored_equal",
-                         one->verdict.collections > 0 &&
-                             one->verdict.equal == one->verdict.collections);
+        hf_json_set_bool(snapshot, "restored_equal", is_equal(&one->verdict));
         hf_json_set_u64(snapshot, "collections", one->verdict.collections);
         hf_json_append_take(snapshots, snapshot);
     }
     hf_json_set_take(json, "snapshots", snapshots);
+    hf_json_set_take(json, "point", point_to_json(point));
     if (hf_json_encode(json, 0, &text, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -289,7 +399,7 @@ static void stay_up(const struct hf_demo *demo)
 static enum hf_err run_phases(struct hf_demo *demo, const struct demo_values *values,
                               const struct show *show, struct hf_demo_loaded *loaded,
                               struct hf_demo_writer **writer, struct evidence *all,
-                              struct hf_error *err)
+                              struct point *point, struct hf_error *err)
 {
     char bytes[24];
 
@@ -312,6 +422,9 @@ static enum hf_err run_phases(struct hf_demo *demo, const struct demo_values *va
         hf_format_bytes(all[i].new_bytes, bytes, sizeof bytes);
         step(show, "snapshot %s from %s: %s new, %llu blocks reused", all[i].id, all[i].member,
              bytes, (unsigned long long)all[i].blocks_reused);
+    }
+    if (make_mistake(demo, *writer, show, point, err) != HF_ERR_OK) {
+        return err->code;
     }
     step(show, "the writer made %llu writes", (unsigned long long)hf_demo_writer_count(*writer));
     if (hf_demo_writer_stop(*writer, err) != HF_ERR_OK ||
@@ -338,7 +451,7 @@ static enum hf_err run_phases(struct hf_demo *demo, const struct demo_values *va
         step(show, "opened by a fresh process: %u of %u collections equal", all[i].verdict.equal,
              all[i].verdict.collections);
     }
-    return HF_ERR_OK;
+    return undo_mistake(demo, &loaded[SNAPSHOTS - 1], *writer, show, point, err);
 }
 
 static enum hf_err run_demo(struct hf_demo *demo, const struct demo_values *values,
@@ -347,6 +460,7 @@ static enum hf_err run_demo(struct hf_demo *demo, const struct demo_values *valu
     const struct show show = {.json = values->json, .started_ms = hf_clock_mono_ms()};
     struct hf_demo_loaded loaded[SNAPSHOTS] = {{.documents = 0}};
     struct evidence all[SNAPSHOTS] = {{.id = ""}};
+    struct point point = {.base = ""};
     struct hf_demo_writer *writer = NULL;
 
     step(&show, "starting three members (%s), a server and three agents",
@@ -354,7 +468,7 @@ static enum hf_err run_demo(struct hf_demo *demo, const struct demo_values *valu
     enum hf_err code = hf_demo_start(demo, hf_cli_cancel(), err);
     if (code == HF_ERR_OK) {
         step(&show, "up in %s; store %s", demo->dir, demo->store_url);
-        code = run_phases(demo, values, &show, loaded, &writer, all, err);
+        code = run_phases(demo, values, &show, loaded, &writer, all, &point, err);
     }
     hf_demo_writer_destroy(writer);
     for (unsigned i = 0; i < SNAPSHOTS; i++) {
@@ -363,12 +477,13 @@ static enum hf_err run_demo(struct hf_demo *demo, const struct demo_values *valu
     if (code != HF_ERR_OK) {
         return code;
     }
-    bool ok = holds(&all[0]) && holds(&all[1]);
+    bool ok = holds(&all[0]) && holds(&all[1]) && is_equal(&point.verdict);
     print_table(all);
+    print_point(&point);
     if (!values->json && !values->once && hf_stdout_is_terminal(NULL)) {
         stay_up(demo);
     }
-    if (values->json && print_json_line(all, ok, err) != HF_ERR_OK) {
+    if (values->json && print_json_line(all, &point, ok, err) != HF_ERR_OK) {
         return err->code;
     }
     return ok ? HF_ERR_OK : hf_fail(err, HF_ERR_CORRUPT, "the restored data is not what it was");
@@ -421,11 +536,14 @@ HF_CLI_COMMAND(
     demo, DEMO_OPTIONS(DEMO_ROW), "holdfast demo", "",
     "Starts a small replica set, a server and agents in a temporary directory, takes two snapshots "
     "while data "
-    "changes, verifies and restores them, and compares every collection with what was recorded.",
+    "changes, verifies and restores them, undoes a mistake by a restore to the instant before it, "
+    "and compares "
+    "every collection with what was recorded.",
     0, 0)
 
 const struct hf_command hf_cli_demo_commands[] = {
-    {"demo", NULL, "See it work: two snapshots of a changing set, restored and compared",
+    {"demo", NULL,
+     "See it work: two snapshots and a point in time of a changing set, restored and compared",
      demo_command, &demo_table},
     {"sandbox", NULL, "Run a member of a small MongoDB-like set to try things on", sandbox_command,
      NULL},

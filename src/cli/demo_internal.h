@@ -13,6 +13,9 @@
 
 #define HF_DEMO_MEMBERS 3
 #define HF_DEMO_SET "demo"
+/* What is dropped by mistake. */
+#define HF_DEMO_LOST_DATABASE "shop"
+#define HF_DEMO_LOST "orders"
 
 /* ---- The deployment ---- */
 
@@ -28,6 +31,7 @@ struct hf_demo {
     char url[512]; /* of the server */
     char store_url[4200];
     char *restore_root; /* owned */
+    char job[32];
     struct hf_cli_session session;
 };
 
@@ -84,6 +88,17 @@ HF_MUST_CHECK enum hf_err hf_demo_load(struct hf_demo *demo, unsigned phase, uin
 
 /* Waits until every member has made a checkpoint at or after ts. */
 HF_MUST_CHECK enum hf_err hf_demo_checkpoint(struct hf_demo *demo, struct hf_error *err);
+
+/* ---- A mistake, and the way back ---- */
+
+/* Drops the collection; *out is the oplog's entry of it. */
+HF_MUST_CHECK enum hf_err hf_demo_mistake(struct hf_demo *demo, struct hf_mongo_ts *out,
+                                          struct hf_error *err);
+/* Until a range of the job reaches the point: slices come with some seconds of delay. */
+HF_MUST_CHECK enum hf_err hf_demo_wait_range(struct hf_demo *demo, struct hf_mongo_ts point,
+                                             struct hf_error *err);
+/* Shows the command that lists what can be restored, and what it prints. */
+HF_MUST_CHECK enum hf_err hf_demo_show_ranges(struct hf_demo *demo, struct hf_error *err);
 
 /* ---- Comparison ---- */
 

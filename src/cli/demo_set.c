@@ -178,6 +178,8 @@ static enum hf_err start_agents(struct hf_demo *demo, struct hf_error *err)
                                     hf_mongod_host(demo->members[i]),
                                     "--restore-root",
                                     demo->restore_root,
+                                    "--mongod",
+                                    demo->program,
                                     "--watch-interval",
                                     "1s",
                                     NULL};
@@ -249,7 +251,10 @@ static enum hf_err start_job(struct hf_demo *demo, struct hf_error *err)
     (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/backupConfigs/%s",
                    demo->session.project, cluster);
     hf_json_set_text(body, "statusName", "STARTED");
-    return hf_cli_call(&demo->session, "PATCH", target, body, NULL, err);
+    if (hf_cli_call(&demo->session, "PATCH", target, body, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_cli_find_job(&demo->session, HF_DEMO_SET, demo->job, err);
 }
 
 enum hf_err hf_demo_start(struct hf_demo *demo, const struct hf_cancel *cancel,
