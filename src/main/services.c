@@ -93,6 +93,9 @@ static struct hf_cancel *stop_token(void)
         "Threads that move objects; auto goes by the cores")                                       \
     OPT(task_silence, SECONDS, "5m", 1, 86400, OPT_NONE,                                           \
         "Give up a task that its agent has not named for so long")                                 \
+    OPT(point_in_time_window, SECONDS, "1d", 0, 315360000, OPT_NONE,                               \
+        "Any second of so long stays restorable, where a snapshot before it is kept; older "       \
+        "slices of the oplog are deleted. 0: never")                                               \
     OPT(minimum_oplog_window, SECONDS, "3h", 0, 31536000, OPT_NONE,                                \
         "A set whose oplog is full and reaches back less far gets no job, and an event; 0: any "   \
         "will do")                                                                                 \
@@ -149,6 +152,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .project = values->project,
         .plain_store = values->plain_store,
         .task_silence_s = values->task_silence,
+        .oplog_kept_s = values->point_in_time_window,
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
         .capture_limit_bytes = values->capture_limit,

@@ -30,6 +30,8 @@ struct hf_server_app {
     struct hf_store_key key;        /* zero for a store without encryption */
     struct hf_id project;           /* the one project that the first start made */
     char project_name[256];
+    uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */
+    uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
     uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
     uint64_t oplog_age_s;   /* of a slice; 0: the agents' default */

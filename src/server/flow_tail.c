@@ -9,6 +9,7 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "os/clock.h"
 #include "server/events.h"
 #include "server/flow_internal.h"
 #include "server/keep.h"
@@ -16,6 +17,7 @@
 
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
+#define PRUNE_EVERY_MS 600000
 
 /* ---- Its end ---- */
 
@@ -173,6 +175,7 @@ static enum hf_err begin_tail(struct hf_server_app *app, const struct hf_job_rec
     struct hf_member_record member;
 
     if (choose(app, job, head, &member, err) != HF_ERR_OK ||
+        hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
         (app->oplog_store != app->store &&
          hf_job_keys_copy(app->store, app->oplog_store, &job->id, err) != HF_ERR_OK) ||
         hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK ||
@@ -209,8 +212,6 @@ static enum hf_err look_after(struct hf_server_app *app, const struct hf_job_rec
                               const struct hf_head_record *head, bool *open, struct hf_error *err)
 {
     struct hf_task_record task;
-    uint64_t limit_s =
-        app->task_silence_s < HF_AGENT_SILENT_MAX_S ? app->task_silence_s : HF_AGENT_SILENT_MAX_S;
 
     *open = false;
     if (hf_id_is_none(&head->task)) {
@@ -229,7 +230,7 @@ static enum hf_err look_after(struct hf_server_app *app, const struct hf_job_rec
     }
     uint64_t silent_s =
         hf_server_heard_silent_s(app->heard, HF_HEARD_TASK, &task.id, task.seen_s, 0);
-    if (silent_s > limit_s) {
+    if (silent_s > HF_AGENT_SILENT_MAX_S) { /* polls come at least every 30 s */
         return hf_flow_tail_finish(app, &task, HF_ERR_UNAVAILABLE,
                                    "nothing was heard of the agent for too long", err);
     }
@@ -402,6 +403,18 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
                : code;
 }
 
+/* Now and then: it reads the list of all slices. */
+static bool is_time_to_prune(struct hf_server_app *app)
+{
+    uint64_t now_ms = hf_clock_mono_ms();
+
+    if (app->pruned_ms != 0 && now_ms - app->pruned_ms < PRUNE_EVERY_MS) {
+        return false;
+    }
+    app->pruned_ms = now_ms == 0 ? 1 : now_ms;
+    return true;
+}
+
 enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
 {
     const struct hf_id_text project = hf_id_text(&app->project);
@@ -409,6 +422,7 @@ enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
         .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
+    bool prune = is_time_to_prune(app);
 
     if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
         return err->code;
@@ -417,6 +431,11 @@ enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
         if (tick_job(app, &jobs.items[i], err) != HF_ERR_OK && first.code == HF_ERR_OK) {
             first = *err;
             (void)hf_wrap(&first, "oplog of set %s", jobs.items[i].set_name);
+        }
+        uint64_t deleted = 0;
+        if (prune && hf_flow_prune(app, &jobs.items[i].id, &deleted, err) != HF_ERR_OK) {
+            hf_log_warn(app->log, "oplog.prune.failed", HF_STR("set", jobs.items[i].set_name),
+                        HF_STR("error", err->message));
         }
     }
     if (first.code != HF_ERR_OK) {

@@ -43,6 +43,13 @@ HF_MUST_CHECK enum hf_err hf_flow_tail_fill(struct hf_server_app *app,
                                             const struct hf_task_record *task,
                                             struct hf_task_tail *out, struct hf_error *err);
 
+/*
+ * Deletes the job's slices that no instant of the window (app->oplog_kept_s before the newest entry) needs, nor a restore or
+ * capture that is under way. Whatever it is cut off at, ranges that are left are whole.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_prune(struct hf_server_app *app, const struct hf_id *job,
+                                        uint64_t *deleted, struct hf_error *err);
+
 /* ---- For siblings: flow_head.c ---- */
 
 /*

@@ -280,6 +280,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
         .app = {.log = options->log,
                 .cancel = cancel,
                 .capture_limit_bytes = options->capture_limit_bytes,
+                .oplog_kept_s = options->oplog_kept_s,
                 .oplog_window_min_s = options->oplog_window_min_s,
                 .oplog_age_s = options->oplog_age_s,
                 .task_silence_s =

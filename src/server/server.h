@@ -22,6 +22,7 @@ struct hf_server_options {
     bool plain_http;             /* other hosts are served without TLS */
     bool plain_store;            /* a new store is made without encryption */
     uint64_t task_silence_s;     /* 0: 300 */
+    uint64_t oplog_kept_s;       /* 0: slices are never deleted */
     uint64_t oplog_window_min_s; /* the source's oplog should reach back so far; 0: any will do */
     uint64_t oplog_age_s;        /* a slice is closed when its first write is so old; 0: 10 */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */

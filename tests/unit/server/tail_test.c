@@ -191,7 +191,10 @@ static void tailer_put(struct tailer *tailer, uint32_t from, uint32_t to)
     for (uint32_t i = from; i <= to; i++) {
         HF_CLEANUP(hf_buf_fini) struct hf_buf entry = HF_BUF_INIT((size_t)1 << 20);
         const struct made_entry made = {
-            .optime = {.seconds = 100, .increment = i, .term = 1}, .op = "i", .ns = "a.b", .id = i};
+            .optime = {.seconds = i > 14 ? 200 : 100, .increment = i, .term = 1},
+            .op = "i",
+            .ns = "a.b",
+            .id = i};
         bool taken = false;
         make_entry(&made, &entry);
         EXPECT_OK(hf_slicer_add(tailer->slicer, hf_buf_bytes(&entry), 0, &taken, &err), &err);
@@ -619,6 +622,88 @@ static void test_an_old_newest_entry_is_an_event_once(void **state)
     rig_end(&rig);
 }
 
+static void complete_snapshot(struct rig *rig, uint8_t id, uint32_t checkpoint)
+{
+    struct hf_error err;
+    struct hf_snapshot_record record = {
+        .id = fixed_id(id),
+        .job = rig->job.id,
+        .project = rig->job.project,
+        .cluster = rig->job.cluster,
+        .store = rig->job.store,
+        .state = HF_SNAPSHOT_COMPLETE,
+        .capture = id,
+        .writer = fixed_id(id),
+        .checkpoint = {.seconds = 100, .increment = checkpoint, .term = -1},
+        .oplog_end = {.seconds = 100, .increment = checkpoint + 1, .term = 1},
+        .committed = {.seconds = 100, .increment = checkpoint + 1, .term = 1}};
+    (void)snprintf(record.set_name, sizeof record.set_name, SET);
+    EXPECT_OK(hf_keep_snapshot_insert(rig->app.catalog, &record, &err), &err);
+}
+
+static uint64_t slices_left(struct rig *rig)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
+    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_OPLOG, &rig->job.id);
+    EXPECT_OK(hf_store_list(rig->app.oplog_store, hf_str_of(prefix.text), hf_str_of(""), 100,
+                            &found, &err),
+              &err);
+    return found.count;
+}
+
+static uint64_t prune(struct rig *rig)
+{
+    struct hf_error err;
+    uint64_t deleted = 99;
+    EXPECT_OK(hf_flow_prune(&rig->app, &rig->job.id, &deleted, &err), &err);
+    return deleted;
+}
+
+static void test_old_slices_go_but_for_what_the_base_of_the_window_needs(void **state)
+{
+    struct rig rig;
+    struct tailer tailer;
+    struct hf_error err;
+    uint64_t revision = 0;
+    (void)state;
+    rig_begin(&rig, true);
+    tick(&rig);
+    tailer_begin(&tailer, &rig);
+    tailer_save(&tailer, 1, 5);
+    tailer_save(&tailer, 6, 9);
+    tailer_save(&tailer, 10, 14);
+    tailer_save(&tailer, 15, 20);
+    complete_snapshot(&rig, 1, 7);
+    rig.app.oplog_kept_s = 0;
+    assert_int_equal(prune(&rig), 0);
+    rig.app.oplog_kept_s = 500;
+    assert_int_equal(prune(&rig), 0); /* all of it lies within */
+    rig.app.oplog_kept_s = 50;
+    assert_int_equal(prune(&rig), 1); /* the base needs the others */
+    assert_int_equal(slices_left(&rig), 3);
+    complete_snapshot(&rig, 2, 11);
+    /* A restore that reads from the second slice on holds it, and lets go of it. */
+    struct hf_restore_record restore = {.id = fixed_id(0x41),
+                                        .snapshot = fixed_id(1),
+                                        .job = rig.job.id,
+                                        .project = rig.job.project,
+                                        .cluster = rig.job.cluster,
+                                        .state = HF_RESTORE_IN_PROGRESS,
+                                        .lease_from = {.seconds = 100, .increment = 8, .term = 1}};
+    EXPECT_OK(hf_keep_restore_insert(rig.app.catalog, &restore, &err), &err);
+    assert_int_equal(prune(&rig), 0);
+    EXPECT_OK(hf_keep_restore_get(rig.app.catalog, &restore.id, &restore, &revision, &err), &err);
+    restore.state = HF_RESTORE_FINISHED;
+    EXPECT_OK(hf_keep_restore_replace(rig.app.catalog, &restore, &revision, &err), &err);
+    assert_int_equal(prune(&rig), 1);
+    assert_int_equal(slices_left(&rig), 2);
+    tailer_save(&tailer, 21, 22); /* the tail goes on */
+    assert_int_equal(head_of(&rig).sequence, 22);
+    tailer_end(&tailer);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_the_keys_go_to_the_store_of_the_oplog_before_the_first_slice),
         cmocka_unit_test(test_a_job_that_is_not_started_has_no_tail),
         cmocka_unit_test(test_an_old_newest_entry_is_an_event_once),
+        cmocka_unit_test(test_old_slices_go_but_for_what_the_base_of_the_window_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
