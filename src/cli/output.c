@@ -85,6 +85,17 @@ void hf_cli_table_row(struct hf_cli_table *table, const char *const *cells)
     table->rows++;
 }
 
+void hf_cli_table_drop(struct hf_cli_table *table)
+{
+    for (size_t i = 0; table != NULL && i < table->rows * table->columns; i++) {
+        hf_free(table->cells[i]);
+    }
+    if (table != NULL) {
+        hf_free(table->cells);
+        hf_free(table);
+    }
+}
+
 void hf_cli_table_print(struct hf_cli_table *table)
 {
     if (table == NULL) {

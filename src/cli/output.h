@@ -22,6 +22,8 @@ struct hf_cli_table;
 HF_MUST_CHECK struct hf_cli_table *hf_cli_table_create(const char *const *titles, size_t columns);
 /* Cells are copied; NULL is empty. Without memory the row is left out. */
 void hf_cli_table_row(struct hf_cli_table *table, const char *const *cells);
+/* Frees, prints nothing. NULL does nothing. */
+void hf_cli_table_drop(struct hf_cli_table *table);
 /* Prints and frees. */
 void hf_cli_table_print(struct hf_cli_table *table);
 

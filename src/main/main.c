@@ -26,6 +26,8 @@ static const struct hf_command *const tables[] = {
     hf_cli_link_commands,
     hf_cli_event_commands,
     hf_cli_store_commands,
+    hf_cli_oplog_commands,
+    hf_cli_oplog_look_commands,
     hf_cli_demo_commands,
 };
 

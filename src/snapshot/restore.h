@@ -22,6 +22,7 @@
 #include "store/store.h"
 
 #define HF_RESTORE_INFO_NAME "restoreInfo.txt"
+#define HF_RESTORE_INFO_SNAPSHOT "Snapshot Id" /* key of the line with it */
 /* Stands in the directory while the restore is not finished; a database must not be started on it.
  */
 #define HF_RESTORE_MARK_NAME ".holdfast-restore-incomplete"

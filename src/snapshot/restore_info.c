@@ -54,6 +54,8 @@ enum hf_err hf_restore_info_text(const struct hf_manifest *manifest, struct hf_b
         line(out, "Replica Set", facts->set_name, err) != HF_ERR_OK ||
         (manifest->sharded &&
          line(out, "Cluster Id", hf_id_text(&manifest->cluster).text, err) != HF_ERR_OK) ||
+        line(out, HF_RESTORE_INFO_SNAPSHOT, hf_id_text(&manifest->snapshot).text, err) !=
+            HF_ERR_OK ||
         line(out, "Snapshot timestamp", created, err) != HF_ERR_OK ||
         optime_line(out, "Restore timestamp", &facts->checkpoint, err) != HF_ERR_OK ||
         optime_line(out, "Last Oplog Applied", &facts->checkpoint, err) != HF_ERR_OK ||
