@@ -260,6 +260,20 @@ bool hf_head_may_begin(const struct hf_head_record *head, uint64_t now_s)
     return now_s < head->ended_s || now_s - head->ended_s >= wait_s;
 }
 
+/* Why the member should not be tailed where another will do; NULL: nothing speaks against it. */
+static const char *against(const struct hf_head_record *head, const struct hf_member_record *member)
+{
+    if (head->avoided[0] != '\0' && strcmp(member->host, head->avoided) == 0) {
+        return "the last tail failed there";
+    }
+    /* Resynced or new: there the chain would break, although others still have the entry to go on from. */
+    if (!hf_optime_is_none(&head->last) && head->next_cause[0] == '\0' &&
+        member->oplog_first_s > head->last.seconds) {
+        return "its oplog begins behind what is saved";
+    }
+    return NULL;
+}
+
 enum hf_err hf_head_choose_member(const struct hf_head_record *head,
                                   const struct hf_member_record *members, size_t count,
                                   const char *preferred, struct hf_member_choice *out,
@@ -267,21 +281,17 @@ enum hf_err hf_head_choose_member(const struct hf_head_record *head,
 {
     struct hf_member_wish wish = {
         .set_name = head->set_name, .preferred = preferred, .previous = head->member};
-    HF_CLEANUP(hf_free) struct hf_member_record *others = NULL;
+    HF_CLEANUP(hf_free) struct hf_member_record *others = hf_alloc_array(count + 1, sizeof *others);
 
-    if (head->avoided[0] == '\0') {
-        return hf_member_choose(members, count, &wish, out, err);
-    }
-    /* The one to avoid is there, and ruled out: the reason names it like the others. */
-    others = hf_alloc_array(count + 1, sizeof *others);
     if (others == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
+    /* Those to avoid are there, and ruled out: the reason names them like the others. */
     for (size_t i = 0; i < count; i++) {
+        const char *why = against(head, &members[i]);
         others[i] = members[i];
-        if (strcmp(others[i].host, head->avoided) == 0 && others[i].refusal[0] == '\0') {
-            (void)snprintf(others[i].refusal, sizeof others[i].refusal,
-                           "the last tail failed there");
+        if (why != NULL && others[i].refusal[0] == '\0') {
+            (void)snprintf(others[i].refusal, sizeof others[i].refusal, "%s", why);
         }
     }
     if (hf_member_choose(others, count, &wish, out, err) == HF_ERR_OK) {

@@ -81,7 +81,8 @@ bool hf_head_may_begin(const struct hf_head_record *head, uint64_t now_s);
 
 /*
  * Which member to tail: the one that was, while it is good, else by hf_member_choose's rule; not the one that the last
- * tail failed on while another will do. preferred: by the operator; may be empty.
+ * tail failed on, nor one whose oplog begins behind the head, while another will do. preferred: by the operator; may be
+ * empty.
  */
 HF_MUST_CHECK enum hf_err hf_head_choose_member(const struct hf_head_record *head,
                                                 const struct hf_member_record *members,

@@ -234,6 +234,25 @@ static void test_the_tailed_member_is_kept_and_left_when_a_tail_fails_there(void
     assert_string_equal(next_member(&head, &members[1], 1), "b:1");
 }
 
+static void test_a_member_whose_oplog_begins_behind_the_head_is_the_last_choice(void **state)
+{
+    struct hf_member_record members[] = {member("a:1", "PRIMARY", 2),
+                                         member("b:1", "SECONDARY", 1)};
+    struct hf_head_record head = fresh();
+    (void)state;
+    head.last = (struct hf_optime){.seconds = 1000, .increment = 1, .term = 1};
+    members[0].oplog_first_s = 500;
+    members[1].oplog_first_s = 1000;
+    assert_string_equal(next_member(&head, members, 2), "b:1");
+    members[1].oplog_first_s = 1001; /* resynced */
+    assert_string_equal(next_member(&head, members, 2), "a:1");
+    members[0].oplog_first_s = 2000; /* both break the chain: the usual rule */
+    assert_string_equal(next_member(&head, members, 2), "b:1");
+    members[0].oplog_first_s = 500;
+    hf_head_lose(&head, HF_CHAIN_STORE_LOST); /* it breaks anyway */
+    assert_string_equal(next_member(&head, members, 2), "b:1");
+}
+
 static void test_tails_that_fail_are_tried_ever_later_until_a_slice_comes(void **state)
 {
     struct hf_head_record head = fresh();
@@ -324,6 +343,7 @@ int main(void)
             test_a_chain_begins_anew_with_a_cause_that_is_remembered_until_it_was_told),
         cmocka_unit_test(test_a_chain_begins_anew_only_where_the_head_stands),
         cmocka_unit_test(test_the_tailed_member_is_kept_and_left_when_a_tail_fails_there),
+        cmocka_unit_test(test_a_member_whose_oplog_begins_behind_the_head_is_the_last_choice),
         cmocka_unit_test(test_tails_that_fail_are_tried_ever_later_until_a_slice_comes),
         cmocka_unit_test(test_a_short_oplog_is_one_that_is_full),
         cmocka_unit_test(test_a_wanted_snapshot_is_had_when_one_that_was_begun_later_is_complete),
