@@ -9,6 +9,7 @@
 #include "cli/define.h"
 #include "cli/output.h"
 #include "cli/point.h"
+#include "cli/target.h"
 #include "net/url.h"
 
 /* ---- job ranges ---- */
@@ -84,6 +85,7 @@ HF_CLI_VALUES(restore_show, SHOW_OPTIONS)
 static void print_restore(const struct hf_json *restore)
 {
     const struct hf_json *link = hf_json_get_object(restore, "link");
+    const struct hf_json *target = hf_json_get_object(restore, "target");
     char begun[32], ended[32], point[64];
 
     hf_cli_time(hf_json_get_u64(restore, "createdS", 0), begun);
@@ -97,7 +99,7 @@ static void print_restore(const struct hf_json *restore)
                      hf_json_get_bool(restore, "pointIsDate", false) ? "not including that second"
                                                                      : "including that entry");
     }
-    if (link == NULL) {
+    if (link == NULL && target == NULL) {
         (void)printf("  directory    %s\n", hf_cli_text(restore, "directory", "-"));
         (void)printf("  agent        %s\n", hf_cli_text(restore, "agentId", "-"));
     }
@@ -114,6 +116,8 @@ static void print_restore(const struct hf_json *restore)
     }
     if (link != NULL) {
         hf_cli_print_link(link);
+    } else if (target != NULL) {
+        hf_cli_print_set_target(restore);
     } else if (strcmp(hf_cli_text(restore, "state", ""), "FINISHED") == 0) {
         hf_cli_print_restored(restore);
         hf_cli_print_point(restore);

@@ -17,5 +17,7 @@ struct hf_cli_set_target {
 HF_MUST_CHECK enum hf_err hf_cli_restore_target(struct hf_cli_session *session,
                                                 const struct hf_cli_set_target *wish,
                                                 struct hf_error *err);
+/* What `restore show` adds for one: phase, members, what stands in its way. */
+void hf_cli_print_set_target(const struct hf_json *restore);
 
 #endif

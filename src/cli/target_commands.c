@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Restores onto whole sets: asking before, waiting, showing members and obstacles; `restore show`.
+ * Restores onto whole sets: asking before, waiting, showing members and obstacles.
  */
 #include <stdio.h>
 #include <string.h>
@@ -79,30 +79,14 @@ static size_t print_obstacles(const struct hf_json *target)
     return hf_json_count(obstacles);
 }
 
-static void print_restore(const struct hf_json *restore)
+void hf_cli_print_set_target(const struct hf_json *restore)
 {
     const struct hf_json *target = hf_json_get_object(restore, "target");
-    char created[32], finished[32], bytes[24], written[24];
 
-    hf_cli_time(hf_json_get_u64(restore, "createdS", 0), created);
-    hf_cli_time(hf_json_get_u64(restore, "finishedS", 0), finished);
-    hf_format_bytes(hf_json_get_u64(restore, "bytes", 0), bytes, sizeof bytes);
-    hf_format_bytes(hf_json_get_u64(restore, "writtenBytes", 0), written, sizeof written);
-    (void)printf("restore   %s\nstate     %s\nsnapshot  %s\nonto      %s\n",
-                 hf_cli_text(restore, "id", ""), hf_cli_text(restore, "state", ""),
-                 hf_cli_text(restore, "snapshotId", ""),
-                 hf_cli_text(restore, "targetSet", hf_cli_text(restore, "directory", "")));
-    (void)printf("created   %s\nfinished  %s\nbytes     %s (%s written)\n", created, finished,
-                 bytes, written);
-    if (hf_cli_text(restore, "error", "")[0] != '\0') {
-        (void)printf("error     %s: %s\n", hf_cli_text(restore, "errorClass", ""),
-                     hf_cli_text(restore, "error", ""));
-    }
-    if (target != NULL) {
-        (void)printf("phase     %s\n\n", hf_cli_text(target, "phase", ""));
-        print_members(target);
-        (void)print_obstacles(target);
-    }
+    (void)printf("  onto         %s\n", hf_cli_text(restore, "targetSet", "?"));
+    (void)printf("  phase        %s\n\n", hf_cli_text(target, "phase", ""));
+    print_members(target);
+    (void)print_obstacles(target);
 }
 
 /* ---- Starting ---- */
@@ -171,7 +155,9 @@ static enum hf_err show_end(const struct hf_cli_set_target *wish, const struct h
             (void)printf("nothing stands in the way\n");
         }
     } else {
-        print_restore(ended);
+        (void)printf("restore %s: %s\n", hf_cli_text(ended, "id", "?"),
+                     hf_cli_text(ended, "state", "?"));
+        hf_cli_print_set_target(ended);
     }
     if (strcmp(state, "FINISHED") != 0) {
         enum hf_err code = hf_err_from_name(hf_cli_text(ended, "errorClass", "INTERNAL"));
@@ -222,42 +208,3 @@ enum hf_err hf_cli_restore_target(struct hf_cli_session *session,
                ? err->code
                : show_end(wish, ended, err);
 }
-
-/* ---- show ---- */
-
-#define ONE_OPTIONS(OPT)                                                                           \
-    OPT(restore, TEXT, "", 0, 100, OPT_NONE, "Id of the restore")                                  \
-    HF_CLI_OPTIONS(OPT)
-HF_CLI_VALUES(restore_show, ONE_OPTIONS)
-
-static enum hf_err restore_show(const struct restore_show_values *values,
-                                const struct hf_option_rest *rest, struct hf_error *err)
-{
-    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
-    HF_CLEANUP(hf_json_drop) struct hf_json *restore = NULL;
-    const char *id = NULL;
-    char target[128];
-
-    session.client = NULL;
-    if (hf_cli_need(values->restore, rest, "restore", &id, err) != HF_ERR_OK ||
-        hf_cli_id_target(target, sizeof target, "restores", id, "", err) != HF_ERR_OK ||
-        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        hf_cli_call(&session, "GET", target, NULL, &restore, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (values->json) {
-        return hf_cli_print_json(restore, err);
-    }
-    print_restore(restore);
-    return HF_ERR_OK;
-}
-
-#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
-#define SHOW_ROW(...) ROW(restore_show, __VA_ARGS__)
-
-HF_CLI_COMMAND(restore_show, ONE_OPTIONS(SHOW_ROW), "holdfast restore show", "[RESTORE]",
-               "Shows one restore: its phase, its members, what stands in its way.", 0, 1)
-const struct hf_command hf_cli_target_commands[] = {
-    {"restore", "show", "Show one restore", restore_show_command, &restore_show_table},
-    {NULL, NULL, NULL, NULL, NULL},
-};

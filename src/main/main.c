@@ -21,7 +21,6 @@ static const struct hf_command services[] = {
 static const struct hf_command *const tables[] = {
     services,
     hf_cli_api_commands,
-    hf_cli_target_commands,
     hf_cli_point_commands,
     hf_cli_link_commands,
     hf_cli_event_commands,
