@@ -9,6 +9,11 @@ bool hf_link_is_open(const struct hf_link_record *link, uint64_t now_s)
     return link->downloads < link->max_downloads && now_s < link->expires_s;
 }
 
+bool hf_link_leases(const struct hf_link_record *link, uint64_t now_s)
+{
+    return !hf_optime_is_none(&link->lease_from) && now_s < link->expires_s;
+}
+
 enum hf_link_status hf_link_status(const struct hf_link_record *link, uint64_t now_s,
                                    unsigned transfers)
 {

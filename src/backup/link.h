@@ -30,6 +30,8 @@ enum hf_link_status hf_link_status(const struct hf_link_record *link, uint64_t n
 const char *hf_link_status_word(enum hf_link_status status);
 /* A download may begin. */
 bool hf_link_is_open(const struct hf_link_record *link, uint64_t now_s);
+/* Slices from its lease_from on, and its snapshot, are needed to bring to its point what was downloaded. */
+bool hf_link_leases(const struct hf_link_record *link, uint64_t now_s);
 
 /* Content-Range's first and last byte of one Range header over an archive of size_bytes (RFC 9110 14.2). */
 enum hf_link_range {

@@ -184,6 +184,9 @@ struct hf_link_record {
     uint64_t hours; /* as asked for; 0: a time was */
     uint64_t max_downloads, downloads;
     uint64_t downloaded_s; /* the last one's end; 0: none yet */
+    /* With a point in time: slices with this entry or a later one stay until the link expires, used up or not, since what
+     * was downloaded is brought to the point by them. None: no point. */
+    struct hf_optime lease_from;
     enum hf_link_transfer transfer;
     char sha1[41];                     /* of the whole archive; empty: not known yet */
     char etag[41];                     /* of the archive that sha1 is of */

@@ -8,6 +8,7 @@
 #include "cli/api.h"
 #include "cli/define.h"
 #include "cli/output.h"
+#include "cli/point.h"
 
 #define PRIVATE "/api/private/v1.0"
 #define NO_LIMIT 2147483647 /* downloads, as the API says it */
@@ -16,6 +17,9 @@
 
 #define LINK_OPTIONS(OPT)                                                                          \
     OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE,                                                           \
+        "With a point in time: the replica set, of which the newest base before it is taken")      \
+    HF_CLI_TARGET_OPTIONS(OPT)                                                                     \
     OPT(hours, NUMBER, "1", 1, 87600, OPT_NONE,                                                    \
         "How long the link can be used; at most until the snapshot expires")                       \
     OPT(downloads, NUMBER, "1", 1, 2147483647, OPT_NONE,                                           \
@@ -50,6 +54,9 @@ void hf_cli_print_link(const struct hf_json *link)
     if (hf_json_get_text(link, "url") != NULL) {
         (void)printf("  url          %s\n", hf_cli_text(link, "url", ""));
     }
+    if (hf_json_get_text(link, "applyCommand") != NULL) {
+        (void)printf("  then         %s\n", hf_cli_text(link, "applyCommand", ""));
+    }
 }
 
 static enum hf_err restore_link(const struct restore_link_values *values,
@@ -59,12 +66,26 @@ static enum hf_err restore_link(const struct restore_link_values *values,
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *made = NULL;
     const char *id = NULL;
+    struct hf_target point;
+    bool wanted = false;
+    char job[32];
 
     session.client = NULL;
-    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &point, err) != HF_ERR_OK) {
         return err->code;
     }
+    if (!wanted && values->set[0] != '\0') {
+        return hf_fail(err, HF_ERR_INVALID, "--set belongs to --until or --oplog-ts");
+    }
+    bool any_base = wanted && values->set[0] != '\0' && values->snapshot[0] == '\0' &&
+                    rest->arguments.count == 0;
+    if (!any_base && hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK) {
+        return wanted ? hf_wrap(err, "say which set (--set), or which base") : err->code;
+    }
     hf_json_set_text(body, "snapshotId", id);
+    if (wanted) {
+        hf_cli_target_set(body, &point);
+    }
     /* One hour is the server's own default, which ends with a snapshot that does not live that long. */
     if (values->hours != 1) {
         hf_json_set_u64(body, "hours", values->hours);
@@ -72,7 +93,13 @@ static enum hf_err restore_link(const struct restore_link_values *values,
     hf_json_set_u64(body, "maxDownloads", values->no_limit ? NO_LIMIT : values->downloads);
     hf_json_set_bool(body, "gzip", values->gzip);
     if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        hf_cli_call(&session, "POST", PRIVATE "/links", body, &made, err) != HF_ERR_OK) {
+        (values->set[0] != '\0' && hf_cli_find_job(&session, values->set, job, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    if (values->set[0] != '\0') {
+        hf_json_set_text(body, "jobId", job);
+    }
+    if (hf_cli_call(&session, "POST", PRIVATE "/links", body, &made, err) != HF_ERR_OK) {
         return err->code;
     }
     if (values->json) {
@@ -84,6 +111,10 @@ static enum hf_err restore_link(const struct restore_link_values *values,
     (void)printf(
         "Whoever has the url can download. A download that breaks goes on where it broke:\n"
         "curl -C - -O URL\n");
+    if (wanted) {
+        (void)printf("The archive is the snapshot. Unpacked into DIR, the command brings it to the "
+                     "point, until the link expires.\n");
+    }
     return HF_ERR_OK;
 }
 
@@ -125,9 +156,11 @@ static enum hf_err restore_cancel(const struct restore_cancel_values *values,
 #define LINK_ROW(...) ROW(restore_link, __VA_ARGS__)
 #define CANCEL_ROW(...) ROW(restore_cancel, __VA_ARGS__)
 
-HF_CLI_COMMAND(restore_link, LINK_OPTIONS(LINK_ROW), "holdfast restore link", "[SNAPSHOT]",
-               "Makes a link by which a snapshot can be downloaded as an archive, with no login.",
-               0, 1)
+HF_CLI_COMMAND(
+    restore_link, LINK_OPTIONS(LINK_ROW), "holdfast restore link", "[SNAPSHOT]",
+    "Makes a link by which a snapshot can be downloaded as an archive, with no login; with a point "
+    "in time, also the command that brings the archive there.",
+    0, 1)
 HF_CLI_COMMAND(restore_cancel, CANCEL_OPTIONS(CANCEL_ROW), "holdfast restore cancel", "[RESTORE]",
                "Stops a restore, or withdraws a link.", 0, 1)
 

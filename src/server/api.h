@@ -63,11 +63,15 @@ void hf_api_pull(struct hf_server_call *call);
 /* The public document of a restore job; NULL on no memory. */
 HF_MUST_CHECK struct hf_json *hf_api_public_restore(struct hf_server_call *call,
                                                     const struct hf_restore_record *restore);
-/* Adds what is known of a link: to the public document and its "delivery", or as "link" to our own. */
-void hf_api_link_delivery(struct hf_server_call *call, const struct hf_id *id,
+/* Adds what is known of its link: to the public document and its "delivery", or as "link" to our own. */
+void hf_api_link_delivery(struct hf_server_call *call, const struct hf_restore_record *restore,
                           struct hf_json *document, struct hf_json *delivery);
-void hf_api_link_show(struct hf_server_call *call, const struct hf_id *id,
+void hf_api_link_show(struct hf_server_call *call, const struct hf_restore_record *restore,
                       struct hf_json *document);
+/* The one job of the cluster that is not gone; *found false: it has none. */
+HF_MUST_CHECK enum hf_err hf_api_job_of(struct hf_server_call *call,
+                                        const struct hf_cluster_record *cluster, struct hf_id *job,
+                                        bool *found, struct hf_error *err);
 
 /* Members of a body that name a point in time: what hf_points_target_from_json reads. */
 #define HF_API_TARGET_MEMBERS                                                                      \

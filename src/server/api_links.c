@@ -9,6 +9,7 @@
 #include "backup/link.h"
 #include "os/clock.h"
 #include "server/api.h"
+#include "server/points.h"
 
 #define HOURS_MAX 87600
 
@@ -34,6 +35,62 @@ static void set_url(struct hf_server_call *call, const struct hf_link_record *li
     hf_json_set_text(json, "url", url);
 }
 
+/* As a shell takes it. */
+static enum hf_err add_word(struct hf_buf *command, const char *word, struct hf_error *err)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                "-_./:=@%+,";
+    enum hf_err code = hf_buf_append_text(command, command->len > 0 ? " " : "", err);
+
+    if (strspn(word, plain) == strlen(word)) {
+        return code == HF_ERR_OK ? hf_buf_append_text(command, word, err) : code;
+    }
+    code = code == HF_ERR_OK ? hf_buf_append_text(command, "'", err) : code;
+    for (const char *at = word; *at != '\0' && code == HF_ERR_OK; at++) {
+        char one[2] = {*at, '\0'};
+        code = hf_buf_append_text(command, *at == '\'' ? "'\\''" : one, err);
+    }
+    return code == HF_ERR_OK ? hf_buf_append_text(command, "'", err) : code;
+}
+
+/* What brings the unpacked archive to the point; DIR and KEY_FILE are for the operator to fill in. */
+static void set_apply(struct hf_server_call *call, const struct hf_restore_record *restore,
+                      struct hf_json *json)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf command = HF_BUF_INIT(32768);
+    const struct hf_server_app *app = call->app;
+    const struct hf_target target = {.kind =
+                                         restore->point.date ? HF_TARGET_DATE : HF_TARGET_TIMESTAMP,
+                                     .seconds = (uint32_t)restore->point.seconds,
+                                     .increment = (uint32_t)restore->point.increment};
+    const struct hf_target_text point = hf_target_text(&target);
+    const struct hf_id_text snapshot = hf_id_text(&restore->snapshot);
+    const char *words[24] = {"holdfast", "oplog", "apply", "--dbpath", "DIR"};
+    struct hf_error ignored;
+    size_t count = 5;
+
+    words[count++] = restore->point.date ? "--until" : "--oplog-ts";
+    words[count++] = point.text;
+    words[count++] = "--store";
+    words[count++] = hf_store_url(app->store);
+    if (app->oplog_store != app->store) {
+        words[count++] = "--oplog-store";
+        words[count++] = hf_store_url(app->oplog_store);
+    }
+    if (app->mark.encrypted) {
+        words[count++] = "--key-file";
+        words[count++] = "KEY_FILE";
+    }
+    words[count++] = "--snapshot";
+    words[count++] = snapshot.text;
+    for (size_t i = 0; i < count; i++) {
+        if (add_word(&command, words[i], &ignored) != HF_ERR_OK) {
+            return; /* no memory: the answer does without */
+        }
+    }
+    hf_json_set_text(json, "applyCommand", hf_buf_text(&command));
+}
+
 static bool read_link(struct hf_server_call *call, const struct hf_id *id,
                       struct hf_link_record *link, enum hf_link_status *status)
 {
@@ -47,13 +104,13 @@ static bool read_link(struct hf_server_call *call, const struct hf_id *id,
     return true;
 }
 
-void hf_api_link_delivery(struct hf_server_call *call, const struct hf_id *id,
+void hf_api_link_delivery(struct hf_server_call *call, const struct hf_restore_record *restore,
                           struct hf_json *document, struct hf_json *delivery)
 {
     struct hf_link_record link;
     enum hf_link_status status;
 
-    if (!read_link(call, id, &link, &status)) {
+    if (!read_link(call, &restore->id, &link, &status)) {
         hf_json_set_text(delivery, "statusName", "FAILED");
         return;
     }
@@ -66,6 +123,9 @@ void hf_api_link_delivery(struct hf_server_call *call, const struct hf_id *id,
     if (hf_link_is_open(&link, hf_flow_now_s())) {
         set_url(call, &link, delivery);
     }
+    if (hf_link_leases(&link, hf_flow_now_s())) {
+        set_apply(call, restore, document);
+    }
     if (link.downloads > 0 && link.sha1[0] != '\0') {
         struct hf_json *hashes = hf_json_array(), *hash = hf_json_object();
         hf_json_set_text(hash, "typeName", "SHA1");
@@ -76,20 +136,24 @@ void hf_api_link_delivery(struct hf_server_call *call, const struct hf_id *id,
     }
 }
 
-void hf_api_link_show(struct hf_server_call *call, const struct hf_id *id, struct hf_json *document)
+void hf_api_link_show(struct hf_server_call *call, const struct hf_restore_record *restore,
+                      struct hf_json *document)
 {
     struct hf_link_record link;
     enum hf_link_status status;
 
-    if (!read_link(call, id, &link, &status)) {
+    if (!read_link(call, &restore->id, &link, &status)) {
         return;
     }
     struct hf_json *json = hf_link_record_encode(&link);
     hf_json_remove(json, "nonce");
     hf_json_set_text(json, "status", hf_link_status_word(status));
-    hf_json_set_u64(json, "underWay", hf_server_links_under_way(call->app->links, id));
+    hf_json_set_u64(json, "underWay", hf_server_links_under_way(call->app->links, &link.id));
     if (hf_link_is_open(&link, hf_flow_now_s())) {
         set_url(call, &link, json);
+    }
+    if (hf_link_leases(&link, hf_flow_now_s())) {
+        set_apply(call, restore, json);
     }
     hf_json_set_take(document, "link", json);
 }
@@ -208,6 +272,28 @@ static bool take_delivery(struct hf_server_call *call, struct hf_flow_link_wish 
     return true;
 }
 
+/* A point in time of the cluster's one job. */
+static bool take_point(struct hf_server_call *call, const struct hf_cluster_record *cluster,
+                       struct hf_flow_link_wish *wish)
+{
+    struct hf_error err;
+    bool found = false;
+
+    if (hf_points_target_from_json(call->body, &wish->point, &wish->target, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
+        return false;
+    }
+    if (hf_api_job_of(call, cluster, &wish->job, &found, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
+        return false;
+    }
+    if (!found) {
+        hf_reply_fail(call, HF_ERR_NOT_FOUND, "NO_CHECKPOINT_FOR_PIT_RESTORE",
+                      "cluster %s has no backup job", call->parameters[1]);
+    }
+    return found;
+}
+
 /* What is restored: of the four ways to say it, one. */
 static bool take_source(struct hf_server_call *call, const struct hf_cluster_record *cluster,
                         struct hf_flow_link_wish *wish)
@@ -233,10 +319,15 @@ static bool take_source(struct hf_server_call *call, const struct hf_cluster_rec
                       "pointInTimeUTCMillis and checkpointId says what is restored");
         return false;
     }
-    if (strcmp(said, "snapshotId") != 0) {
+    if (strcmp(said, "checkpointId") == 0 || strcmp(said, "checkPointId") == 0) {
         hf_reply_fail(call, HF_ERR_UNSUPPORTED, "FEATURE_UNSUPPORTED",
-                      "'%s' is not there for a delivery by HTTP: only snapshotId is", said);
+                      "'%s': checkpoints are of releases before 4.2; hint: give "
+                      "pointInTimeUTCMillis, or oplogTs and oplogInc",
+                      said);
         return false;
+    }
+    if (strcmp(said, "snapshotId") != 0) {
+        return take_point(call, cluster, wish);
     }
     const char *id = hf_json_get_text(call->body, said);
     if (id == NULL || !hf_id_parse(hf_str_of(id), &wish->snapshot)) {
@@ -285,7 +376,11 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
     }
     if (hf_flow_link(call->app, &wish, &restore, &link, &err) != HF_ERR_OK) {
         bool outlives = err.code == HF_ERR_CONFLICT && strstr(err.message, "outlive") != NULL;
-        hf_reply_error(call, &err, outlives ? "LINK_EXPIRATION_AFTER_SNAPSHOT_DELETION" : NULL);
+        const char *word = outlives ? "LINK_EXPIRATION_AFTER_SNAPSHOT_DELETION"
+                           : wish.point && err.code == HF_ERR_NOT_FOUND
+                               ? "NO_CHECKPOINT_FOR_PIT_RESTORE"
+                               : NULL;
+        hf_reply_error(call, &err, word);
         return;
     }
     struct hf_json *results = hf_json_array();
@@ -297,11 +392,11 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
 
 void hf_api_start_link(struct hf_server_call *call)
 {
-    static const struct hf_call_member members[] = {{"snapshotId", HF_JSON_TEXT},
-                                                    {"hours", HF_JSON_INTEGER},
-                                                    {"maxDownloads", HF_JSON_INTEGER},
-                                                    {"gzip", HF_JSON_BOOL},
-                                                    {NULL, HF_JSON_NULL}};
+    static const struct hf_call_member members[] = {
+        {"snapshotId", HF_JSON_TEXT}, {"jobId", HF_JSON_TEXT},
+        {"hours", HF_JSON_INTEGER},   {"maxDownloads", HF_JSON_INTEGER},
+        {"gzip", HF_JSON_BOOL},       HF_API_TARGET_MEMBERS,
+        {NULL, HF_JSON_NULL}};
     struct hf_flow_link_wish wish = {.gzip = false};
     struct hf_restore_record restore;
     struct hf_link_record link;
@@ -311,10 +406,17 @@ void hf_api_start_link(struct hf_server_call *call)
         return;
     }
     const char *id = hf_json_get_text(call->body, "snapshotId");
+    const char *job = hf_json_get_text(call->body, "jobId");
     wish.gzip = hf_json_get_bool(call->body, "gzip", false);
-    if (id == NULL || !hf_id_parse(hf_str_of(id), &wish.snapshot)) {
+    if (hf_points_target_from_json(call->body, &wish.point, &wish.target, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
+        return;
+    }
+    if ((id == NULL && (!wish.point || job == NULL)) ||
+        (id != NULL && !hf_id_parse(hf_str_of(id), &wish.snapshot)) ||
+        (job != NULL && !hf_id_parse(hf_str_of(job), &wish.job))) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ATTRIBUTE",
-                      "snapshotId is needed: 24 hexadecimal digits");
+                      "snapshotId is needed, or jobId with a point in time: 24 hexadecimal digits");
         return;
     }
     if (!take_positive(call, call->body, "hours", HOURS_MAX, &wish.hours) ||
@@ -322,10 +424,13 @@ void hf_api_start_link(struct hf_server_call *call)
         return;
     }
     if (hf_flow_link(call->app, &wish, &restore, &link, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, err.code == HF_ERR_NOT_FOUND ? "SNAPSHOT_NOT_FOUND" : NULL);
+        hf_reply_error(call, &err,
+                       err.code != HF_ERR_NOT_FOUND ? NULL
+                       : wish.point                 ? "NO_CHECKPOINT_FOR_PIT_RESTORE"
+                                                    : "SNAPSHOT_NOT_FOUND");
         return;
     }
     struct hf_json *json = hf_restore_record_encode(&restore);
-    hf_api_link_show(call, &restore.id, json);
+    hf_api_link_show(call, &restore, json);
     hf_reply_json(call, 201, json);
 }

@@ -42,9 +42,8 @@ static struct hf_json *instant(const struct hf_optime *optime)
     return json;
 }
 
-/* The one job of the cluster that is not gone; *found false: it has none. */
-static enum hf_err find_job(struct hf_server_call *call, const struct hf_cluster_record *cluster,
-                            struct hf_id *job, bool *found, struct hf_error *err)
+enum hf_err hf_api_job_of(struct hf_server_call *call, const struct hf_cluster_record *cluster,
+                          struct hf_id *job, bool *found, struct hf_error *err)
 {
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     const struct hf_id_text id = hf_id_text(&cluster->id);
@@ -74,7 +73,7 @@ void hf_api_cluster_ranges(struct hf_server_call *call)
     if (!hf_api_find_cluster(call, &cluster)) {
         return;
     }
-    if (find_job(call, &cluster, &job, &found, &err) != HF_ERR_OK ||
+    if (hf_api_job_of(call, &cluster, &job, &found, &err) != HF_ERR_OK ||
         (found && hf_points_load(call->app, &job, &points, &err) != HF_ERR_OK)) {
         hf_reply_error(call, &err, NULL);
         return;

@@ -365,7 +365,7 @@ static struct hf_json *restore_document(struct hf_server_call *call,
         add_progress(call, json, "progress", hf_id_text(&restore->task).text);
     }
     if (restore->link) {
-        hf_api_link_show(call, &restore->id, json);
+        hf_api_link_show(call, restore, json);
     }
     hf_api_add_target(call, restore, json);
     return json;

@@ -530,7 +530,7 @@ struct hf_json *hf_api_public_restore(struct hf_server_call *call,
     set_time(json, "created", restore->created_s);
     hf_json_set_text(delivery, "methodName", "HTTP");
     if (restore->link) {
-        hf_api_link_delivery(call, &restore->id, json, delivery);
+        hf_api_link_delivery(call, restore, json, delivery);
     } else {
         hf_json_set_text(delivery, "statusName", delivery_words[restore->state]);
         hf_json_set_text(delivery, "targetGroupId", hf_id_text(&restore->project).text);

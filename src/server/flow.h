@@ -92,14 +92,18 @@ HF_MUST_CHECK enum hf_err hf_flow_restore(struct hf_server_app *app,
 
 /* A delivery by HTTP (restore.md 7). Zero: the default, one hour and one use. */
 struct hf_flow_link_wish {
-    struct hf_id snapshot;
+    struct hf_id snapshot; /* with a point it may be none, as for hf_flow_restore */
+    bool point;
+    struct hf_target target;   /* with `point` */
+    struct hf_id job;          /* with `point`; none: the snapshot's */
     uint64_t expires_s, hours; /* one of them */
     uint64_t max_downloads;    /* HF_LINK_NO_LIMIT: no limit */
     bool gzip;
 };
 /*
  * Makes the link and its job. What is said outlives the snapshot: CONFLICT; the default ends with it. NOT_FOUND and
- * CONFLICT for the snapshot as hf_flow_restore.
+ * CONFLICT for the snapshot and the point as hf_flow_restore. With a point, what brings the archive there is leased until
+ * the link expires.
  */
 HF_MUST_CHECK enum hf_err hf_flow_link(struct hf_server_app *app,
                                        const struct hf_flow_link_wish *wish,

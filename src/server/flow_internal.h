@@ -38,6 +38,21 @@ HF_MUST_CHECK enum hf_err hf_flow_need_complete(struct hf_server_app *app,
                                                 const struct hf_id *snapshot,
                                                 struct hf_snapshot_record *out, uint64_t *revision,
                                                 struct hf_error *err);
+/* What is to be restored: base, what the record says of the point, and the oldest slice that is needed. */
+struct hf_flow_plan {
+    struct hf_id snapshot;
+    struct hf_restore_point point;
+    struct hf_optime lease_from;
+    struct hf_object_name oldest;
+    bool reads; /* oldest is set */
+};
+HF_MUST_CHECK enum hf_err hf_flow_plan_point(struct hf_server_app *app,
+                                             const struct hf_flow_restore_wish *wish,
+                                             struct hf_flow_plan *out, struct hf_error *err);
+/* After the lease is written: what was deleted before it came is seen here, since the oldest slice goes first. */
+HF_MUST_CHECK enum hf_err hf_flow_plan_still_there(struct hf_server_app *app,
+                                                   const struct hf_flow_plan *plan,
+                                                   struct hf_error *err);
 /* CONFLICT, naming it, while a link to the snapshot can be used or is. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_link(struct hf_server_app *app,
                                                 const struct hf_id *snapshot, struct hf_error *err);

@@ -3,7 +3,8 @@
  * Links in the catalog: made, counted, withdrawn. A link is a restore job that is FINISHED when it is made, and holds its
  * snapshot while a download may begin or is under way.
  *
- *   hf_flow_link            1 the link's record, 2 the snapshot is touched (below), 3 the job
+ *   hf_flow_link            1 the link's record, with the lease of a point's slices, 2 the snapshot is touched (below), and
+ *                           the oldest slice is looked for again, 3 the job
  *
  * A deletion looks for links and then moves the snapshot by compare-and-set; step 2 raises the snapshot's revision after
  * the link is there. So either the deletion sees the link, or it fails, or step 2 sees the deletion.
@@ -108,10 +109,14 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
                          struct hf_restore_record *out, struct hf_link_record *link,
                          struct hf_error *err)
 {
+    const struct hf_flow_restore_wish planned = {
+        .snapshot = wish->snapshot, .point = wish->point, .target = wish->target, .job = wish->job};
+    struct hf_flow_plan plan = {.snapshot = wish->snapshot};
     struct hf_snapshot_record snapshot;
     char top[HF_LINK_FILE_BYTES - 8];
 
-    if (hf_flow_need_complete(app, &wish->snapshot, &snapshot, NULL, err) != HF_ERR_OK) {
+    if ((wish->point && hf_flow_plan_point(app, &planned, &plan, err) != HF_ERR_OK) ||
+        hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK) {
         return err->code;
     }
     *link = (struct hf_link_record){
@@ -122,6 +127,8 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
         .gzip = wish->gzip,
         .created_s = hf_flow_now_s(),
         .max_downloads = wish->max_downloads != 0 ? wish->max_downloads : 1,
+        /* The base itself is needed afterwards too, even where no slice is. */
+        .lease_from = wish->point ? snapshot.checkpoint : (struct hf_optime){.seconds = 0},
     };
     if (choose_end(wish, &snapshot, link, err) != HF_ERR_OK) {
         return err->code;
@@ -137,6 +144,8 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
         .cluster = snapshot.cluster,
         .state = HF_RESTORE_FINISHED,
         .link = true,
+        .point = plan.point,
+        .lease_from = plan.lease_from,
         .files = snapshot.files,
         .bytes = snapshot.bytes,
         .created_s = link->created_s,
@@ -147,6 +156,7 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
         return err->code;
     }
     if (touch_snapshot(app, &snapshot.id, err) != HF_ERR_OK ||
+        hf_flow_plan_still_there(app, &plan, err) != HF_ERR_OK ||
         hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK) {
         forget_link(app, &link->id);
         return err->code;
@@ -182,6 +192,13 @@ enum hf_err hf_flow_check_no_link(struct hf_server_app *app, const struct hf_id 
                 "a link to snapshot %s can be used until %s (restore %s); hint: holdfast "
                 "restore cancel --restore %s",
                 id.text, until, hf_id_text(&one->id).text, hf_id_text(&one->id).text);
+        }
+        if (hf_link_leases(one, hf_flow_now_s())) {
+            hf_time_format(one->expires_s, until);
+            return hf_fail(err, HF_ERR_CONFLICT,
+                           "a download of snapshot %s may be brought to a point in time until %s "
+                           "(restore %s); hint: holdfast restore cancel --restore %s",
+                           id.text, until, hf_id_text(&one->id).text, hf_id_text(&one->id).text);
         }
     }
     return HF_ERR_OK;
@@ -244,7 +261,8 @@ enum hf_err hf_flow_link_withdraw(struct hf_server_app *app, const struct hf_id 
     if (hf_keep_link_get(app->catalog, id, &link, NULL, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (!hf_link_is_open(&link, now_s) && hf_server_links_under_way(app->links, id) == 0) {
+    if (!hf_link_is_open(&link, now_s) && !hf_link_leases(&link, now_s) &&
+        hf_server_links_under_way(app->links, id) == 0) {
         return hf_fail(err, HF_ERR_CONFLICT, "the link of restore %s is %s already",
                        hf_id_text(id).text, hf_link_status_word(hf_link_status(&link, now_s, 0)));
     }

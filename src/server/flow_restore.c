@@ -115,17 +115,8 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
 
 /* ---- Points in time ---- */
 
-/* What is to be restored: base, what the record says of the point, and the oldest slice that is needed. */
-struct point_plan {
-    struct hf_id snapshot;
-    struct hf_restore_point point;
-    struct hf_optime lease_from;
-    struct hf_object_name oldest;
-    bool reads; /* oldest is set */
-};
-
-static enum hf_err plan_point(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
-                              struct point_plan *out, struct hf_error *err)
+enum hf_err hf_flow_plan_point(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                               struct hf_flow_plan *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     HF_CLEANUP(hf_plan_fini) struct hf_plan plan = {.links = NULL};
@@ -155,7 +146,7 @@ static enum hf_err plan_point(struct hf_server_app *app, const struct hf_flow_re
         return err->code;
     }
     const struct hf_base_snapshot *on = &points->ranges.snapshots[plan.snapshot];
-    *out = (struct point_plan){
+    *out = (struct hf_flow_plan){
         .snapshot = on->id,
         .point = {.wanted = true,
                   .date = wish->target.kind == HF_TARGET_DATE,
@@ -175,9 +166,8 @@ static enum hf_err plan_point(struct hf_server_app *app, const struct hf_flow_re
     return HF_ERR_OK;
 }
 
-/* The lease is written now: what was deleted before it came is seen here, since the oldest slice goes first. */
-static enum hf_err look_again(struct hf_server_app *app, const struct point_plan *plan,
-                              struct hf_error *err)
+enum hf_err hf_flow_plan_still_there(struct hf_server_app *app, const struct hf_flow_plan *plan,
+                                     struct hf_error *err)
 {
     struct hf_object_text name = hf_object_name_text(&plan->oldest);
     uint64_t ignored = 0;
@@ -232,11 +222,11 @@ static enum hf_err check_no_other(struct hf_server_app *app, const struct hf_id 
 enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
                             struct hf_restore_record *out, struct hf_error *err)
 {
-    struct point_plan plan = {.snapshot = wish->snapshot};
+    struct hf_flow_plan plan = {.snapshot = wish->snapshot};
     struct hf_snapshot_record snapshot;
     struct hf_agent_record agent;
 
-    if ((wish->point && plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
+    if ((wish->point && hf_flow_plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {
         return err->code;
@@ -282,7 +272,7 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         HF_FAULT("server.restore.recorded", err) != HF_ERR_OK) {
         return err->code;
     }
-    if (look_again(app, &plan, err) != HF_ERR_OK) {
+    if (hf_flow_plan_still_there(app, &plan, err) != HF_ERR_OK) {
         return break_restore(app, out, err);
     }
     if (hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {

@@ -7,8 +7,10 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "backup/link.h"
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "server/flow.h"
 #include "server/keep.h"
 #include "snapshot/keys.h"
 
@@ -337,7 +339,9 @@ enum hf_err hf_points_leases(struct hf_server_app *app, const struct hf_id *job,
 {
     HF_CLEANUP(hf_keep_restores_fini) struct hf_keep_restores restores = {0};
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
+    HF_CLEANUP(hf_keep_links_fini) struct hf_keep_links links = {0};
     HF_CLEANUP(hf_free) struct hf_optime *found = NULL;
+    const uint64_t now_s = hf_flow_now_s();
     size_t found_count = 0;
     const struct hf_catalog_query restores_query = {
         .index = "state",
@@ -347,12 +351,18 @@ enum hf_err hf_points_leases(struct hf_server_app *app, const struct hf_id *job,
         .index = "state",
         .equals_text = hf_snapshot_state_word(HF_SNAPSHOT_IN_PROGRESS),
         .limit = LIST_MAX};
+    const struct hf_catalog_query links_query = {.index = "expiresS",
+                                                 .has_range = true,
+                                                 .minimum = (int64_t)now_s,
+                                                 .maximum = INT64_MAX,
+                                                 .limit = LIST_MAX};
 
     if (hf_keep_restore_find(app->catalog, &restores_query, &restores, err) != HF_ERR_OK ||
-        hf_keep_snapshot_find(app->catalog, &snapshots_query, &snapshots, err) != HF_ERR_OK) {
+        hf_keep_snapshot_find(app->catalog, &snapshots_query, &snapshots, err) != HF_ERR_OK ||
+        hf_keep_link_find(app->catalog, &links_query, &links, err) != HF_ERR_OK) {
         return err->code;
     }
-    found = hf_alloc_array(restores.count + snapshots.count + 1, sizeof *found);
+    found = hf_alloc_array(restores.count + snapshots.count + links.count + 1, sizeof *found);
     if (found == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
@@ -369,6 +379,11 @@ enum hf_err hf_points_leases(struct hf_server_app *app, const struct hf_id *job,
                 one->created_s > CAPTURE_LEASE_S ? one->created_s - CAPTURE_LEASE_S : 1;
             found[found_count++] = (struct hf_optime){
                 .seconds = from_s > UINT32_MAX ? UINT32_MAX : (uint32_t)from_s, .term = -1};
+        }
+    }
+    for (size_t i = 0; i < links.count; i++) {
+        if (hf_id_equal(&links.items[i].job, job) && hf_link_leases(&links.items[i], now_s)) {
+            found[found_count++] = links.items[i].lease_from;
         }
     }
     *leases = HF_TAKE(found);

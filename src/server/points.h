@@ -46,8 +46,8 @@ HF_MUST_CHECK enum hf_err hf_points_target_from_json(const struct hf_json *body,
 HF_MUST_CHECK struct hf_json *hf_points_range_to_json(const struct hf_points *points, size_t range);
 
 /*
- * From which entries on the slices of a job are in use: by restores under way, and by snapshots that are being taken, which
- * may become a base. For whoever deletes slices, right before each deletion. *leases is the caller's to free with hf_free.
+ * From which entries on the slices of a job are in use: by restores under way, by links with a point in time until they
+ * expire, and by snapshots that are being taken, which may become a base. For whoever deletes slices, right before each deletion. *leases is the caller's to free with hf_free.
  */
 HF_MUST_CHECK enum hf_err hf_points_leases(struct hf_server_app *app, const struct hf_id *job,
                                            struct hf_optime **leases, size_t *count,

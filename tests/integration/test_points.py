@@ -8,6 +8,8 @@ compared with what the writer knows.
 import collections
 import datetime
 import re
+import shlex
+import subprocess
 import time
 
 import bson
@@ -235,6 +237,64 @@ class Points(harness.TestCase):
         self.assertEqual(record["state"], "FINISHED", record)
         self.assertEqual(record["pointSeconds"], ts.time)
         self.check("held", ts)
+
+    def deliver(self, link, command, label):
+        """Downloads, unpacks, runs the command that came with it; the directory that is at the point then."""
+        archive = self.scratch.dir / f"{label}.tar"
+        subprocess.run(["curl", "-sSf", "--max-time", "120", "-o", archive, link["url"]], check=True, timeout=150)
+        top = harness.unpack(archive, self.scratch.dir / f"unpacked-{label}")
+        archive.unlink()
+        words = {"DIR": str(top), "KEY_FILE": str(self.server.key_file)}
+        program, *command = [words.get(word, word) for word in shlex.split(command)]
+        self.assertEqual(program, "holdfast")
+        self.cli(*command, "--mongod", harness.member_binary())
+        return top
+
+    def check_delivered(self, top, until):
+        with harness.opened(self.scratch, top, "delivered") as member:
+            self.assertEqual(compare_states(self.writer.state_at(until), state_of(member.client, "app")), "")
+            newest = member.client.local["oplog.rs"].find().sort("$natural", -1).limit(1).next()["ts"]
+        self.assertLessEqual(newest, until)
+
+    def test_a_link_gives_the_base_and_the_command_that_brings_it_to_the_point(self):
+        between = self.journal_between(harness.checkpoint_of(self.second), self.last)
+        ts = between[len(between) // 2]
+        self.assertNotEqual(self.writer.state_at(ts), self.writer.state_at(harness.checkpoint_of(self.second)))
+        made = self.cli("restore", "link", "--set", "rs0", "--oplog-ts", dotted(ts))
+        self.assertEqual((made["snapshotId"], made["pointInTime"], made["state"]), (self.second["id"], True, "FINISHED"))
+        command = made["link"]["applyCommand"]
+        self.assertEqual(command, f"holdfast oplog apply --dbpath DIR --oplog-ts {dotted(ts)} --store {shlex.quote(self.server.store)} "
+                                  f"--key-file KEY_FILE --snapshot {self.second['id']}")
+        self.check_delivered(self.deliver(made["link"], command, "link"), ts)
+        # Its download is used up; base and command stay until the link expires.
+        wait_for(lambda: self.cli("restore", "show", made["id"])["link"]["status"] == "MAX_DOWNLOADS_EXCEEDED", "the download to be counted")
+        self.assertRegex(self.cli.run("restore", "show", made["id"]).out, rf"(?m)^  then         {re.escape(command)}$")
+        self.cli.fails(6, rf"a download of snapshot {self.second['id']} may be brought to a point in time until .* \(restore {made['id']}\)",
+                       "snapshot", "delete", self.second["id"])
+        self.cli("restore", "cancel", made["id"])
+        self.assertNotIn("applyCommand", self.cli("restore", "show", made["id"])["link"])
+        self.cli.fails(2, "which set", "restore", "link", "--oplog-ts", "5.1")
+        self.cli.fails(2, "--set belongs to", "restore", "link", "--set", "rs0")
+        self.cli.fails(3, "no snapshot is that old", "restore", "link", "--set", "rs0", "--oplog-ts", "5.1")
+
+    def test_a_public_job_with_a_point_is_delivered(self):
+        second = self.journal_between(harness.checkpoint_of(self.second), self.last)[-1].time
+        path = f"{PUBLIC}/groups/{self.first['projectId']}/clusters/{self.first['clusterId']}/restoreJobs"
+        http = {"methodName": "HTTP"}
+        reply = self.api.call("POST", path, {"pointInTimeUTCMillis": second * 1000.0, "delivery": http})
+        self.assertEqual(reply.status, 200, reply.body)
+        job, = reply.json["results"]
+        self.assertEqual((job["statusName"], job["pointInTime"], job["timestamp"]["date"]), ("FINISHED", True, date(second)))
+        self.assertIn(f" --until {date(second)} ", job["applyCommand"])
+        self.assertIn(f" --snapshot {job['snapshotId']}", job["applyCommand"])
+        top = self.deliver(job["delivery"], job["applyCommand"], "public")
+        self.check_delivered(top, bson.Timestamp(second - 1, 0xFFFFFFFF))
+        self.cli("restore", "cancel", job["id"])
+        for body, status, code in (({"oplogTs": 5, "oplogInc": 1}, 404, "NO_CHECKPOINT_FOR_PIT_RESTORE"),
+                                   ({"oplogTs": 5}, 400, "INVALID_ATTRIBUTE"),
+                                   ({"checkpointId": "a"}, 501, "FEATURE_UNSUPPORTED")):
+            reply = self.api.call("POST", path, {**body, "delivery": http})
+            self.assertEqual((reply.status, reply.json["errorCode"]), (status, code), body)
 
     def wait_restore(self, restore):
         def ended():

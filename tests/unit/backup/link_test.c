@@ -44,12 +44,27 @@ static void test_the_words_of_a_delivery(void **state)
     expect(&link, 100, 0, "MAX_DOWNLOADS_EXCEEDED");
 }
 
+static void test_what_a_point_needs_is_leased_to_the_link_s_end(void **state)
+{
+    struct hf_link_record link = {.expires_s = 100, .max_downloads = 1};
+
+    (void)state;
+    assert_false(hf_link_leases(&link, 50)); /* of no point */
+    link.lease_from = (struct hf_optime){.seconds = 7, .increment = 3, .term = -1};
+    assert_true(hf_link_leases(&link, 99));
+    link.downloads = 1; /* the archive is there, and not yet at its point */
+    assert_false(hf_link_is_open(&link, 99));
+    assert_true(hf_link_leases(&link, 99));
+    assert_false(hf_link_leases(&link, 100));
+}
+
 static void test_a_record_comes_back_as_it_was(void **state)
 {
     struct hf_link_record link = {.expires_s = 100,
                                   .max_downloads = HF_LINK_NO_LIMIT,
                                   .downloads = 7,
                                   .gzip = true,
+                                  .lease_from = {.seconds = 7, .increment = 3, .term = -1},
                                   .transfer = HF_LINK_INTERRUPTED,
                                   .sha1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709",
                                   .nonce = "0123456789abcdef0123456789abcdef",
@@ -113,6 +128,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_words_of_a_delivery),
+        cmocka_unit_test(test_what_a_point_needs_is_leased_to_the_link_s_end),
         cmocka_unit_test(test_a_record_comes_back_as_it_was),
         cmocka_unit_test(test_ranges),
     };

@@ -5,6 +5,7 @@
  */
 #include "support/chain_kit.h"
 
+#include "backup/link.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/points.h"
@@ -331,6 +332,64 @@ static void test_a_restore_to_a_point_leases_what_its_plan_needs(void **state)
     scene_end(&scene);
 }
 
+static void test_a_link_to_a_point_leases_until_it_expires(void **state)
+{
+    struct hf_error err;
+    struct scene scene;
+    struct hf_restore_record restore, plain, own;
+    struct hf_link_record link, other;
+    HF_CLEANUP(hf_free) struct hf_optime *leases = NULL;
+    size_t count = 0;
+    (void)state;
+    scene_begin(&scene);
+    for (uint32_t i = 0; i < 6; i++) {
+        tailer_slice(&scene.tailer, 10 * i + 1, 10 * i + 10, 7);
+    }
+    struct hf_snapshot_record older = snapshot_of(&scene, 0x40, 11, 12);
+    struct hf_snapshot_record newer = snapshot_of(&scene, 0x41, 31, 33);
+    add_snapshot(&scene, &older);
+    add_snapshot(&scene, &newer);
+    const struct hf_flow_restore_wish asked = wish_for(&scene, 45);
+    struct hf_flow_link_wish wish = {.point = true, .target = asked.target, .job = asked.job};
+    EXPECT_OK(hf_flow_link(&scene.app, &wish, &restore, &link, &err), &err);
+    assert_true(hf_id_equal(&restore.snapshot, &newer.id));
+    assert_int_equal(restore.state, HF_RESTORE_FINISHED);
+    assert_true(restore.point.wanted);
+    assert_int_equal(restore.point.last.increment, 45);
+    EXPECT_OK(hf_points_leases(&scene.app, &scene.job, &leases, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_int_equal(leases[0].increment, 31);
+    /* A link to a snapshot as it is leases nothing. */
+    const struct hf_flow_link_wish no_point = {.snapshot = older.id};
+    EXPECT_OK(hf_flow_link(&scene.app, &no_point, &plain, &other, &err), &err);
+    assert_int_equal(lease_count(&scene), 1);
+    /* A point that the base's own oplog reaches reads no slice, and needs its base all the same. */
+    wish.snapshot = older.id;
+    wish.target.increment = 11;
+    EXPECT_OK(hf_flow_link(&scene.app, &wish, &own, &other, &err), &err);
+    assert_true(hf_id_equal(&own.snapshot, &older.id));
+    assert_int_equal(lease_count(&scene), 2);
+    EXPECT_OK(hf_flow_link_withdraw(&scene.app, &own.id, &err), &err);
+    /* Used up: what was downloaded is not at its point yet. */
+    const struct hf_flow_link_news gone_out = {.transfer = HF_LINK_READY, .downloaded = true};
+    EXPECT_OK(hf_flow_link_note(&scene.app, &link.id, &gone_out, &link, &err), &err);
+    assert_false(hf_link_is_open(&link, hf_flow_now_s()));
+    assert_int_equal(lease_count(&scene), 1);
+    EXPECT_ERROR(hf_flow_delete(&scene.app, &newer.id, &err), HF_ERR_CONFLICT,
+                 "may be brought to a point in time until", &err);
+    EXPECT_OK(hf_flow_link_withdraw(&scene.app, &link.id, &err), &err);
+    assert_int_equal(lease_count(&scene), 0);
+    EXPECT_ERROR(hf_flow_link_withdraw(&scene.app, &link.id, &err), HF_ERR_CONFLICT, "already",
+                 &err);
+    EXPECT_OK(hf_flow_delete(&scene.app, &newer.id, &err), &err);
+    wish = (struct hf_flow_link_wish){.point = true, .target = asked.target, .job = asked.job};
+    wish.target.increment = 61;
+    EXPECT_ERROR(hf_flow_link(&scene.app, &wish, &restore, &link, &err), HF_ERR_NOT_FOUND,
+                 "100.60 before and none after it", &err);
+    assert_int_equal(lease_count(&scene), 0);
+    scene_end(&scene);
+}
+
 static void test_a_capture_leases_what_may_become_its_base(void **state)
 {
     struct hf_error err;
@@ -407,6 +466,7 @@ int main(void)
         cmocka_unit_test(test_a_list_costs_the_new_headers_alone),
         cmocka_unit_test(test_requests_name_points_as_clients_write_them),
         cmocka_unit_test(test_a_restore_to_a_point_leases_what_its_plan_needs),
+        cmocka_unit_test(test_a_link_to_a_point_leases_until_it_expires),
         cmocka_unit_test(test_a_capture_leases_what_may_become_its_base),
         cmocka_unit_test(test_a_slice_that_goes_while_a_restore_is_planned_breaks_it),
     };
