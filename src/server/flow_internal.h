@@ -76,6 +76,16 @@ HF_MUST_CHECK enum hf_err hf_flow_finish_target(struct hf_server_app *app,
 /* As far as its members allow. What fails is logged, and tried again by the next tick. */
 void hf_flow_target_drive(struct hf_server_app *app, const struct hf_id *restore);
 void hf_flow_target_tick(struct hf_server_app *app);
+/* Of flow_target_jobs.c. Members are stopped, or run on data that may go again: none is tailed. */
+bool hf_flow_target_changes(const struct hf_target_record *record);
+/* *has: a restore has the set in that sense. */
+HF_MUST_CHECK enum hf_err hf_flow_target_has_set(struct hf_server_app *app,
+                                                 const struct hf_id *cluster, bool *has,
+                                                 struct hf_error *err);
+/* Before the phase is written down: the jobs of the set lose their tails, and their chains end when it is DONE. */
+HF_MUST_CHECK enum hf_err hf_flow_target_tell_jobs(struct hf_server_app *app,
+                                                   const struct hf_target_record *record,
+                                                   struct hf_error *err);
 /* CONFLICT, naming it, while a restore onto that set goes on. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
                                                   const struct hf_id *cluster,

@@ -381,16 +381,18 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
 {
     struct hf_head_record head;
     uint64_t revision = 0;
-    bool open = false;
+    bool open = false, restored = false;
 
     if (hf_flow_head_open(app, job, &head, &revision, err) != HF_ERR_OK ||
         hf_flow_head_tell(app, &head, &revision, err) != HF_ERR_OK ||
         tell(app, job, &head, &revision, err) != HF_ERR_OK ||
         take_wanted(app, job, err) != HF_ERR_OK ||
-        look_after(app, job, &head, &open, err) != HF_ERR_OK) {
+        look_after(app, job, &head, &open, err) != HF_ERR_OK ||
+        hf_flow_target_has_set(app, &job->cluster, &restored, err) != HF_ERR_OK) {
         return err->code == HF_ERR_CONFLICT ? HF_ERR_OK : err->code; /* the next tick sees it */
     }
-    if (open || job->state != HF_JOB_STARTED || !hf_head_may_begin(&head, hf_flow_now_s())) {
+    if (open || restored || job->state != HF_JOB_STARTED ||
+        !hf_head_may_begin(&head, hf_flow_now_s())) {
         return HF_ERR_OK;
     }
     enum hf_err code = begin_tail(app, job, &head, &revision, err);

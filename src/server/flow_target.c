@@ -550,6 +550,10 @@ static enum hf_err drive_once(struct hf_server_app *app, const struct hf_id *id,
     enum hf_target_phase before = record->phase;
     bool changed = hf_target_advance(record, now_s);
     changed = give_steps(record, now_s) || changed;
+    if ((before != record->phase || hf_target_has_ended(record)) &&
+        hf_flow_target_tell_jobs(app, record, err) != HF_ERR_OK) {
+        return err->code;
+    }
     if (hf_target_has_ended(record)) {
         /* The restore's last state, then the lock, then nobody looks here any more. */
         if (end_restore(app, record, err) != HF_ERR_OK ||

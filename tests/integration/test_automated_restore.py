@@ -87,7 +87,7 @@ class Base(harness.TestCase):
     @classmethod
     def deploy(cls):
         cls.sets = []
-        cls.server = harness.Server(cls.scratch, arguments=["--task-silence", "20s"]).start()
+        cls.server = harness.Server(cls.scratch, arguments=["--task-silence", "20s", "--oplog-slice-age", "1s", "--minimum-oplog-window", "0"]).start()
         cls.cli = harness.Cli(cls.scratch)
         cls.addClassCleanup(cls.end_sets)
         cls.source = cls.make_set(1, "rs0")
@@ -153,6 +153,27 @@ class Base(harness.TestCase):
         target.primary_client().get_database("after").things.insert_one({"_id": 1})
         self.assertEqual(target.leftovers(), [])
 
+    def gaps(self):
+        return [one for one in self.cli("event", "list")["results"] if one["type"] == "OPLOG_GAP"]
+
+    def check_cut(self):
+        """The oplog before the restore and the one after it are two chains, and the second has a snapshot of its own."""
+        wait_for(self.gaps, "the event of the cut chain", LIMIT_S, every=0.3)
+        self.assertEqual([one["text"].split(";")[0] for one in self.gaps()], ["restored: the set was itself restored"])
+
+        def based():
+            found = self.cli("snapshot", "list", "--set", self.source.name)["results"]
+            return [one for one in found if one["state"] == "COMPLETE" and one.get("description", "").startswith("restored: ")]
+
+        wait_for(based, "the snapshot that the new chain asks for", LIMIT_S, every=0.3)
+        self.assertEqual(self.show_snapshot(self.snapshot["id"])["state"], "COMPLETE")
+        ends = [one.get("endCause") or one.get("why") or str(one) for one in self.cli("job", "ranges", "--set", self.source.name)["results"]]
+        self.assertIn("restored", " ".join(ends))
+
+    def show_snapshot(self, snapshot):
+        return self.cli("snapshot", "show", "--snapshot", snapshot)
+
+
 class Sets(Base):
     """Each way once, to its end."""
 
@@ -205,6 +226,7 @@ class Sets(Base):
         self.restore(self.source)
         self.assertNotEqual(self.source.pids(), before)
         self.check_new(self.source)
+        self.check_cut()
 
     def test_4_in_place(self):
         self.source.primary_client().old.things.insert_one({"_id": "later"})
