@@ -20,6 +20,7 @@ struct step {
     const struct hf_task_target *target;
     struct hf_agent_target_note note;
     bool noted; /* there is a note of this restore */
+    struct hf_msg_replay replay;
 };
 
 static void step_fini(struct step *step)
@@ -335,12 +336,13 @@ static enum hf_err build(struct step *step, struct hf_error *err)
     if (new_dir == NULL || old_dir == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
+    const struct hf_agent_target_built built = {.directory = new_dir, .replay = &step->replay};
     /* A leftover of a restore whose last step could not remove it: the set ran on without it. */
     if (!step->noted && hf_fs_remove_tree(old_dir, err) != HF_ERR_OK) {
         return err->code;
     }
     return move_to(context, &step->note, HF_AGENT_TARGET_BUILDING, err) != HF_ERR_OK ||
-                   hf_agent_target_build(step->work, &step->note, new_dir, err) != HF_ERR_OK ||
+                   hf_agent_target_build(step->work, &step->note, &built, err) != HF_ERR_OK ||
                    HF_FAULT("agent.target.built", err) != HF_ERR_OK ||
                    move_to(context, &step->note, HF_AGENT_TARGET_BUILT, err) != HF_ERR_OK
                ? err->code
@@ -395,11 +397,13 @@ static enum hf_err swap(struct step *step, struct hf_error *err)
         step->note.stage > HF_AGENT_TARGET_SWAPPED) {
         return refuse(step, err);
     }
+    const struct hf_agent_target_built built = {.directory = step->note.db_path,
+                                                .replay = &step->replay};
     if (move_to(context, &step->note, HF_AGENT_TARGET_SWAPPING, err) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = step->note.in_place
-                           ? hf_agent_target_build(step->work, &step->note, step->note.db_path, err)
+                           ? hf_agent_target_build(step->work, &step->note, &built, err)
                            : hf_agent_target_swap(context, &step->note, err);
     return code != HF_ERR_OK || HF_FAULT("agent.target.swapped", err) != HF_ERR_OK
                ? err->code
@@ -561,6 +565,7 @@ enum hf_err hf_agent_target(const struct hf_agent_work *work, struct hf_msg_fini
         hf_host_name(host, sizeof host);
         return hf_wrap(err, "agent on %s", host);
     }
+    finish->replay = step.replay;
     finish->restored_files = step.note.files;
     finish->restored_bytes = step.note.bytes;
     finish->written_bytes = step.note.written_bytes;

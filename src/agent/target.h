@@ -107,9 +107,14 @@ const char *hf_agent_target_command(const struct hf_agent_context *context, cons
 
 /* ---- The new directory ---- */
 
+struct hf_agent_target_built {
+    const char *directory;
+    struct hf_msg_replay *replay; /* what the replay to a point did */
+};
 HF_MUST_CHECK enum hf_err hf_agent_target_build(const struct hf_agent_work *work,
                                                 struct hf_agent_target_note *note,
-                                                const char *directory, struct hf_error *err);
+                                                const struct hf_agent_target_built *built,
+                                                struct hf_error *err);
 
 /* ---- Both the steps and the guard ---- */
 

@@ -5,6 +5,7 @@
  *
  * Begun again after a death it goes on with what is there: blocks by their hashes, the replay by its own mark.
  */
+#include "agent/point.h"
 #include "agent/target.h"
 
 #include "base/alloc.h"
@@ -23,6 +24,7 @@ struct builder {
     char *log_dir;  /* owned */
     char *log_path; /* owned */
     struct hf_replay_arguments arguments;
+    struct hf_msg_replay *told;
 };
 
 static void builder_fini(struct builder *builder)
@@ -42,12 +44,10 @@ static bool is_empty(const char *directory)
            (hf_fs_list(directory, 1000000, &list, &ignored) == HF_ERR_OK && list.count == 0);
 }
 
-/* What an earlier try left is built upon, if it is a restore's; else it goes. */
-static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_error *err)
+static enum hf_err open_store(struct builder *builder, struct hf_store **out, struct hf_error *err)
 {
     const struct hf_agent_context *context = builder->work->context;
     const struct hf_task *task = builder->work->task;
-    HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
     const struct hf_store_remote_options remote = {
         .base_url = context->server_url,
         .ca_file = context->ca_file,
@@ -57,9 +57,18 @@ static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_e
         .cancel = builder->work->cancel,
         .idle_timeout_ms = context->silence_ms,
     };
+
+    return hf_store_remote_open(&remote, out, err);
+}
+
+static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_error *err)
+{
+    const struct hf_agent_context *context = builder->work->context;
+    const struct hf_task *task = builder->work->task;
+    HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
     struct hf_restore_result result = {0};
 
-    if (hf_store_remote_open(&remote, &store, err) != HF_ERR_OK) {
+    if (open_store(builder, &store, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_restore_options options = {
@@ -85,6 +94,7 @@ static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_e
     return HF_FAULT("agent.target.files", err);
 }
 
+/* What an earlier try left is built upon, if it is a restore's; else it goes. */
 static enum hf_err fill(struct builder *builder, struct hf_error *err)
 {
     bool onto = builder->note->in_place || !is_empty(builder->directory);
@@ -102,7 +112,28 @@ static enum hf_err fill(struct builder *builder, struct hf_error *err)
 
 /* ---- The point ---- */
 
-static enum hf_err replay(struct builder *builder, struct hf_error *err)
+static enum hf_err reach_point(struct builder *builder, struct hf_error *err)
+{
+    const struct hf_task_target *target = &builder->work->task->target;
+    HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
+
+    if (open_store(builder, &store, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_agent_reach reach = {
+        .store = store,
+        .directory = builder->directory,
+        .snapshot = &target->snapshot,
+        .capture = target->capture,
+        .point = &target->point,
+        .program = builder->program,
+    };
+    return hf_agent_reach_point(builder->work, &reach, builder->told, err) != HF_ERR_OK
+               ? hf_wrap(err, "bring %s to its point", builder->directory)
+               : HF_FAULT("agent.target.replayed", err);
+}
+
+static enum hf_err cut(struct builder *builder, struct hf_error *err)
 {
     const struct hf_task_target *target = &builder->work->task->target;
     HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.notes = NULL};
@@ -224,11 +255,13 @@ static void drop_logs(const struct builder *builder)
 }
 
 enum hf_err hf_agent_target_build(const struct hf_agent_work *work,
-                                  struct hf_agent_target_note *note, const char *directory,
-                                  struct hf_error *err)
+                                  struct hf_agent_target_note *note,
+                                  const struct hf_agent_target_built *built, struct hf_error *err)
 {
     HF_CLEANUP(builder_fini)
-    struct builder builder = {.work = work, .note = note, .directory = directory};
+    struct builder builder = {
+        .work = work, .note = note, .directory = built->directory, .told = built->replay};
+    const char *directory = built->directory;
 
     if (note->arbiter) {
         return hf_fs_make_dirs(directory, 0700, err) != HF_ERR_OK
@@ -239,7 +272,8 @@ enum hf_err hf_agent_target_build(const struct hf_agent_work *work,
         return hf_wrap(err, "build %s", directory);
     }
     hf_progress_phase(work->progress, "replay");
-    if (replay(&builder, err) != HF_ERR_OK) {
+    if (work->task->target.point.wanted ? reach_point(&builder, err) != HF_ERR_OK
+                                        : cut(&builder, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_progress_phase(work->progress, "configure");

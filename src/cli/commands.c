@@ -738,12 +738,19 @@ static enum hf_err restore_set(const struct restore_start_values *values,
                                const struct hf_option_rest *rest, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    struct hf_target point;
+    bool wanted = false;
+
+    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &point, err) != HF_ERR_OK) {
+        return err->code;
+    }
     const struct hf_cli_set_target wish = {
         .snapshot = values->snapshot[0] != '\0' ? values->snapshot
                     : rest->arguments.count > 0 ? rest->arguments.values[0]
                                                 : NULL,
         .set = values->set[0] == '\0' ? NULL : values->set,
         .target_set = values->target_set,
+        .point = wanted ? &point : NULL,
         .dry_run = values->dry_run,
         .reuse_space = values->reuse_space,
         .yes = values->yes,

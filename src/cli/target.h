@@ -6,11 +6,13 @@
 #define HF_CLI_TARGET_H
 
 #include "cli/session.h"
+#include "oplog/ranges.h"
 
 struct hf_cli_set_target {
     const char *snapshot; /* NULL: the newest one of set */
     const char *set;      /* NULL: snapshot says */
     const char *target_set;
+    const struct hf_target *point; /* NULL: the snapshot as it is */
     bool dry_run, reuse_space, yes, no_wait, json;
 };
 /* Asks, unless it is a dry run or yes; waits for the end, showing how far it is. */

@@ -10,6 +10,7 @@
 #include "cli/api.h"
 #include "cli/define.h"
 #include "cli/output.h"
+#include "cli/point.h"
 #include "cli/target.h"
 
 #define PRIVATE HF_CLI_PRIVATE
@@ -124,9 +125,10 @@ static enum hf_err ask(const struct hf_cli_set_target *wish, const char *snapsho
                        wish->target_set);
     }
     (void)fprintf(stderr,
-                  "All data of set %s will be replaced by snapshot %s, and its members are stopped "
+                  "All data of set %s will be replaced by %s%s, and its members are stopped "
                   "meanwhile.\n%sType the set's name to go on: ",
-                  wish->target_set, snapshot,
+                  wish->target_set, snapshot[0] == '\0' ? "that point in time" : "snapshot ",
+                  snapshot,
                   wish->reuse_space ? "Nothing of the old data is kept (--reuse-space): if this "
                                       "fails, the set is down until a restore succeeds.\n"
                                     : "");
@@ -177,18 +179,26 @@ enum hf_err hf_cli_restore_target(struct hf_cli_session *session,
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
-    char snapshot[64] = "", target[128];
+    const char *set = wish->set != NULL ? wish->set : wish->target_set;
+    char snapshot[64] = "", target[128], job[32];
 
     if (wish->snapshot != NULL) {
         (void)snprintf(snapshot, sizeof snapshot, "%s", wish->snapshot);
-    } else if (newest_of(session, wish->set != NULL ? wish->set : wish->target_set, snapshot,
-                         err) != HF_ERR_OK) {
+    } else if (wish->point != NULL) {
+        if (hf_cli_find_job(session, set, job, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        hf_json_set_text(body, "jobId", job);
+    } else if (newest_of(session, set, snapshot, err) != HF_ERR_OK) {
         return err->code;
     }
     if (!wish->dry_run && !wish->yes && ask(wish, snapshot, err) != HF_ERR_OK) {
         return err->code;
     }
-    hf_json_set_text(body, "snapshotId", snapshot);
+    hf_json_set_text(body, "snapshotId", snapshot[0] == '\0' ? NULL : snapshot);
+    if (wish->point != NULL) {
+        hf_cli_target_set(body, wish->point);
+    }
     hf_json_set_text(body, "target", wish->target_set);
     hf_json_set_bool(body, "dryRun", wish->dry_run);
     hf_json_set_bool(body, "reuseSpace", wish->reuse_space);

@@ -175,7 +175,8 @@ struct hf_task_target {
     char *restore_info;          /* owned; at most HF_MESSAGE_INFO_BYTES */
     char *
         config; /* owned; the set's new configuration, a JSON object; at most HF_TARGET_MESSAGE_CONFIG_BYTES */
-    char *options; /* owned; what a server needs to open the files: a JSON object */
+    char *options;              /* owned; what a server needs to open the files: a JSON object */
+    struct hf_task_point point; /* owned parts; to what the snapshot is brought */
 };
 
 /* Given again until the agent names it as running. */

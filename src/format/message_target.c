@@ -26,6 +26,7 @@ void hf_task_target_fini(struct hf_task_target *target)
     hf_free(target->config);
     hf_free(target->options);
     target->restore_info = target->config = target->options = NULL;
+    hf_task_point_fini(&target->point);
 }
 
 struct hf_json *hf_task_target_to_json(const struct hf_task_target *target, struct hf_error *err)
@@ -44,8 +45,9 @@ struct hf_json *hf_task_target_to_json(const struct hf_task_target *target, stru
     hf_json_set_text(json, "restoreInfo", target->restore_info);
     hf_json_set_text(json, "config", target->config);
     hf_json_set_text(json, "options", target->options);
-    if (target->root.lists != NULL &&
-        hf_field_set_root(json, "root", &target->root, err) != HF_ERR_OK) {
+    if ((target->root.lists != NULL &&
+         hf_field_set_root(json, "root", &target->root, err) != HF_ERR_OK) ||
+        hf_task_point_set(json, &target->point, err) != HF_ERR_OK) {
         hf_json_drop(json);
         return NULL;
     }
@@ -96,6 +98,7 @@ enum hf_err hf_task_target_from_json(const struct hf_json *json, struct hf_task_
         hf_field_id(json, "snapshot", &out->snapshot, err) != HF_ERR_OK ||
         hf_field_u64(json, "capture", HF_CAPTURE_MAX, &out->capture, err) != HF_ERR_OK ||
         hf_field_optime(json, "checkpoint", &out->checkpoint, err) != HF_ERR_OK ||
+        hf_task_point_get(json, &out->point, err) != HF_ERR_OK ||
         take_text(json, "restoreInfo", HF_MESSAGE_INFO_BYTES, &out->restore_info, err) !=
             HF_ERR_OK ||
         take_text(json, "config", HF_TARGET_MESSAGE_CONFIG_BYTES, &out->config, err) != HF_ERR_OK ||

@@ -4,6 +4,7 @@
  */
 #include "server/api.h"
 #include "server/flow.h"
+#include "server/points.h"
 
 /* Progress of a member that is at its step, and how fast it is; the totals for whoever watches one line. */
 static void add_member_progress(struct hf_server_call *call, struct hf_json *member,
@@ -63,11 +64,10 @@ void hf_api_add_target(struct hf_server_call *call, const struct hf_restore_reco
 
 void hf_api_start_target(struct hf_server_call *call)
 {
-    static const struct hf_call_member members[] = {{"snapshotId", HF_JSON_TEXT},
-                                                    {"target", HF_JSON_TEXT},
-                                                    {"dryRun", HF_JSON_BOOL},
-                                                    {"reuseSpace", HF_JSON_BOOL},
-                                                    {NULL, HF_JSON_NULL}};
+    static const struct hf_call_member members[] = {
+        {"snapshotId", HF_JSON_TEXT}, {"jobId", HF_JSON_TEXT},      {"target", HF_JSON_TEXT},
+        {"dryRun", HF_JSON_BOOL},     {"reuseSpace", HF_JSON_BOOL}, HF_API_TARGET_MEMBERS,
+        {NULL, HF_JSON_NULL}};
     struct hf_flow_target_wish wish = {.set_name = NULL};
     struct hf_restore_record restore;
     struct hf_error err;
@@ -76,12 +76,23 @@ void hf_api_start_target(struct hf_server_call *call)
         return;
     }
     const char *snapshot = hf_json_get_text(call->body, "snapshotId");
+    const char *job = hf_json_get_text(call->body, "jobId");
+    if (hf_points_target_from_json(call->body, &wish.point, &wish.target, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
+        return;
+    }
     wish.set_name = hf_json_get_text(call->body, "target");
     wish.dry_run = hf_json_get_bool(call->body, "dryRun", false);
     wish.in_place = hf_json_get_bool(call->body, "reuseSpace", false);
-    if (snapshot == NULL || !hf_id_parse(hf_str_of(snapshot), &wish.snapshot)) {
+    if (snapshot == NULL && (!wish.point || job == NULL)) {
+        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE",
+                      "snapshotId is needed, or jobId with a point in time");
+        return;
+    }
+    if ((snapshot != NULL && !hf_id_parse(hf_str_of(snapshot), &wish.snapshot)) ||
+        (job != NULL && !hf_id_parse(hf_str_of(job), &wish.job))) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ATTRIBUTE",
-                      "snapshotId is needed: 24 hexadecimal digits");
+                      "snapshotId and jobId are 24 hexadecimal digits");
         return;
     }
     if (hf_flow_target(call->app, &wish, &restore, &err) != HF_ERR_OK) {

@@ -132,7 +132,10 @@ void hf_flow_archive_name(const struct hf_snapshot_record *snapshot, const struc
  */
 struct hf_flow_target_wish {
     struct hf_id snapshot;
-    const char *set_name; /* of the target */
+    const char *set_name;    /* of the target */
+    bool point;              /* as in hf_flow_restore_wish, with the two below */
+    struct hf_target target; /* the point */
+    struct hf_id job;
     bool dry_run;
     bool in_place; /* onto the members' own files: no old data is kept */
 };

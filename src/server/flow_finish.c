@@ -581,7 +581,7 @@ static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_tas
     return complete(app, &record, &manifest, err);
 }
 
-static void keep_replay(struct hf_restore_point *point, const struct hf_msg_replay *replay)
+void hf_flow_take_replay(const struct hf_msg_replay *replay, struct hf_restore_point *point)
 {
     point->top = replay->top;
     point->compared = replay->compared;
@@ -620,7 +620,7 @@ enum hf_err hf_flow_finish_restore(struct hf_server_app *app, const struct hf_ta
         restore.bytes = finish->restored_bytes;
         restore.written_bytes = finish->written_bytes;
         restore.removed_files = finish->removed_files;
-        keep_replay(&restore.point, &finish->replay);
+        hf_flow_take_replay(&finish->replay, &restore.point);
         if (outcome.code != HF_ERR_OK) {
             (void)snprintf(restore.error_class, sizeof restore.error_class, "%s",
                            hf_err_name(outcome.code));

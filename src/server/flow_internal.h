@@ -63,6 +63,12 @@ HF_MUST_CHECK enum hf_err hf_flow_end_task(struct hf_server_app *app, const stru
 bool hf_flow_begin_ending(struct hf_server_app *app, const struct hf_id *id);
 void hf_flow_finish_ending(struct hf_server_app *app, const struct hf_id *id);
 
+/* The message's point; takes the options out of the facts. */
+void hf_flow_fill_point(const struct hf_restore_point *point, struct hf_facts *facts,
+                        struct hf_task_point *out);
+/* What a finish says of the replay. */
+void hf_flow_take_replay(const struct hf_msg_replay *replay, struct hf_restore_point *point);
+
 /* ---- Restores onto sets; flow_target.c ---- */
 
 HF_MUST_CHECK enum hf_err hf_flow_fill_target(struct hf_server_app *app,

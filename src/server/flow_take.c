@@ -360,9 +360,8 @@ static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_
     return fill_parent(app, &record, &out->keyring, capture, err);
 }
 
-/* Takes the options out of the facts. */
-static void fill_point(const struct hf_restore_point *point, struct hf_facts *facts,
-                       struct hf_task_point *out)
+void hf_flow_fill_point(const struct hf_restore_point *point, struct hf_facts *facts,
+                        struct hf_task_point *out)
 {
     if (!point->wanted) {
         return;
@@ -403,7 +402,7 @@ static enum hf_err fill_restore(struct hf_server_app *app, const struct hf_task_
     restore->leave_foreign = record.leave_foreign;
     restore->root = reading.manifest.root;
     reading.manifest.root = (struct hf_tree_root){0};
-    fill_point(&record.point, &reading.manifest.facts, &restore->point);
+    hf_flow_fill_point(&record.point, &reading.manifest.facts, &restore->point);
     restore->restore_info = hf_strndup((const char *)info.data, info.len);
     return restore->restore_info == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
 }

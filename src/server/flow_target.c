@@ -234,12 +234,17 @@ static enum hf_err refuse(const struct hf_target_record *record, struct hf_error
 }
 
 static enum hf_err plan(struct hf_server_app *app, const struct hf_flow_target_wish *wish,
-                        struct hf_target_record *record, struct hf_error *err)
+                        struct hf_target_record *record, struct hf_flow_plan *point,
+                        struct hf_error *err)
 {
+    const struct hf_flow_restore_wish instant = {
+        .snapshot = wish->snapshot, .point = true, .target = wish->target, .job = wish->job};
     struct hf_snapshot_record snapshot;
     struct hf_cluster_record cluster;
 
-    if (hf_flow_need_complete(app, &wish->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
+    *point = (struct hf_flow_plan){.snapshot = wish->snapshot};
+    if ((wish->point && hf_flow_plan_point(app, &instant, point, err) != HF_ERR_OK) ||
+        hf_flow_need_complete(app, &point->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         find_cluster(app, wish->set_name, &cluster, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -260,8 +265,9 @@ static enum hf_err plan(struct hf_server_app *app, const struct hf_flow_target_w
                : take_facts(app, record, err);
 }
 
-static struct hf_restore_record
-restore_of(struct hf_server_app *app, const struct hf_target_record *record, struct hf_error *err)
+static struct hf_restore_record restore_of(struct hf_server_app *app,
+                                           const struct hf_target_record *record,
+                                           const struct hf_flow_plan *point, struct hf_error *err)
 {
     struct hf_snapshot_record snapshot;
     struct hf_restore_record restore = {
@@ -275,6 +281,8 @@ restore_of(struct hf_server_app *app, const struct hf_target_record *record, str
         .onto = record->in_place,
         .target_cluster = record->cluster,
         .dry_run = record->dry_run,
+        .point = point->point,
+        .lease_from = point->lease_from,
     };
 
     /* Listed with the set that it was taken of. */
@@ -286,11 +294,13 @@ restore_of(struct hf_server_app *app, const struct hf_target_record *record, str
 }
 
 static enum hf_err begin(struct hf_server_app *app, struct hf_target_record *record,
-                         struct hf_restore_record *out, struct hf_error *err)
+                         const struct hf_flow_plan *point, struct hf_restore_record *out,
+                         struct hf_error *err)
 {
-    *out = restore_of(app, record, err);
+    *out = restore_of(app, record, point, err);
     if (hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK ||
         HF_FAULT("server.target.recorded", err) != HF_ERR_OK ||
+        hf_flow_plan_still_there(app, point, err) != HF_ERR_OK ||
         hf_keep_target_insert(app->catalog, record, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -304,11 +314,12 @@ enum hf_err hf_flow_target(struct hf_server_app *app, const struct hf_flow_targe
                            struct hf_restore_record *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) struct hf_target_record *record = hf_alloc_zero(sizeof *record);
+    struct hf_flow_plan point;
 
     if (record == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
-    if (plan(app, wish, record, err) != HF_ERR_OK) {
+    if (plan(app, wish, record, &point, err) != HF_ERR_OK) {
         return err->code;
     }
     if (wish->dry_run) {
@@ -321,7 +332,7 @@ enum hf_err hf_flow_target(struct hf_server_app *app, const struct hf_flow_targe
         return err->code;
     }
     if (HF_FAULT("server.target.locked", err) != HF_ERR_OK ||
-        begin(app, record, out, err) != HF_ERR_OK) {
+        begin(app, record, &point, out, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_flow_target_drive(app, &record->id);
@@ -356,8 +367,10 @@ static enum hf_err fill_build(struct hf_server_app *app, const struct hf_target_
     HF_CLEANUP(hf_flow_reading_fini) struct hf_flow_reading reading = {0};
     HF_CLEANUP(hf_buf_fini) struct hf_buf info = HF_BUF_INIT(HF_MESSAGE_INFO_BYTES);
     struct hf_task_target *target = &out->target;
+    struct hf_restore_record restore;
 
-    if (hf_flow_open(app, &record->snapshot, &reading, err) != HF_ERR_OK ||
+    if (hf_keep_restore_get(app->catalog, &record->id, &restore, NULL, err) != HF_ERR_OK ||
+        hf_flow_open(app, &record->snapshot, &reading, err) != HF_ERR_OK ||
         hf_restore_info_text(&reading.manifest, &info, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -366,6 +379,7 @@ static enum hf_err fill_build(struct hf_server_app *app, const struct hf_target_
     target->root = reading.manifest.root;
     reading.manifest.root = (struct hf_tree_root){0};
     out->keyring = reading.keyring;
+    hf_flow_fill_point(&restore.point, &reading.manifest.facts, &target->point);
     target->restore_info = hf_strndup((const char *)info.data, info.len);
     if (target->restore_info == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
@@ -662,13 +676,34 @@ static enum hf_err note_outcome(struct hf_server_app *app, const struct hf_task_
                    hf_id_text(&task->restore).text);
 }
 
+/* One member's is everybody's: they had the same files and entries. */
+static enum hf_err note_replay(struct hf_server_app *app, const struct hf_task_record *task,
+                               const struct hf_msg_finish *finish, struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_CONFLICT;
+
+    for (unsigned tries = 0; finish->replay.done && code == HF_ERR_CONFLICT && tries < CAS_TRIES;
+         tries++) {
+        struct hf_restore_record restore;
+        uint64_t revision = 0;
+        if (hf_keep_restore_get(app->catalog, &task->restore, &restore, &revision, err) !=
+            HF_ERR_OK) {
+            return err->code;
+        }
+        hf_flow_take_replay(&finish->replay, &restore.point);
+        code = hf_keep_restore_replace(app->catalog, &restore, &revision, err);
+    }
+    return finish->replay.done ? code : HF_ERR_OK;
+}
+
 enum hf_err hf_flow_finish_target(struct hf_server_app *app, const struct hf_task_record *task,
                                   const struct hf_msg_finish *finish, struct hf_error *err)
 {
     struct hf_error outcome = {.code = finish->code};
 
     (void)snprintf(outcome.message, sizeof outcome.message, "%s", finish->message);
-    if (note_outcome(app, task, finish, err) != HF_ERR_OK ||
+    if (note_replay(app, task, finish, err) != HF_ERR_OK ||
+        note_outcome(app, task, finish, err) != HF_ERR_OK ||
         HF_FAULT("server.target.noted", err) != HF_ERR_OK) {
         return err->code;
     }

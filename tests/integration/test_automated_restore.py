@@ -84,13 +84,15 @@ class Set(harness.ReplicaSet):
 
 
 class Base(harness.TestCase):
+    SOURCE_MEMBERS = 1
+
     @classmethod
     def deploy(cls):
         cls.sets = []
         cls.server = harness.Server(cls.scratch, arguments=["--task-silence", "20s", "--oplog-slice-age", "1s", "--minimum-oplog-window", "0"]).start()
         cls.cli = harness.Cli(cls.scratch)
         cls.addClassCleanup(cls.end_sets)
-        cls.source = cls.make_set(1, "rs0")
+        cls.source = cls.make_set(cls.SOURCE_MEMBERS, "rs0")
         cls.wait_known(cls.source)
         cls.cli("job", "start", "--set", "rs0")
         cls.writer = harness.Writer(cls.source).load(1500)
@@ -233,6 +235,43 @@ class Sets(Base):
         record = self.restore(self.source, "--reuse-space")
         self.assertLess(record["writtenBytes"], record["bytes"])
         self.check_new(self.source)
+
+class Points(Base):
+    """A mistake on a set, and the set as it was before it."""
+
+    SOURCE_MEMBERS = 3
+
+    def last_entry(self):
+        return self.source.primary_client().local["oplog.rs"].find_one(sort=[("$natural", -1)])["ts"]
+
+    def wait_saved(self, ts):
+        def saved():
+            ranges = self.cli("job", "ranges", "--set", self.source.name)["results"]
+            return any((one["end"]["seconds"], one["end"]["increment"]) >= (ts.time, ts.inc) for one in ranges)
+
+        wait_for(saved, f"a range that reaches {ts}", LIMIT_S, every=0.3)
+
+    def test_a_set_as_it_was_before_the_mistake(self):
+        for _ in range(200):
+            self.writer.write()
+        self.writer.settle()
+        good = self.last_entry()
+        type(self).expected = state_of(self.source.primary_client(), "app")
+        app = self.source.primary_client().app
+        app.orders.update_many({}, {"$set": {"oops": 1}})
+        app.people.drop()
+        self.source.primary_client().old.things.insert_one({"_id": "later"})
+        self.wait_saved(self.last_entry())
+        point = ("--set", "rs0", "--oplog-ts", f"{good.time}.{good.inc}")
+        self.cli.fails(3, "nearest", "restore", "start", "--set", "rs0", "--target-set", "rs0", "--yes", "--oplog-ts", "1000000000.1")
+        record = self.cli("restore", "start", "--target-set", "rs0", "--dry-run", *point)
+        self.assertEqual((record["state"], record["target"]["obstacles"]), ("FINISHED", []), record)
+        record = self.cli("restore", "start", "--target-set", "rs0", "--yes", *point, limit=LIMIT_S)
+        self.assertEqual(record["state"], "FINISHED", record)
+        self.assertGreater(record["replayInserted"], 100, record)
+        self.check_new(self.source)
+        self.check_cut()
+
 
 class Failing(Base):
     """Something dies, or is cancelled, in each phase: afterwards a set runs, old or new."""
