@@ -227,7 +227,9 @@ static bool members_known(struct hf_server_call *call, const struct hf_json *obj
     return true;
 }
 
-static bool take_delivery(struct hf_server_call *call, struct hf_flow_link_wish *wish)
+/* *automated: by the agents of a target, and nothing of the wish is filled. */
+static bool take_delivery(struct hf_server_call *call, struct hf_flow_link_wish *wish,
+                          bool *automated)
 {
     static const char *const names[] = {
         "methodName",    "expires",         "expirationHours",   "maxDownloads",
@@ -247,9 +249,14 @@ static bool take_delivery(struct hf_server_call *call, struct hf_flow_link_wish 
         hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE", "delivery.methodName is missing");
         return false;
     }
+    *automated = strcmp(method, "AUTOMATED_RESTORE") == 0;
+    if (*automated) {
+        return true;
+    }
     if (strcmp(method, "HTTP") != 0) {
         hf_reply_fail(call, HF_ERR_INVALID, "UNSUPPORTED_DELIVERY_METHOD",
-                      "delivery method %.100s is not there: only HTTP is", method);
+                      "delivery method %.100s is not there: HTTP and AUTOMATED_RESTORE are",
+                      method);
         return false;
     }
     if (hf_json_get(delivery, "expires") != NULL &&
@@ -350,6 +357,82 @@ static bool take_source(struct hf_server_call *call, const struct hf_cluster_rec
     return true;
 }
 
+static void reply_started(struct hf_server_call *call, const struct hf_restore_record *restore)
+{
+    const struct hf_call_page page = {.number = 1, .size = 100};
+    struct hf_json *results = hf_json_array();
+
+    hf_json_append_take(results, hf_api_public_restore(call, restore));
+    hf_reply_list(call, &page, results, 1);
+}
+
+/* The target by its id, or by its name as one client sends it. */
+static bool take_target(struct hf_server_call *call, struct hf_cluster_record *out)
+{
+    const struct hf_json *delivery = hf_json_get_object(call->body, "delivery");
+    const char *group = hf_json_get_text(delivery, "targetGroupId");
+    const char *id = hf_json_get_text(delivery, "targetClusterId");
+    const char *name = hf_json_get_text(delivery, "targetClusterName");
+    struct hf_id cluster;
+    struct hf_error err;
+
+    if (group == NULL || (id == NULL && name == NULL)) {
+        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE",
+                      "delivery.targetGroupId and delivery.targetClusterId are needed for an "
+                      "automated restore");
+        return false;
+    }
+    if (strcmp(group, hf_id_text(&call->project).text) != 0) {
+        hf_reply_fail(call, HF_ERR_NOT_FOUND, "GROUP_NOT_FOUND", "there is no group %.100s", group);
+        return false;
+    }
+    if (id == NULL) {
+        if (hf_flow_find_cluster(call->app, name, out, &err) == HF_ERR_OK) {
+            return true;
+        }
+    } else if (hf_id_parse(hf_str_of(id), &cluster) &&
+               hf_keep_cluster_get(call->app->catalog, &cluster, out, NULL, &err) == HF_ERR_OK &&
+               hf_id_equal(&out->project, &call->project)) {
+        return true;
+    }
+    hf_reply_fail(call, HF_ERR_NOT_FOUND, "CLUSTER_NOT_FOUND", "there is no cluster %.100s",
+                  id == NULL ? name : id);
+    return false;
+}
+
+/* Onto a whole set. What stands in its way is a CONFLICT; another restore there has a code of its own, and is named. */
+static void start_automated(struct hf_server_call *call, const struct hf_flow_link_wish *source)
+{
+    struct hf_cluster_record target;
+    struct hf_restore_record restore;
+    struct hf_error err, ignored;
+
+    if (!take_target(call, &target)) {
+        return;
+    }
+    if (hf_flow_check_no_target(call->app, &target.id, &err) == HF_ERR_CONFLICT) {
+        hf_reply_error(call, &err, "CONCURRENT_RESTORES_JOB_IDS");
+        return;
+    }
+    const struct hf_flow_target_wish wish = {
+        .snapshot = source->snapshot,
+        .set_name = target.set_name,
+        .point = source->point,
+        .target = source->target,
+        .job = source->job,
+    };
+    if (hf_flow_target(call->app, &wish, &restore, &err) != HF_ERR_OK) {
+        bool late = hf_flow_check_no_target(call->app, &target.id, &ignored) == HF_ERR_CONFLICT;
+        hf_reply_error(call, &err,
+                       late && err.code == HF_ERR_CONFLICT ? "CONCURRENT_RESTORES_JOB_IDS"
+                       : wish.point && err.code == HF_ERR_NOT_FOUND
+                           ? "NO_CHECKPOINT_FOR_PIT_RESTORE"
+                           : NULL);
+        return;
+    }
+    reply_started(call, &restore);
+}
+
 void hf_api_start_cluster_restore(struct hf_server_call *call)
 {
     static const char *const names[] = {
@@ -360,7 +443,7 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
     struct hf_cluster_record cluster;
     struct hf_restore_record restore;
     struct hf_link_record link;
-    const struct hf_call_page page = {.number = 1, .size = 100};
+    bool automated = false;
     struct hf_error err;
 
     if (!hf_api_find_cluster(call, &cluster)) {
@@ -370,8 +453,12 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON", "a body is needed");
         return;
     }
-    if (!members_known(call, call->body, names) || !take_delivery(call, &wish) ||
+    if (!members_known(call, call->body, names) || !take_delivery(call, &wish, &automated) ||
         !take_source(call, &cluster, &wish)) {
+        return;
+    }
+    if (automated) {
+        start_automated(call, &wish);
         return;
     }
     if (hf_flow_link(call->app, &wish, &restore, &link, &err) != HF_ERR_OK) {
@@ -383,9 +470,7 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
         hf_reply_error(call, &err, word);
         return;
     }
-    struct hf_json *results = hf_json_array();
-    hf_json_append_take(results, hf_api_public_restore(call, &restore));
-    hf_reply_list(call, &page, results, 1);
+    reply_started(call, &restore);
 }
 
 /* ---- Our own ---- */

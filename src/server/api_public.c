@@ -528,12 +528,17 @@ struct hf_json *hf_api_public_restore(struct hf_server_call *call,
     }
     hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
     set_time(json, "created", restore->created_s);
-    hf_json_set_text(delivery, "methodName", "HTTP");
+    bool automated = !hf_id_is_none(&restore->target_cluster);
+    hf_json_set_text(delivery, "methodName", automated ? "AUTOMATED_RESTORE" : "HTTP");
     if (restore->link) {
         hf_api_link_delivery(call, restore, json, delivery);
     } else {
         hf_json_set_text(delivery, "statusName", delivery_words[restore->state]);
         hf_json_set_text(delivery, "targetGroupId", hf_id_text(&restore->project).text);
+        if (automated) {
+            hf_json_set_text(delivery, "targetClusterId",
+                             hf_id_text(&restore->target_cluster).text);
+        }
     }
     hf_json_set_take(json, "delivery", delivery);
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s/clusters/%s/restoreJobs/%s",

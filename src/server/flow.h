@@ -142,6 +142,13 @@ struct hf_flow_target_wish {
 HF_MUST_CHECK enum hf_err hf_flow_target(struct hf_server_app *app,
                                          const struct hf_flow_target_wish *wish,
                                          struct hf_restore_record *out, struct hf_error *err);
+/* The cluster of a set in this project. */
+HF_MUST_CHECK enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const char *set_name,
+                                               struct hf_cluster_record *out, struct hf_error *err);
+/* CONFLICT, naming it, while a restore onto that set goes on. */
+HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
+                                                  const struct hf_id *cluster,
+                                                  struct hf_error *err);
 /* The way back, if there is one. A second time, on that way: it is not waited for any longer. */
 HF_MUST_CHECK enum hf_err hf_flow_target_cancel(struct hf_server_app *app,
                                                 const struct hf_id *restore, struct hf_error *err);

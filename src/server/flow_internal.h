@@ -92,11 +92,6 @@ HF_MUST_CHECK enum hf_err hf_flow_target_has_set(struct hf_server_app *app,
 HF_MUST_CHECK enum hf_err hf_flow_target_tell_jobs(struct hf_server_app *app,
                                                    const struct hf_target_record *record,
                                                    struct hf_error *err);
-/* CONFLICT, naming it, while a restore onto that set goes on. */
-HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
-                                                  const struct hf_id *cluster,
-                                                  struct hf_error *err);
-
 /* A take that broke off after it had the job's lease: the job is free again, the record says why. */
 HF_MUST_CHECK enum hf_err hf_flow_take_failed(struct hf_server_app *app,
                                               const struct hf_snapshot_record *wished,

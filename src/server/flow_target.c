@@ -60,8 +60,8 @@ static enum hf_err add_members(struct hf_server_app *app, struct hf_target_recor
                       : HF_ERR_OK;
 }
 
-static enum hf_err find_cluster(struct hf_server_app *app, const char *set_name,
-                                struct hf_cluster_record *out, struct hf_error *err)
+enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const char *set_name,
+                                 struct hf_cluster_record *out, struct hf_error *err)
 {
     const struct hf_catalog_query query = {
         .index = "setName", .equals_text = set_name, .limit = LIST_MAX};
@@ -245,7 +245,7 @@ static enum hf_err plan(struct hf_server_app *app, const struct hf_flow_target_w
     *point = (struct hf_flow_plan){.snapshot = wish->snapshot};
     if ((wish->point && hf_flow_plan_point(app, &instant, point, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &point->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
-        find_cluster(app, wish->set_name, &cluster, err) != HF_ERR_OK) {
+        hf_flow_find_cluster(app, wish->set_name, &cluster, err) != HF_ERR_OK) {
         return err->code;
     }
     *record = (struct hf_target_record){

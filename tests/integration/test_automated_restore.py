@@ -11,6 +11,7 @@ import signal
 import unittest
 
 import harness
+from test_api import PUBLIC, Client
 from harness import checkpoint_of, compare_states, state_of, wait_for
 
 LIMIT_S = 240
@@ -91,6 +92,7 @@ class Base(harness.TestCase):
         cls.sets = []
         cls.server = harness.Server(cls.scratch, arguments=["--task-silence", "20s", "--oplog-slice-age", "1s", "--minimum-oplog-window", "0"]).start()
         cls.cli = harness.Cli(cls.scratch)
+        cls.client = Client(cls.server)
         cls.addClassCleanup(cls.end_sets)
         cls.source = cls.make_set(cls.SOURCE_MEMBERS, "rs0")
         cls.wait_known(cls.source)
@@ -126,6 +128,17 @@ class Base(harness.TestCase):
 
     def restore(self, target, *words):
         return self.cli("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", target.name, "--yes", *words, limit=LIMIT_S)
+
+    def cluster(self, target):
+        found = self.client.get(f"{PUBLIC}/groups/{self.snapshot['projectId']}/clusters").json["results"]
+        return next(one["id"] for one in found if one["replicaSetName"] == target.name)
+
+    def order(self, target, delivery=None, **source):
+        """The public POST, as a client of anybody's sends it."""
+        delivery = {"methodName": "AUTOMATED_RESTORE", "targetGroupId": self.snapshot["projectId"],
+                    "targetClusterId": self.cluster(target), **(delivery or {})}
+        return self.client.call("POST", f"{PUBLIC}/groups/{self.snapshot['projectId']}/clusters/{self.snapshot['clusterId']}/restoreJobs",
+                                {**source, "delivery": delivery})
 
     def begin(self, target, *words):
         return self.restore(target, "--no-wait", *words)["id"]
@@ -211,7 +224,19 @@ class Sets(Base):
         self.target.primary_client().old.things.insert_one({"_id": "old"})
         (self.target.members[0].dbpath / "mongod.conf").write_text("mine\n")
         modes = [os.stat(member.dbpath / "WiredTiger").st_mode for member in self.target.members]
-        restore = self.begin(self.target)
+        reply = self.order(self.target, snapshotId=self.snapshot["id"])
+        self.assertEqual((reply.status, reply.json["totalCount"]), (200, 1), reply.body)
+        job, = reply.json["results"]
+        restore = job["id"]
+        self.assertEqual((job["statusName"], job["pointInTime"], job["snapshotId"]), ("IN_PROGRESS", False, self.snapshot["id"]))
+        self.assertEqual((job["delivery"]["methodName"], job["delivery"]["targetClusterId"]), ("AUTOMATED_RESTORE", self.cluster(self.target)))
+        reply = self.order(self.target, snapshotId=self.snapshot["id"])
+        self.assertEqual((reply.status, reply.json["errorCode"]), (409, "CONCURRENT_RESTORES_JOB_IDS"), reply.body)
+        self.assertIn(restore, reply.json["detail"])
+        for delivery, status, code in (({"targetClusterId": None}, 400, "MISSING_ATTRIBUTE"), ({"targetGroupId": None}, 400, "MISSING_ATTRIBUTE"),
+                                       ({"targetClusterId": "f" * 24}, 404, "CLUSTER_NOT_FOUND"), ({"targetGroupId": "f" * 24}, 404, "GROUP_NOT_FOUND")):
+            reply = self.order(self.target, delivery, snapshotId=self.snapshot["id"])
+            self.assertEqual((reply.status, reply.json["errorCode"]), (status, code), delivery)
         self.cli.fails(6, f"restore {restore} onto set rs1 is under way", "restore", "start", "--snapshot", self.snapshot["id"],
                        "--target-set", "rs1", "--yes")
         self.cli.fails(6, f"is being restored from .restore {restore}", "snapshot", "delete", "--snapshot", self.snapshot["id"])
@@ -266,7 +291,13 @@ class Points(Base):
         self.cli.fails(3, "nearest", "restore", "start", "--set", "rs0", "--target-set", "rs0", "--yes", "--oplog-ts", "1000000000.1")
         record = self.cli("restore", "start", "--target-set", "rs0", "--dry-run", *point)
         self.assertEqual((record["state"], record["target"]["obstacles"]), ("FINISHED", []), record)
-        record = self.cli("restore", "start", "--target-set", "rs0", "--yes", *point, limit=LIMIT_S)
+        reply = self.order(self.source, oplogTs="1000000000", oplogInc=1)
+        self.assertEqual((reply.status, reply.json["errorCode"]), (404, "NO_CHECKPOINT_FOR_PIT_RESTORE"), reply.body)
+        reply = self.order(self.source, oplogTs=str(good.time), oplogInc=good.inc)
+        self.assertEqual(reply.status, 200, reply.body)
+        job, = reply.json["results"]
+        self.assertEqual((job["pointInTime"], job["timestamp"]["increment"]), (True, good.inc), job)
+        record = self.wait_ended(job["id"])
         self.assertEqual(record["state"], "FINISHED", record)
         self.assertGreater(record["replayInserted"], 100, record)
         self.check_new(self.source)
