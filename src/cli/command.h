@@ -24,7 +24,7 @@ extern const struct hf_command hf_cli_link_commands[];  /* the same, of single r
 extern const struct hf_command hf_cli_store_commands[]; /* on a store, with no server */
 extern const struct hf_command hf_cli_event_commands[]; /* what happened, over the server's API */
 extern const struct hf_command hf_cli_oplog_commands[]; /* on a stored oplog, with no server */
-extern const struct hf_command hf_cli_oplog_look_commands[]; /* the same, without a restore */
+extern const struct hf_command hf_cli_oplog_look_commands[]; /* the same, over the API as well */
 extern const struct hf_command hf_cli_demo_commands[];       /* the demo and the sandbox */
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Walks the segments of all chains. A slice is opened for its index first: where that says that nothing concerns the
- * namespace, its blocks are not read.
+ * Walks the segments of all chains. Where a namespace is asked for, the index of a slice decides which blocks are read; the
+ * entries decide what is found.
  */
 #include "oplog/find.h"
 
@@ -163,69 +163,46 @@ static enum hf_err look_at(struct finding *finding, const struct hf_oplog_entry 
 
 /* ---- Slices ---- */
 
-static enum hf_err may_concern(const struct hf_oplog_filter *filter, bool *may,
-                               struct hf_error *err)
+static bool is_later(const struct hf_optime *a, const struct hf_optime *b)
 {
-    HF_CLEANUP(hf_slice_index_fini) struct hf_slice_index index = {.namespaces = NULL};
-
-    *may = true;
-    if (filter->ns == NULL) {
-        return HF_ERR_OK;
-    }
-    if (hf_slice_reader_index(filter->reader, &index, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    size_t row = hf_slice_row_bytes(index.namespace_count);
-    for (uint32_t block = 0; block < index.block_count; block++) {
-        if (index.touched[block * row] & 1) { /* others: nobody knows which */
-            return HF_ERR_OK;
-        }
-    }
-    for (uint32_t i = 0; i < index.namespace_count; i++) {
-        if (is_within(index.namespaces[i], filter->ns)) {
-            return HF_ERR_OK;
-        }
-    }
-    *may = false;
-    return HF_ERR_OK;
+    return hf_optime_compare_ts(a, b) > 0;
 }
 
-static bool is_behind(const struct hf_optime *optime, const struct hf_optime *bound)
+/* False only when the block certainly has nothing on the namespace, or on any of the database. */
+static bool may_concern(const struct hf_slice_index *index, uint32_t block, const char *ns)
 {
-    return !hf_optime_is_none(bound) && hf_optime_compare_ts(optime, bound) > 0;
+    if (strchr(ns, '.') != NULL) {
+        return hf_slice_index_may_have(index, block, hf_str_of(ns));
+    }
+    if (index->touched[block * hf_slice_row_bytes(index->namespace_count)] & 1) { /* others */
+        return true;
+    }
+    for (uint32_t i = 0; i < index->namespace_count; i++) {
+        if (is_within(index->namespaces[i], ns) &&
+            hf_slice_index_may_have(index, block, index->namespaces[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
-static enum hf_err look_into(struct finding *finding, const struct hf_chain_segment *segment,
-                             struct hf_error *err)
+/* Entries of the open slice that are greater than `after`, up to and with `to`. */
+static enum hf_err read_span(struct finding *finding, const struct hf_optime *after,
+                             const struct hf_optime *to, struct hf_error *err)
 {
-    const struct hf_oplog_filter *filter = finding->filter;
-    struct hf_optime after = segment->after;
+    struct hf_slice_reader *reader = finding->filter->reader;
+    struct hf_oplog_entry entry = {.optime = *after};
     bool more = true;
 
-    if (hf_slice_reader_open(filter->reader, &filter->chains->links[segment->link].name, err) !=
-            HF_ERR_OK ||
-        may_concern(filter, &more, err) != HF_ERR_OK) {
+    if (hf_slice_reader_seek(reader, after, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (!more) {
-        return HF_ERR_OK;
-    }
-    if (hf_optime_compare_ts(&filter->after, &after) > 0) { /* none is before all */
-        after = filter->after;
-    }
-    if (hf_slice_reader_seek(filter->reader, &after, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    while (finding->more) {
-        struct hf_oplog_entry entry;
-        if (filter->cancel != NULL && hf_cancel_requested(filter->cancel)) {
-            return hf_fail(err, HF_ERR_CANCELLED, "cancelled");
-        }
-        if (hf_slice_reader_next(filter->reader, &entry, &more, err) != HF_ERR_OK) {
+    while (finding->more && is_later(to, &entry.optime)) { /* what lies behind is not even loaded */
+        if (hf_cancel_check(finding->filter->cancel, err) != HF_ERR_OK ||
+            hf_slice_reader_next(reader, &entry, &more, err) != HF_ERR_OK) {
             return err->code;
         }
-        if (!more || is_behind(&entry.optime, &segment->to) ||
-            is_behind(&entry.optime, &filter->to)) {
+        if (!more || is_later(&entry.optime, to)) {
             return HF_ERR_OK;
         }
         if (look_at(finding, &entry, err) != HF_ERR_OK) {
@@ -233,6 +210,63 @@ static enum hf_err look_into(struct finding *finding, const struct hf_chain_segm
         }
     }
     return HF_ERR_OK;
+}
+
+/* The open slice, by runs of blocks that the index does not rule out. */
+static enum hf_err look_into(struct finding *finding, const struct hf_optime *after,
+                             const struct hf_optime *to, struct hf_error *err)
+{
+    HF_CLEANUP(hf_slice_index_fini) struct hf_slice_index index = {.namespaces = NULL};
+    struct hf_slice_reader *reader = finding->filter->reader;
+    const struct hf_slice_header *header = hf_slice_reader_header(reader);
+    const char *ns = finding->filter->ns;
+    uint32_t block = 0;
+
+    if (ns == NULL) {
+        return read_span(finding, after, to, err);
+    }
+    if (hf_slice_reader_index(reader, &index, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    while (block < header->block_count && finding->more) {
+        const struct hf_optime *from = block == 0 ? after : &header->blocks[block - 1].last;
+        uint32_t end = block;
+        while (end < header->block_count && may_concern(&index, end, ns)) {
+            end++;
+        }
+        if (end > block) {
+            const struct hf_optime *last = &header->blocks[end - 1].last;
+            from = is_later(after, from) ? after : from;
+            last = is_later(last, to) ? to : last;
+            if (is_later(last, from) && read_span(finding, from, last, err) != HF_ERR_OK) {
+                return err->code;
+            }
+        }
+        block = end + 1;
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err look_through(struct finding *finding, const struct hf_chain_segment *segment,
+                                struct hf_error *err)
+{
+    const struct hf_oplog_filter *filter = finding->filter;
+    const struct hf_optime *after = &segment->after;
+    const struct hf_optime *to = &segment->to;
+
+    if (is_later(&filter->after, after)) { /* none is before all */
+        after = &filter->after;
+    }
+    if (!hf_optime_is_none(&filter->to) && is_later(to, &filter->to)) {
+        to = &filter->to;
+    }
+    if (!is_later(to, after)) {
+        return HF_ERR_OK;
+    }
+    return hf_slice_reader_open(filter->reader, &filter->chains->links[segment->link].name, err) ==
+                   HF_ERR_OK
+               ? look_into(finding, after, to, err)
+               : err->code;
 }
 
 enum hf_err hf_oplog_find(const struct hf_oplog_filter *filter, hf_oplog_find_sink sink,
@@ -243,15 +277,7 @@ enum hf_err hf_oplog_find(const struct hf_oplog_filter *filter, hf_oplog_find_si
     for (size_t c = 0; c < filter->chains->count; c++) {
         const struct hf_chain *chain = &filter->chains->items[c];
         for (size_t i = 0; i < chain->segment_count && finding.more; i++) {
-            const struct hf_chain_segment *segment = &chain->segments[i];
-            /* Its last entry is not behind `after`, or its first is behind `to`. */
-            if ((!hf_optime_is_none(&filter->after) &&
-                 hf_optime_compare_ts(&segment->to, &filter->after) <= 0) ||
-                (!hf_optime_is_none(&filter->to) &&
-                 hf_optime_compare_ts(&segment->after, &filter->to) >= 0)) {
-                continue;
-            }
-            if (look_into(&finding, segment, err) != HF_ERR_OK) {
+            if (look_through(&finding, &chain->segments[i], err) != HF_ERR_OK) {
                 return hf_wrap(err, "search the oplog");
             }
         }

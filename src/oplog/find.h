@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/thread.h"
+#include "codec/json.h"
 #include "oplog/chain.h"
 
 #define HF_OPLOG_ID_TEXT_BYTES 128
@@ -43,7 +44,7 @@ struct hf_oplog_filter {
 typedef enum hf_err (*hf_oplog_find_sink)(void *context, const struct hf_oplog_found *found,
                                           bool *more, struct hf_error *err);
 /*
- * Every operation that the filter lets through, chain by chain in the order of their first entries. Slices that have
+ * Every operation that the filter lets through, chain by chain in the order of their first entries. Blocks that have
  * nothing on the namespace are not read. CORRUPT names the slice that cannot be.
  */
 HF_MUST_CHECK enum hf_err hf_oplog_find(const struct hf_oplog_filter *filter,
@@ -68,5 +69,16 @@ HF_CLEANUP_DEFINE_VALUE(hf_oplog_counts_fini, struct hf_oplog_counts)
 /* LIMIT: more than HF_OPLOG_COUNTED_MAX lines. */
 HF_MUST_CHECK enum hf_err hf_oplog_count(const struct hf_oplog_filter *filter, bool by_minute,
                                          struct hf_oplog_counts *out, struct hf_error *err);
+
+/* ---- Documents: what the server answers, and what is shown without one ---- */
+
+#define HF_OPLOG_FOUND_MAX 10000
+/* The first `most` operations: results, totalCount (of these), more (there are). */
+HF_MUST_CHECK enum hf_err hf_oplog_find_to_json(const struct hf_oplog_filter *filter, uint64_t most,
+                                                struct hf_json **out, struct hf_error *err);
+/* The array of counts. */
+HF_MUST_CHECK enum hf_err hf_oplog_count_to_json(const struct hf_oplog_filter *filter,
+                                                 bool by_minute, struct hf_json **out,
+                                                 struct hf_error *err);
 
 #endif

@@ -93,8 +93,6 @@ void hf_api_cluster_ranges(struct hf_server_call *call)
 
 /* ---- Looking into the stored oplog ---- */
 
-#define FIND_MOST 10000
-
 /* Query parameter "<seconds>" or "<seconds>.<increment>"; absent: *out stays none. False, and answered, for another. */
 static bool take_instant(struct hf_server_call *call, const char *name, uint32_t no_increment,
                          struct hf_optime *out)
@@ -145,77 +143,18 @@ static bool take_filter(struct hf_server_call *call, struct hf_oplog_filter *out
     return true;
 }
 
-struct found_list {
-    struct hf_json *results; /* borrowed */
-    uint64_t most, count;
-    bool cut;
-};
-
-static enum hf_err add_found(void *context, const struct hf_oplog_found *found, bool *more,
-                             struct hf_error *err)
-{
-    struct found_list *list = context;
-
-    (void)err;
-    if (list->count == list->most) {
-        list->cut = true;
-        *more = false;
-        return HF_ERR_OK;
-    }
-    struct hf_json *json = hf_json_object();
-    hf_json_set_u64(json, "seconds", found->optime.seconds);
-    hf_json_set_u64(json, "increment", found->optime.increment);
-    hf_json_set_integer(json, "term", found->optime.term);
-    hf_json_set_text(json, "kind", hf_oplog_kind_word(found->kind));
-    hf_json_set_str(json, "ns", found->ns);
-    if (found->command.len > 0) {
-        hf_json_set_str(json, "command", found->command);
-    }
-    if (found->id[0] != '\0') {
-        hf_json_set_text(json, "id", found->id);
-    }
-    if (found->in_transaction) {
-        hf_json_set_bool(json, "inTransaction", true);
-    }
-    hf_json_append_take(list->results, json);
-    list->count++;
-    return HF_ERR_OK;
-}
-
-static struct hf_json *count_document(const struct hf_oplog_count *one, bool by_minute)
-{
-    struct hf_json *json = hf_json_object();
-
-    if (by_minute) {
-        char date[HF_TIME_TEXT_BYTES];
-        hf_time_format((uint64_t)one->minute * 60, date);
-        hf_json_set_text(json, "minute", date);
-    }
-    hf_json_set_text(json, "ns", one->ns);
-    for (unsigned kind = 1; kind <= HF_OPLOG_KIND_MAX; kind++) {
-        if (one->kinds[kind] > 0) {
-            hf_json_set_u64(json, hf_oplog_kind_word((enum hf_oplog_kind)kind), one->kinds[kind]);
-        }
-    }
-    return json;
-}
-
 static void reply_counts(struct hf_server_call *call, const struct hf_oplog_filter *filter,
                          bool by_minute)
 {
-    HF_CLEANUP(hf_oplog_counts_fini) struct hf_oplog_counts counts = {.items = NULL};
     const struct hf_call_page page = {.number = 1, .size = HF_OPLOG_COUNTED_MAX};
+    struct hf_json *results = NULL;
     struct hf_error err;
 
-    if (hf_oplog_count(filter, by_minute, &counts, &err) != HF_ERR_OK) {
+    if (hf_oplog_count_to_json(filter, by_minute, &results, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }
-    struct hf_json *results = hf_json_array();
-    for (size_t i = 0; i < counts.count; i++) {
-        hf_json_append_take(results, count_document(&counts.items[i], by_minute));
-    }
-    hf_reply_list(call, &page, results, counts.count);
+    hf_reply_list(call, &page, results, hf_json_count(results));
 }
 
 /* Operations, or with perMinute=true their numbers. */
@@ -223,14 +162,15 @@ void hf_api_oplog_find(struct hf_server_call *call)
 {
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     struct hf_oplog_filter filter = {.chains = NULL};
-    struct found_list list = {.results = NULL};
+    struct hf_json *json = NULL;
     struct hf_job_record job;
     struct hf_error err;
+    uint64_t most = 0;
     bool per_minute = false;
 
     if (!hf_api_find_job(call, &job) || !take_filter(call, &filter) ||
         !hf_call_flag(call, "perMinute", false, &per_minute) ||
-        !hf_call_number(call, "limit", 1, FIND_MOST, 100, &list.most)) {
+        !hf_call_number(call, "limit", 1, HF_OPLOG_FOUND_MAX, 100, &most)) {
         return;
     }
     if (hf_points_load_chains(call->app, &job.id, &points, &err) != HF_ERR_OK) {
@@ -243,16 +183,11 @@ void hf_api_oplog_find(struct hf_server_call *call)
         reply_counts(call, &filter, true);
         return;
     }
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
-    list.results = hf_json_array();
-    hf_json_set_take(json, "results", list.results);
-    if (hf_oplog_find(&filter, add_found, &list, &err) != HF_ERR_OK) {
+    if (hf_oplog_find_to_json(&filter, most, &json, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }
-    hf_json_set_u64(json, "totalCount", list.count);
-    hf_json_set_bool(json, "more", list.cut);
-    hf_reply_json(call, 200, HF_TAKE(json));
+    hf_reply_json(call, 200, json);
 }
 
 /* What lies between two instants, per namespace: what a restore to the first one would undo. */

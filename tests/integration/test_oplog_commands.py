@@ -38,34 +38,57 @@ class OplogCommands(TestCase):
 
         wait_for(saved, "the oplog to be stored", 120, every=0.5)
 
-    def on_store(self, *words):
-        """A command with the store's URL and key."""
-        return self.cli("store", words[0], self.d.server.store, *self.d.server.key_arguments(), *words[1:])
+    def on_store(self, verb, *words):
+        """Straight in the store; the server must say the same."""
+        there = self.cli("oplog", verb, *self.store_arguments(), *words)
+        served = self.cli("oplog", verb, "--set", self.d.set.name, *words)
+        served.pop("links", None)
+        self.assertEqual(served, there)
+        texts = [self.cli.run("oplog", verb, *where, *words).out for where in (self.store_arguments(), ["--set", self.d.set.name])]
+        self.assertEqual(*texts)
+        return there
+
+    def store_arguments(self):
+        return ["--store", self.d.server.store, *self.d.server.key_arguments()]
+
+    def up_to_last(self):
+        return ["--to", f"{self.last.time}.{self.last.inc}"]
 
     def test_the_moment_before_the_mistake_is_found(self):
-        found = self.on_store("find", "--ns", "app.other", "--kind", "command")["results"]
-        self.assertEqual([("create", "app.other"), ("drop", "app.other")], [(one["what"], one["namespace"]) for one in found])
+        to = self.up_to_last()
+        found = self.on_store("find", "--ns", "app.other", "--kind", "command", *to)["results"]
+        self.assertEqual([("create", "app.other"), ("drop", "app.other")], [(one["command"], one["ns"]) for one in found])
         drop = found[-1]
         self.assertGreater(drop["seconds"], self.before.time)
-        found = self.on_store("find", "--ns", "app.orders", "--id", "7")["results"]
+        found = self.on_store("find", "--ns", "app.orders", "--id", "7", *to)["results"]
         self.assertEqual(["insert", "update", "delete"], [one["kind"] for one in found])
-        deletes = self.on_store("find", "--ns", "app.orders", "--kind", "delete", "--limit", "10")
-        self.assertEqual((50, 10), (deletes["totalCount"], len(deletes["results"])))
+        deletes = self.on_store("find", "--ns", "app.orders", "--kind", "delete", "--limit", "10", *to)
+        self.assertEqual((10, True), (len(deletes["results"]), deletes["more"]))
+        deletes = self.on_store("find", "--ns", "app.orders", "--kind", "delete", "--limit", "50", *to)
+        self.assertEqual((50, False), (len(deletes["results"]), deletes["more"]))
         # 150 inserts, one update, 50 deletes, and the collection was made.
-        minutes = self.on_store("find", "--ns", "app.orders", "--per-minute")
-        self.assertEqual(202, sum(one["operations"] for one in minutes["results"]))
-        after = self.on_store("find", "--ns", "app.orders", "--from", f"{self.before.time}.{self.before.inc}")
+        minutes = self.on_store("find", "--ns", "app.orders", "--per-minute", *to)["results"]
+        kinds = ("insert", "update", "delete", "command")
+        self.assertEqual([150, 1, 50, 1], [sum(one.get(kind, 0) for one in minutes) for kind in kinds])
+        after = self.on_store("find", "--ns", "app.orders", "--from", f"{self.before.time}.{self.before.inc}", *to)
         self.assertEqual(50, after["totalCount"])
-        self.cli.fails(2, "kind 'x' is none of", "store", "find", self.d.server.store, *self.d.server.key_arguments(), "--kind", "x")
+        for where in (self.store_arguments(), ["--set", self.d.set.name]):
+            self.cli.fails(2, "kind 'x' is none of", "oplog", "find", *where, "--kind", "x")
+        self.cli.fails(2, "a store does not know sets", "oplog", "find", "rs0", *self.store_arguments())
+        self.cli.fails(2, "go with --store", "oplog", "find", "rs0", *self.d.server.key_arguments())
+        self.cli.fails(2, "--set is missing, or --store", "oplog", "find")
 
     def test_what_a_restore_would_undo_is_counted(self):
         words = [f"{self.before.time}.{self.before.inc}", f"{self.last.time}.{self.last.inc}"]
-        sums = {one["namespace"]: one for one in self.on_store("diff", *words)["results"]}
-        self.assertEqual(50, sums["app.orders"]["delete"])
-        self.assertEqual(0, sums["app.orders"]["insert"])
+        there = self.on_store("diff", "--from", words[0], "--to", words[1])
+        self.assertEqual(there, self.cli("oplog", "diff", *self.store_arguments(), *words))
+        self.assertEqual(there["results"], self.cli("oplog", "diff", self.d.set.name, *words)["results"])
+        sums = {one["ns"]: one for one in there["results"]}
+        self.assertEqual({"ns": "app.orders", "delete": 50}, sums["app.orders"])
         self.assertEqual(1, sums["app.other"]["command"])
         self.assertEqual(1, sums["app.late"]["insert"])
-        self.cli.fails(2, "is not before", "store", "diff", self.d.server.store, *words[::-1], *self.d.server.key_arguments())
+        self.cli.fails(2, "is not before", "oplog", "diff", *self.store_arguments(), *words[::-1])
+        self.cli.fails(2, "say it in one way", "oplog", "diff", *self.store_arguments(), *words, "--to", words[1])
 
     def test_a_restored_snapshot_is_brought_to_the_point(self):
         key = self.d.server.key_arguments()

@@ -143,6 +143,61 @@ static void test_a_damaged_slice_is_named(void **state)
     scene_end(&scene);
 }
 
+/* Three blocks: shop.orders, shop.items, shop.orders again. */
+static void put_three_blocks(struct scene *scene)
+{
+    struct hf_error err;
+    bool taken = false;
+    for (uint32_t i = 0; i < 60; i++) {
+        HF_CLEANUP(hf_buf_fini) struct hf_buf entry = HF_BUF_INIT((size_t)1 << 20);
+        struct made_entry made = {.optime = {.seconds = 1000, .increment = 1 + i, .term = 1},
+                                  .op = "i",
+                                  .ns = i / 20 == 1 ? "shop.items" : "shop.orders",
+                                  .id = i,
+                                  .pad_bytes = HF_SLICE_BLOCK_BYTES / 20 - 200,
+                                  .pad_seed = i};
+        make_entry(&made, &entry);
+        EXPECT_OK(hf_slicer_add(scene->tailer.slicer, hf_buf_bytes(&entry), 0, &taken, &err), &err);
+        assert_true(taken);
+    }
+    tailer_put(&scene->tailer);
+    hf_chains_fini(&scene->chains);
+    load_chains(&scene->world, &scene->chains);
+    scene->filter.after = (struct hf_optime){.seconds = 1000, .term = -1};
+}
+
+static void test_blocks_without_the_namespace_are_not_read(void **state)
+{
+    struct hf_error err;
+    struct scene scene;
+    struct seen seen = {.count = 0};
+    HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
+    (void)state;
+    scene_begin(&scene);
+    put_three_blocks(&scene);
+    assert_int_equal(find(&scene).count, 60);
+    scene.filter.ns = "shop";
+    assert_int_equal(find(&scene).count, 60);
+    scene.filter.ns = "shop.items";
+    assert_int_equal(find(&scene).count, 20);
+    EXPECT_OK(hf_slice_fetch_header(scene.world.store, &scene.tailer.name, &scene.world.ring,
+                                    &header, &err),
+              &err);
+    assert_int_equal(header.block_count, 3);
+    spoil_slice(&scene.world, &scene.tailer.name, (long)header.blocks[2].place + 40);
+    /* Another reader: this one has the slice. */
+    hf_slice_reader_destroy(scene.world.reader);
+    EXPECT_OK(
+        hf_slice_reader_create(scene.world.store, &scene.world.ring, &scene.world.reader, &err),
+        &err);
+    scene.filter.reader = scene.world.reader;
+    assert_int_equal(find(&scene).count, 20);
+    scene.filter.ns = "shop.orders";
+    EXPECT_ERROR(hf_oplog_find(&scene.filter, see, &seen, &err), HF_ERR_CORRUPT,
+                 hf_object_name_text(&scene.tailer.name).text, &err);
+    scene_end(&scene);
+}
+
 static void test_words_of_kinds(void **state)
 {
     (void)state;
@@ -162,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_operations_are_found_by_time_kind_namespace_and_id),
         cmocka_unit_test(test_counts_per_minute_and_in_all),
         cmocka_unit_test(test_a_damaged_slice_is_named),
+        cmocka_unit_test(test_blocks_without_the_namespace_are_not_read),
         cmocka_unit_test(test_words_of_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
