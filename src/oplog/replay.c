@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "mongo/data.h"
 #include "oplog/replay_internal.h"
 #include "os/fs.h"
@@ -109,7 +110,10 @@ static enum hf_err name_log(struct run *run, const char *what, struct hf_error *
 static enum hf_err move_to(struct run *run, enum hf_replay_phase phase, struct hf_error *err)
 {
     run->mark.phase = phase;
-    return hf_replay_mark_write(run->options->dbpath, &run->mark, err);
+    if (hf_replay_mark_write(run->options->dbpath, &run->mark, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return HF_FAULT("oplog.replay.marked", err);
 }
 
 /* ---- Before anything is touched ---- */

@@ -10,9 +10,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "mongo/backup_cursor.h"
 #include "mongo/mongod.h"
 #include "mongo/oplog.h"
+#include "oplog/replay_internal.h"
 #include "os/clock.h"
 #include "support/run.h"
 
@@ -608,14 +610,17 @@ static enum hf_err run_patiently(struct work *work, struct hf_replay_result *res
     return code;
 }
 
-/* Runs the replay in a process of its own. */
-static pid_t run_apart(struct work *work)
+/* Runs the replay in a process of its own, which dies when it has written its mark for the nth time; 0: it does not. */
+static pid_t run_apart(struct work *work, uint64_t nth)
 {
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         struct hf_replay_result result = {.note_count = 0};
         struct hf_error err;
+        if (nth != 0) {
+            hf_fault_arm_death("oplog.replay.marked", nth);
+        }
         enum hf_err code = run_patiently(work, &result, &err);
         if (code != HF_ERR_OK) {
             print_message("%s\n", err.message);
@@ -623,6 +628,47 @@ static pid_t run_apart(struct work *work)
         _exit(code == HF_ERR_OK ? 0 : code == HF_ERR_LOST ? 2 : 1);
     }
     return child;
+}
+
+/* True when it was killed. It may also have ended well, or said that the directory is lost. */
+static bool was_killed(pid_t child)
+{
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 1) {
+        fail_msg("it failed");
+    }
+    return WIFSIGNALED(status);
+}
+
+/* True when the replay reached its point; else it says what to do. */
+static bool goes_on(struct work *work)
+{
+    HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.note_count = 0};
+    struct hf_error err;
+    enum hf_err code = run_patiently(work, &result, &err);
+
+    if (code != HF_ERR_OK && code != HF_ERR_LOST) {
+        fail_msg("%s", err.message);
+    }
+    if (code == HF_ERR_OK) {
+        expect_moment(work, &g.late);
+    } else {
+        expect_words(&err, "hint: restore the directory anew");
+    }
+    return code == HF_ERR_OK;
+}
+
+static void test_killed_at_each_mark_it_goes_on(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= HF_REPLAY_DONE; nth++) {
+        struct work work;
+        work_begin(&work, "marked", g.late.at.ts);
+        assert_true(was_killed(run_apart(&work, nth)));
+        assert_true(goes_on(&work) || real_mongod() != NULL);
+        work_end(&work);
+    }
 }
 
 static void test_killed_at_any_time_it_goes_on(void **state)
@@ -634,43 +680,19 @@ static void test_killed_at_any_time_it_goes_on(void **state)
 
     (void)state;
     for (size_t round = 0; round < rounds; round++) {
-        HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.note_count = 0};
         struct work work;
-        struct hf_error err;
-        uint64_t began = hf_clock_mono_ms();
         work_begin(&work, "killed", g.late.at.ts);
-        /* How long one takes is learned from the one that is not killed. */
-        static uint64_t whole_ms = 4000;
         for (size_t kill_count = 0; kill_count < 3; kill_count++) {
-            pid_t child = run_apart(&work);
-            uint64_t limit = run_random(&seed) % whole_ms + 50;
-            uint64_t until = hf_clock_mono_ms() + limit;
-            int status = 0;
-            while (waitpid(child, &status, WNOHANG) == 0 && hf_clock_mono_ms() < until) {
-                hf_cancel_sleep(NULL, 5);
-            }
-            if (kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child) {
-                killed++;
-            } else if (!WIFEXITED(status) || WEXITSTATUS(status) == 1) {
-                fail_msg("it failed after %zu kills", kill_count);
-            }
+            pid_t child = run_apart(&work, 0);
+            hf_cancel_sleep(NULL, run_random(&seed) % 1500 + 50);
+            (void)kill(child, SIGKILL); /* it may have ended: it waits to be asked for */
+            killed += was_killed(child);
         }
-        enum hf_err code = run_patiently(&work, &result, &err);
-        if (code != HF_ERR_OK && code != HF_ERR_LOST) {
-            fail_msg("round %zu: %s", round, err.message);
-        }
-        if (code == HF_ERR_OK) {
-            whole_ms = (hf_clock_mono_ms() - began) / 2 + 500;
-            expect_moment(&work, &g.late);
-        } else {
-            expect_words(&err, "hint: restore the directory anew");
-            anew++; /* it is said, and that is all that can be asked */
-        }
+        anew += !goes_on(&work); /* it is said, and that is all that can be asked */
         work_end(&work);
     }
     print_message("%zu of %zu killed, %zu of %zu to be restored anew\n", killed, rounds * 3, anew,
                   rounds);
-    assert_true(killed > 0);
     assert_true(real_mongod() != NULL || anew == 0);
 }
 
@@ -743,6 +765,7 @@ int main(void)
         cmocka_unit_test(test_a_recovery_that_does_nothing_is_no_success),
         cmocka_unit_test(test_a_server_that_dies_is_told_and_the_next_call_goes_on),
         cmocka_unit_test(test_a_directory_that_is_in_use_or_none_is_refused),
+        cmocka_unit_test(test_killed_at_each_mark_it_goes_on),
         cmocka_unit_test(test_killed_at_any_time_it_goes_on),
         cmocka_unit_test(test_it_becomes_a_new_set_that_keeps_its_oplog),
     };
