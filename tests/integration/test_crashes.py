@@ -33,13 +33,14 @@ class Case(harness.TestCase):
 
     documents, pad = 400, 1000
     silence = "4s"
+    server_arguments = ()
     agent_arguments = ()
     store = None
 
     @classmethod
     def deploy(cls):
-        cls.d = harness.Deployment(cls.scratch, server_arguments=["--task-silence", cls.silence], agent_arguments=cls.agent_arguments,
-                                   store=cls.store)
+        cls.d = harness.Deployment(cls.scratch, server_arguments=["--task-silence", cls.silence, *cls.server_arguments],
+                                   agent_arguments=cls.agent_arguments, store=cls.store)
         cls.cli, cls.server, cls.agent, cls.member = cls.d.cli, cls.d.server, cls.d.agents[0], cls.d.set.members[0]
         cls.writer = harness.Writer(cls.d.set).load(cls.documents, pad=cls.pad)
         cls.d.set.wait_checkpoint()
@@ -559,6 +560,7 @@ class FullDisk(Case):
         cls.disk = cls.disks.make("disk", 180 << 20)
         cls.disk.resize(180 << 20)
         cls.store = cls.disk.dir / "store"
+        cls.server_arguments = ["--oplog-store", f"file://{cls.scratch.dir / 'oplog-store'}"]  # what fills is what the test fills
         super().deploy()
         cls.first = cls.d.take()
 

@@ -135,7 +135,8 @@ class EndToEnd(harness.TestCase):
         date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at["seconds"]))
         created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.first["createdS"]))
         lines = text.splitlines()
-        self.assertEqual(lines[:5], ["Restore Information", "Group Name: default", "Replica Set: rs0", f"Snapshot timestamp: {created}",
+        self.assertEqual(lines[:6], ["Restore Information", "Group Name: default", "Replica Set: rs0", f"Snapshot Id: {self.first['id']}",
+                                     f"Snapshot timestamp: {created}",
                                      f"Restore timestamp: {date} ({at['seconds']}, {at['increment']})"])
         self.assertIn(f"Last Oplog Applied: {date} ({at['seconds']}, {at['increment']})", lines)
         self.assertIn(f"MongoDB Version: {self.first['serverVersion']}", lines)
@@ -265,7 +266,7 @@ class EndToEnd(harness.TestCase):
         fails(3, "0{22}42", "restore", "start", "--snapshot", "0" * 22 + "42", "--tar", self.scratch.dir / "no.tar")
         self.assertFalse((self.scratch.dir / "no.tar").exists())
         fails(2, "--set is missing", "snapshot", "take")
-        fails(2, "either --to DIR .* or --tar FILE", "restore", "start", "--snapshot", snapshot)
+        fails(2, "say where to: --to DIR .*--tar FILE", "restore", "start", "--snapshot", snapshot)
         fails(2, "level 'all' is none of", "snapshot", "verify", snapshot, "--level", "all")
         fails(2, "unknown option|--nonsense", "snapshot", "list", "--nonsense")
         fails(2, "needs one of: take, list", "snapshot", "fetch")
