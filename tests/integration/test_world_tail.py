@@ -40,10 +40,10 @@ class Case(OnALine, harness.TestCase):
         cls.put_between()
         cls.agent.start()
         cls.job = cls.cli("job", "show", "--set", "rs0")["id"]
-        cls.first = cls.d.take()
         cls.pushed, cls.seen = 0, []
         cls.push()
         cls.wait_saved()
+        cls.first = cls.d.take()  # on the chain, which begins with what was the newest entry when the tail began
 
     def setUp(self):
         self.line.mend()
