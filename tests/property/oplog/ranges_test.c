@@ -561,12 +561,15 @@ static void prune(struct model *m)
 
 /* ---- Merging ---- */
 
+/* A damaged slice whose entries others have may be gone afterwards: where it was the reason of an end, something is now
+ * missing there. */
 static bool same_chain(const struct hf_chain *a, const struct hf_chain *b)
 {
+    bool same_end = a->end == b->end || (a->end == HF_CHAIN_DAMAGED && b->end == HF_CHAIN_MISSING);
     return hf_optime_equal(&a->first, &b->first) && hf_optime_equal(&a->last, &b->last) &&
            hf_optime_equal(&a->after, &b->after) && hf_hash_equal(&a->hash_after, &b->hash_after) &&
-           hf_hash_equal(&a->hash_last, &b->hash_last) && a->start == b->start &&
-           a->end == b->end && a->start_cause == b->start_cause && a->end_cause == b->end_cause &&
+           hf_hash_equal(&a->hash_last, &b->hash_last) && a->start == b->start && same_end &&
+           a->start_cause == b->start_cause && a->end_cause == b->end_cause &&
            hf_optime_equal(&a->broken_after, &b->broken_after);
 }
 
