@@ -666,6 +666,11 @@ class Agent(Process):
         return (self.state / "agent.id").read_text().strip()
 
 
+def wait_tail(agents, limit=LIMIT_S):
+    """A job's oplog is being saved: a snapshot that is taken from now on has later points."""
+    wait_for(lambda: any("agent.tail.begun" in agent.log.read_text(errors="replace") for agent in agents), "a tail", limit)
+
+
 class Deployment:
     """A set, a server, an agent for each member or the first so many (the first restores), and the command line."""
 
@@ -684,6 +689,7 @@ class Deployment:
         if start_job:
             self.wait_members()
             self.cli("job", "start", "--set", set_name)
+            wait_tail(self.agents)
 
     def agent_of(self, host):
         return self.agents[self.set.members.index(self.set.by_host(host))]

@@ -98,6 +98,7 @@ class Base(harness.TestCase):
         cls.source = cls.make_set(cls.SOURCE_MEMBERS, "rs0")
         cls.wait_known(cls.source)
         cls.cli("job", "start", "--set", "rs0")
+        harness.wait_tail(cls.source.agents)
         cls.writer = harness.Writer(cls.source).load(1500)
         for _ in range(30):
             cls.writer.write()
