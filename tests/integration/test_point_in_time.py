@@ -34,7 +34,8 @@ class PointInTime(harness.TestCase):
     @classmethod
     def deploy(cls):
         print(f"seed {SEED}", flush=True)
-        cls.d = harness.Deployment(cls.scratch, members=3, member_arguments=ARGUMENTS, agent_arguments=["--mongod", harness.member_binary()])
+        cls.d = harness.Deployment(cls.scratch, members=3, server_arguments=["--oplog-slice-age", "1s"], member_arguments=ARGUMENTS,
+                                   agent_arguments=["--mongod", harness.member_binary()])
         cls.cli = cls.d.cli
         cls.steps = 60 if SOAK else 12
         cls.chronicle = c = Chronicle(cls.d.set, SEED)
