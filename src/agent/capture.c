@@ -18,7 +18,6 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "snapshot/capture.h"
-#include "store/remote.h"
 
 /* How long a capture waits for oplogEnd to be majority committed before it says "not known": a set with a majority
  * commits within a heartbeat or two. */
@@ -167,22 +166,6 @@ static enum hf_err list_files(struct capture *capture, struct hf_error *err)
         return err->code;
     }
     return hf_capture_read_lines(&capture->files, root, &capture->work->task->keyring, err);
-}
-
-static enum hf_err open_store(struct capture *capture, struct hf_error *err)
-{
-    const struct hf_agent_context *context = capture->work->context;
-    const struct hf_store_remote_options options = {
-        .base_url = context->server_url,
-        .ca_file = context->ca_file,
-        .bearer = context->bearer,
-        .task = capture->work->task->id,
-        .attempt = capture->work->task->attempt,
-        .cancel = &capture->stop,
-        .idle_timeout_ms = context->silence_ms,
-    };
-
-    return hf_store_remote_open(&options, &capture->store, err);
 }
 
 /*
@@ -351,7 +334,8 @@ static enum hf_err run(struct capture *capture, struct hf_msg_finish *finish, st
             HF_ERR_OK ||
         check_member(capture, err) != HF_ERR_OK || open_cursor(capture, err) != HF_ERR_OK ||
         hf_thread_start("hf-guard", guard_loop, capture, &capture->guard, err) != HF_ERR_OK ||
-        list_files(capture, err) != HF_ERR_OK || open_store(capture, err) != HF_ERR_OK ||
+        list_files(capture, err) != HF_ERR_OK ||
+        hf_agent_store_open(capture->work, &capture->stop, 0, &capture->store, err) != HF_ERR_OK ||
         copy_files(capture, err) != HF_ERR_OK ||
         confirm_oplog(capture, &finish->facts.committed, err) != HF_ERR_OK ||
         fill_facts(capture, &finish->facts, err) != HF_ERR_OK) {

@@ -11,7 +11,6 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "snapshot/restore.h"
-#include "store/remote.h"
 
 /* The longest existing part of an absolute path, links resolved, with the rest appended. */
 static enum hf_err resolve(const char *path, char **out, struct hf_error *err)
@@ -93,20 +92,11 @@ enum hf_err hf_agent_restore(const struct hf_agent_work *work, struct hf_msg_fin
     const struct hf_agent_context *context = work->context;
     const struct hf_task *task = work->task;
     HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
-    const struct hf_store_remote_options remote = {
-        .base_url = context->server_url,
-        .ca_file = context->ca_file,
-        .bearer = context->bearer,
-        .task = task->id,
-        .attempt = task->attempt,
-        .cancel = work->cancel,
-        .idle_timeout_ms = context->silence_ms,
-    };
     struct hf_restore_result result = {0};
 
     if (hf_agent_check_directory(context->restore_root, task->restore.directory, err) !=
             HF_ERR_OK ||
-        hf_store_remote_open(&remote, &store, err) != HF_ERR_OK) {
+        hf_agent_store_open(work, work->cancel, 0, &store, err) != HF_ERR_OK) {
         return hf_wrap(err, "restore into %s", task->restore.directory);
     }
     const struct hf_restore_options options = {

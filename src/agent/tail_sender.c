@@ -15,7 +15,6 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
-#include "store/remote.h"
 
 #define CHECK_MS 50
 #define PUT_PAUSE_MS 5000
@@ -135,16 +134,6 @@ static void sender_run(void *argument)
 static enum hf_err open_ways(struct hf_tail_sender *sender, struct hf_error *err)
 {
     const struct hf_agent_context *context = sender->work->context;
-    const struct hf_store_remote_options remote = {
-        .base_url = context->server_url,
-        .ca_file = context->ca_file,
-        .bearer = context->bearer,
-        .task = sender->work->task->id,
-        .attempt = sender->work->task->attempt,
-        .cancel = sender->stop,
-        .retry_ms = PUT_RETRY_MS,
-        .idle_timeout_ms = context->silence_ms,
-    };
     const struct hf_agent_link_options link = {
         .server_url = context->server_url,
         .ca_file = context->ca_file,
@@ -154,7 +143,8 @@ static enum hf_err open_ways(struct hf_tail_sender *sender, struct hf_error *err
         .log = context->log,
     };
 
-    if (hf_store_remote_open(&remote, &sender->store, err) != HF_ERR_OK) {
+    if (hf_agent_store_open(sender->work, sender->stop, PUT_RETRY_MS, &sender->store, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
     return hf_agent_link_create(&link, &sender->link, err);

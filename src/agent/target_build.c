@@ -14,7 +14,6 @@
 #include "oplog/replay.h"
 #include "os/fs.h"
 #include "snapshot/restore.h"
-#include "store/remote.h"
 
 struct builder {
     const struct hf_agent_work *work;
@@ -44,23 +43,6 @@ static bool is_empty(const char *directory)
            (hf_fs_list(directory, 1000000, &list, &ignored) == HF_ERR_OK && list.count == 0);
 }
 
-static enum hf_err open_store(struct builder *builder, struct hf_store **out, struct hf_error *err)
-{
-    const struct hf_agent_context *context = builder->work->context;
-    const struct hf_task *task = builder->work->task;
-    const struct hf_store_remote_options remote = {
-        .base_url = context->server_url,
-        .ca_file = context->ca_file,
-        .bearer = context->bearer,
-        .task = task->id,
-        .attempt = task->attempt,
-        .cancel = builder->work->cancel,
-        .idle_timeout_ms = context->silence_ms,
-    };
-
-    return hf_store_remote_open(&remote, out, err);
-}
-
 static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_error *err)
 {
     const struct hf_agent_context *context = builder->work->context;
@@ -68,7 +50,7 @@ static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_e
     HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
     struct hf_restore_result result = {0};
 
-    if (open_store(builder, &store, err) != HF_ERR_OK) {
+    if (hf_agent_store_open(builder->work, builder->work->cancel, 0, &store, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_restore_options options = {
@@ -117,7 +99,7 @@ static enum hf_err reach_point(struct builder *builder, struct hf_error *err)
     const struct hf_task_target *target = &builder->work->task->target;
     HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
 
-    if (open_store(builder, &store, err) != HF_ERR_OK) {
+    if (hf_agent_store_open(builder->work, builder->work->cancel, 0, &store, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_agent_reach reach = {

@@ -13,6 +13,7 @@
 #include "base/thread.h"
 #include "format/message.h"
 #include "mongo/client.h"
+#include "store/store.h"
 
 struct hf_agent_targets; /* members in restores onto their sets: see target.h */
 
@@ -80,6 +81,14 @@ void hf_agent_targets_heard(struct hf_agent_targets *targets);
  * server no longer wants it. A server or a store that is away is waited for.
  */
 HF_MUST_CHECK enum hf_err hf_agent_tail(const struct hf_agent_work *work, struct hf_error *err);
+
+/*
+ * The store behind the server, with the rights of the task. cancel (borrowed, outlives the store) ends its waits; retry_ms:
+ * how long a call is tried again, 0: the driver's default. The caller closes the store.
+ */
+HF_MUST_CHECK enum hf_err hf_agent_store_open(const struct hf_agent_work *work,
+                                              const struct hf_cancel *cancel, uint64_t retry_ms,
+                                              struct hf_store **out, struct hf_error *err);
 
 /*
  * Closes the cursors on the member (NULL: on all) that this agent opened and could not close, in an earlier life or
