@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backup/job.h"
 #include "base/alloc.h"
 
 enum {
@@ -78,7 +79,7 @@ enum hf_err hf_job_begin_capture(struct hf_job_record *job, const struct hf_id *
 {
     uint64_t next = job->next_capture > known_capture ? job->next_capture : known_capture + 1;
 
-    if (job->state != HF_JOB_STARTED) {
+    if (!hf_job_does(job).takes_snapshots) {
         return hf_fail(err, HF_ERR_CONFLICT,
                        "the job of set %s is %s; hint: holdfast job start --set %s", job->set_name,
                        hf_job_state_word(job->state), job->set_name);
@@ -238,8 +239,7 @@ hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t co
 enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
                                        uint64_t wanted_s, uint64_t now_s)
 {
-    uint64_t wait_s = HF_WANTED_RETRY_S, ended_s = 0;
-    bool failed = false;
+    uint64_t failures = 0, ended_s = 0;
 
     for (size_t i = 0; i < count; i++) {
         const struct hf_snapshot_record *one = &snapshots[i];
@@ -253,11 +253,10 @@ enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshot
             return HF_WANTED_HAD;
         }
         if (one->state == HF_SNAPSHOT_FAILED || one->state == HF_SNAPSHOT_ABANDONED) {
-            wait_s = failed && wait_s < HF_WANTED_RETRY_MAX_S ? wait_s * 2 : wait_s;
             ended_s = one->finished_s > ended_s ? one->finished_s : ended_s;
-            failed = true;
+            failures++;
         }
     }
-    wait_s = wait_s < HF_WANTED_RETRY_MAX_S ? wait_s : HF_WANTED_RETRY_MAX_S;
-    return failed && ended_s <= now_s && now_s - ended_s < wait_s ? HF_WANTED_WAIT : HF_WANTED_TAKE;
+    return ended_s <= now_s && now_s - ended_s < hf_job_retry_wait_s(failures) ? HF_WANTED_WAIT
+                                                                               : HF_WANTED_TAKE;
 }

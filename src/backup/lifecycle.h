@@ -35,7 +35,7 @@ HF_MUST_CHECK enum hf_err hf_task_move(struct hf_task_record *record, enum hf_ta
                                        uint64_t now_s, struct hf_error *err);
 
 /*
- * Reserves the next capture number for a snapshot: the job must be STARTED and idle, else CONFLICT.
+ * Reserves the next capture number for a snapshot: the job must be one that takes snapshots, and idle, else CONFLICT.
  * known_capture: the highest number that catalog and store show; the new one is above it (keeps
  * I2).
  */
@@ -77,8 +77,6 @@ enum hf_wanted_step {
     HF_WANTED_WAIT, /* one is under way, or failed just now */
     HF_WANTED_TAKE,
 };
-#define HF_WANTED_RETRY_S 60
-#define HF_WANTED_RETRY_MAX_S 3600
 enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
                                        uint64_t wanted_s, uint64_t now_s);
 

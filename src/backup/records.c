@@ -79,6 +79,15 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_TEXT(R, snapshot_wanted, "snapshotWanted", false),
     HF_FIELDS_U64(R, wanted_s, "wantedS"),
+    HF_FIELDS_U64(R, moved_s, "movedS"),
+    HF_FIELDS_U64(R, started_s, "startedS"),
+    HF_FIELDS_U64(R, run, "run"),
+    HF_FIELDS_BOOL(R, waiting, "waitsForApproval"),
+    HF_FIELDS_BOOL(R, approved, "approved"),
+    HF_FIELDS_BOOL(R, leftover, "leftover"),
+    HF_FIELDS_U64(R, failures, "failuresInARow"),
+    HF_FIELDS_U64(R, failed_s, "failedS"),
+    HF_FIELDS_TEXT(R, problem, "problem", false),
 };
 #undef R
 RECORD(job, struct hf_job_record, job_fields)
