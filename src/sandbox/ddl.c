@@ -104,6 +104,27 @@ int32_t hf_sandbox_body_create(struct hf_sandbox_work *work)
     return create(work, ns, options);
 }
 
+/* Of all that it can do: the one operation that makes a collection with a given UUID. */
+int32_t hf_sandbox_body_apply_ops(struct hf_sandbox_work *work)
+{
+    const struct hf_sandbox_call *call = work->call;
+    bson_t list, one, o;
+    bson_value_t ui;
+
+    if (!hf_sandbox_get_doc(call->command, "applyOps", &list) || bson_count_keys(&list) != 1 ||
+        !hf_sandbox_get_doc(&list, "0", &one) || !hf_sandbox_get_doc(&one, "o", &o) ||
+        strcmp(hf_sandbox_get_utf8(&one, "op", ""), "c") != 0 || !bson_has_field(&o, "create") ||
+        !hf_sandbox_get(&one, "ui", &ui) || ui.value_type != BSON_TYPE_BINARY ||
+        ui.value.v_binary.data_len != HF_SANDBOX_UUID_BYTES) {
+        return REFUSE(call, NOT_IMPLEMENTED, "of applyOps one create with its ui");
+    }
+    const struct hf_sandbox_entry entry = {.op = "c",
+                                           .ns = hf_sandbox_get_utf8(&one, "ns", ""),
+                                           .uuid = ui.value.v_binary.data,
+                                           .o = &o};
+    return hf_sandbox_work_perform(work, &entry);
+}
+
 static int32_t drop_coll(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll)
 {
     OWNED_DOC *o = BCON_NEW("drop", BCON_UTF8(coll->name));

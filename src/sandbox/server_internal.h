@@ -273,6 +273,7 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     X("endSessions", ping, ANY, NONE, "")                                                          \
     X("buildInfo", build_info, ANY, NONE, "")                                                      \
     X("_sandboxJoin", join, ANY, NONE, "")                                                         \
+    X("connectionStatus", connection_status, ANY, NONE, "")                                        \
     X("saslStart", sasl_start, ANY, NONE, "")                                                      \
     X("saslContinue", sasl_continue, ANY, NONE, "")                                                \
     X("find", find, READ, COLL, "find")                                                            \
@@ -306,6 +307,7 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
  * waits for its writeConcern. */
 #define HF_SANDBOX_BODY_TABLE(X)                                                                   \
     X("create", create, WRITE, COLL, "createCollection")                                           \
+    X("applyOps", apply_ops, WRITE, ADMIN, "internal")                                             \
     X("drop", drop, WRITE, COLL, "dropCollection")                                                 \
     X("dropDatabase", drop_database, WRITE, DB, "dropDatabase")                                    \
     X("renameCollection", rename, WRITE, USER, "")                                                 \

@@ -130,6 +130,26 @@ int32_t hf_sandbox_cmd_sasl_continue(struct hf_sandbox_call *call)
     return answer_login(call, true, last);
 }
 
+int32_t hf_sandbox_cmd_connection_status(struct hf_sandbox_call *call)
+{
+    const char *user = call->conn->user;
+    size_t len = strcspn(user, ".");
+    char db[HF_SANDBOX_NS_BYTES];
+    bson_t info, users, one;
+
+    bson_append_document_begin(call->reply, "authInfo", -1, &info);
+    bson_append_array_begin(&info, "authenticatedUsers", -1, &users);
+    if (user[0] != '\0') {
+        (void)snprintf(db, sizeof db, "%.*s", (int)len, user);
+        bson_append_document_begin(&users, "0", -1, &one);
+        BCON_APPEND(&one, "user", BCON_UTF8(user + len + 1), "db", BCON_UTF8(db));
+        bson_append_document_end(&users, &one);
+    }
+    bson_append_array_end(&info, &users);
+    bson_append_document_end(call->reply, &info);
+    return 0;
+}
+
 void hf_sandbox_append_mechanisms(struct hf_sandbox_call *call, const char *user, bson_t *reply)
 {
     OWNED_DOC *doc = find_doc(call, HF_SANDBOX_USERS_NS, user);
