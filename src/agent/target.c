@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "codec/hash.h"
 #include "codec/json.h"
 #include "mongo/topology.h"
 #include "os/fs.h"
@@ -52,6 +53,38 @@ static enum hf_err read_facts(const struct step *step, struct hf_mongo_facts *fa
     return hf_mongo_client_open(&options, &client, err) != HF_ERR_OK
                ? err->code
                : hf_mongo_facts_read(client, facts, err);
+}
+
+/* All that the restored data must go on to know us by. An arbiter knows no users. */
+static enum hf_err read_login(struct step *step, struct hf_error *err)
+{
+    HF_CLEANUP(hf_mongo_client_close) struct hf_mongo_client *client = NULL;
+    struct hf_mongo_options options = step->work->context->mongo;
+
+    if (step->target->arbiter) {
+        return HF_ERR_OK;
+    }
+    options.host = step->target->member;
+    return hf_mongo_client_open(&options, &client, err) != HF_ERR_OK ||
+                   hf_mongo_login_read(client, &step->note.login, err) != HF_ERR_OK
+               ? hf_wrap(err,
+                         "what its agent logs in with cannot be read, and would not be known after "
+                         "the restore; hint: give its user the role backup")
+               : HF_ERR_OK;
+}
+
+/* Tells two logins apart and says nothing of them: there is salt in what it is of. */
+static void print_login(const struct hf_mongo_login *login, char out[HF_LOGIN_PRINT_BYTES])
+{
+    struct hf_hash hash;
+
+    (void)snprintf(out, HF_LOGIN_PRINT_BYTES, "none");
+    if (login->name[0] != '\0') {
+        hf_sha256(hf_bytes_of(login->documents, login->len), &hash);
+        for (size_t i = 0; i < HF_HASH_BYTES; i++) {
+            (void)snprintf(out + 2 * i, 3, "%02x", hash.bytes[i]);
+        }
+    }
 }
 
 /* Beside the dbPath a directory can be made and names be changed; else it is done inside. */
@@ -160,6 +193,7 @@ static enum hf_err open_note(struct step *step, struct hf_error *err)
     fresh.inside = step->note.inside;
     fresh.program = step->note.program;
     fresh.config = step->note.config;
+    fresh.login = step->note.login;
     step->note = fresh;
     return HF_ERR_OK;
 }
@@ -193,6 +227,17 @@ static void report_config(const struct step *step, struct hf_json *report, struc
         return;
     }
     hf_json_set_take(report, "config", hf_json_copy(hf_json_get_object(json, "config")));
+}
+
+static void report_login(const struct step *step, struct hf_json *report)
+{
+    struct hf_json *login = hf_json_object();
+    char print[HF_LOGIN_PRINT_BYTES];
+
+    print_login(&step->note.login, print);
+    hf_json_set_text(login, "user", step->note.login.name);
+    hf_json_set_text(login, "print", print);
+    hf_json_set_take(report, "login", login);
 }
 
 static void report_ways(const struct step *step, struct hf_json *report, struct hf_json *problems)
@@ -253,6 +298,7 @@ static void report_member(struct step *step, struct hf_json *report, struct hf_j
         } else if (hf_json_decode(hf_str_of(step->note.config), HF_TARGET_MESSAGE_CONFIG_BYTES,
                                   &config, &err) == HF_ERR_OK) {
             hf_json_set_take(report, "config", HF_TAKE(config));
+            report_login(step, report);
         }
         return;
     }
@@ -271,6 +317,11 @@ static void report_member(struct step *step, struct hf_json *report, struct hf_j
     }
     if (!step->target->arbiter) {
         report_config(step, report, problems);
+    }
+    if (read_login(step, &err) == HF_ERR_OK) {
+        report_login(step, report);
+    } else {
+        add_problem(problems, "LOGIN", err.message);
     }
     hf_program_fini(&step->note.program);
     if (look_at_member(step, &facts, &err) != HF_ERR_OK) {
@@ -304,6 +355,7 @@ static enum hf_err check(struct step *step, struct hf_msg_finish *finish, struct
 static enum hf_err know_member(struct step *step, struct hf_error *err)
 {
     HF_CLEANUP(hf_mongo_facts_fini) struct hf_mongo_facts facts = {0};
+    char print[HF_LOGIN_PRINT_BYTES];
 
     if (step->noted) {
         return HF_ERR_OK;
@@ -317,6 +369,16 @@ static enum hf_err know_member(struct step *step, struct hf_error *err)
     }
     if (code == HF_ERR_OK && !step->target->in_place) {
         code = hf_agent_target_check_directory(step->note.db_path, err);
+    }
+    if (code == HF_ERR_OK) {
+        code = read_login(step, err);
+    }
+    print_login(&step->note.login, print);
+    if (code == HF_ERR_OK && !step->target->arbiter && step->target->login_print[0] != '\0' &&
+        strcmp(print, step->target->login_print) != 0) {
+        code = hf_fail(err, HF_ERR_CONFLICT,
+                       "user %.200s was changed since %s was checked; hint: restore again",
+                       step->note.login.name, step->target->member);
     }
     return code;
 }

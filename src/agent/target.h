@@ -13,6 +13,7 @@
 #define HF_AGENT_TARGET_H
 
 #include "agent/task.h"
+#include "mongo/login.h"
 #include "os/program.h"
 
 /* How far a member is. What follows on a death, or on a server that is gone for good, stands behind it. */
@@ -40,8 +41,9 @@ struct hf_agent_target_note {
     bool entries_back; /* on the way back inside: the new entries are out, the old ones go in */
     bool entries_in;   /* inside: the old entries are out, the new ones go in */
     bool stopped_by_us;
-    struct hf_program program; /* owned; how the member ran */
-    char *config;              /* owned; of the set, as JSON, once it is stopped; may be NULL */
+    struct hf_program program;   /* owned; how the member ran */
+    char *config;                /* owned; of the set, as JSON, once it is stopped; may be NULL */
+    struct hf_mongo_login login; /* owned; what we log in with, to be known to the new data too */
     uint64_t files, bytes, written_bytes;
 };
 void hf_agent_target_note_fini(struct hf_agent_target_note *note);

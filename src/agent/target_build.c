@@ -195,8 +195,10 @@ static enum hf_err join_set(struct builder *builder, struct hf_error *err)
             return err->code;
         }
     }
-    struct hf_recover_set set = {
-        .name = target->set_name, .members = members, .settings = settings};
+    struct hf_recover_set set = {.name = target->set_name,
+                                 .members = members,
+                                 .settings = settings,
+                                 .login = &builder->note->login};
     memcpy(set.replica_set_id, target->restore.bytes, sizeof set.replica_set_id);
     if (hf_recover_set_config(&options, &set, err) != HF_ERR_OK) {
         return hf_wrap(err, "make %s a member of set %s", builder->directory, target->set_name);

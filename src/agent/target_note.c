@@ -7,6 +7,8 @@
 #include "agent/target.h"
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "base/secret.h"
+#include "codec/base64.h"
 #include "codec/json.h"
 #include "os/fs.h"
 
@@ -26,6 +28,7 @@ void hf_agent_target_note_fini(struct hf_agent_target_note *note)
     hf_program_fini(&note->program);
     hf_free(note->config);
     note->config = NULL;
+    hf_mongo_login_fini(&note->login);
 }
 
 static enum hf_err note_path(struct hf_agent_state *state, const char *member, char **out,
@@ -58,6 +61,26 @@ static struct hf_json *program_to_json(const struct hf_program *program)
     return json;
 }
 
+/* Its documents as they are: JSON would sort their fields. */
+static enum hf_err login_to_json(const struct hf_mongo_login *login, struct hf_json *out,
+                                 struct hf_error *err)
+{
+    size_t len = HF_BASE64_LEN(login->len) + 1;
+    HF_CLEANUP(hf_free) char *text = hf_alloc(len);
+    struct hf_json *json = hf_json_object();
+
+    if (text == NULL) {
+        hf_json_drop(json);
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    hf_base64_encode(hf_bytes_of(login->documents, login->len), text);
+    hf_json_set_text(json, "user", login->name);
+    hf_json_set_text(json, "documents", text);
+    hf_json_set_take(out, "login", json);
+    hf_wipe(text, len);
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_agent_target_note_write(struct hf_agent_state *state,
                                        const struct hf_agent_target_note *note,
                                        struct hf_error *err)
@@ -83,6 +106,7 @@ enum hf_err hf_agent_target_note_write(struct hf_agent_state *state,
     hf_json_set_u64(json, "writtenBytes", note->written_bytes);
     hf_json_set_take(json, "program", program_to_json(&note->program));
     if (note_path(state, note->member, &path, err) != HF_ERR_OK ||
+        login_to_json(&note->login, json, err) != HF_ERR_OK ||
         hf_json_encode(json, 2, &text, err) != HF_ERR_OK ||
         hf_fs_publish_replace(path, hf_bytes_of(text.data, text.len), 0600, err) != HF_ERR_OK ||
         HF_FAULT("agent.target.noted", err) != HF_ERR_OK) {
@@ -137,6 +161,30 @@ static enum hf_err need_word(const struct hf_json *json, const char *key, char *
     return HF_ERR_OK;
 }
 
+/* Older notes have none. */
+static enum hf_err login_from_json(const struct hf_json *json, struct hf_mongo_login *out,
+                                   struct hf_error *err)
+{
+    const char *user = hf_json_get_text(json, "user");
+    const char *text = hf_json_get_text(json, "documents");
+    size_t len = text == NULL ? 0 : strlen(text), got = 0;
+    HF_CLEANUP(hf_free) uint8_t *documents = NULL;
+
+    if (user == NULL || text == NULL) {
+        return HF_ERR_OK;
+    }
+    documents = hf_alloc(len + 1);
+    if (documents == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    enum hf_err code = hf_base64_decode((struct hf_str){text, len}, documents, len, &got, err);
+    if (code == HF_ERR_OK) {
+        code = hf_mongo_login_set(out, user, hf_bytes_of(documents, got), err);
+    }
+    hf_wipe(documents, len + 1);
+    return code;
+}
+
 static enum hf_err note_from_json(const struct hf_json *json, struct hf_agent_target_note *out,
                                   struct hf_error *err)
 {
@@ -166,7 +214,8 @@ static enum hf_err note_from_json(const struct hf_json *json, struct hf_agent_ta
     out->files = hf_json_get_u64(json, "files", 0);
     out->bytes = hf_json_get_u64(json, "bytes", 0);
     out->written_bytes = hf_json_get_u64(json, "writtenBytes", 0);
-    return copy_text(json, "config", &out->config, err) != HF_ERR_OK
+    return copy_text(json, "config", &out->config, err) != HF_ERR_OK ||
+                   login_from_json(hf_json_get_object(json, "login"), &out->login, err) != HF_ERR_OK
                ? err->code
                : program_from_json(hf_json_get_object(json, "program"), &out->program, err);
 }

@@ -21,6 +21,7 @@
 #include "codec/json.h"
 #include "format/ids.h"
 #include "format/manifest.h"
+#include "format/message.h"
 
 #define HF_TARGET_MEMBERS_MAX 50 /* MongoDB's own limit */
 #define HF_TARGET_OBSTACLES_MAX 64
@@ -65,14 +66,15 @@ struct hf_target_member {
     uint64_t not_before_s; /* when the next one may be given */
     uint64_t began_s;      /* of the step */
     uint64_t files, bytes, written_bytes;
-    uint64_t spent_s[HF_TARGET_PHASES]; /* in each phase's step */
-    char error_class[HF_WORD_BYTES];    /* of the last try that failed */
+    uint64_t reused_bytes, fetched_bytes; /* of the files: from what lay there; from the store */
+    uint64_t spent_s[HF_TARGET_PHASES];   /* in each phase's step */
+    char error_class[HF_WORD_BYTES];      /* of the last try that failed */
     char error[HF_TARGET_TEXT_BYTES];
 };
 
 struct hf_target_obstacle {
     char kind
-        [HF_WORD_BYTES]; /* VERSION, FCV, OPTIONS, SPACE, AGENT, BUSY, MEMBERS, DIRECTORY, START */
+        [HF_WORD_BYTES]; /* VERSION, FCV, OPTIONS, SPACE, AGENT, BUSY, MEMBERS, LOGIN, DIRECTORY, START */
     char member[HF_NAME_BYTES]; /* empty: the whole set */
     char text[HF_TARGET_TEXT_BYTES];
 };
@@ -97,6 +99,10 @@ struct hf_target_record {
     uint64_t bytes;
     char config
         [HF_TARGET_CONFIG_BYTES]; /* of the set, as it will be: one JSON object; empty before CHECK */
+    /* What the agents log in with, and its print ("none": nothing; empty: not known yet). It is known to the set afterwards
+     * too, whatever users come with the snapshot. */
+    char login[HF_TARGET_TEXT_BYTES];
+    char login_print[HF_LOGIN_PRINT_BYTES];
     char error_class[HF_WORD_BYTES]; /* why it is failing; the first cause */
     char error[HF_TARGET_TEXT_BYTES * 2];
     struct hf_target_member members[HF_TARGET_MEMBERS_MAX];

@@ -176,6 +176,36 @@ static void check_space(struct hf_target_record *record, const char *host,
     }
 }
 
+/* ---- What the agents log in with ---- */
+
+/* It is put into every member's new data, which must be the same. */
+static void check_login(struct hf_target_record *record, const char *host,
+                        const struct hf_json *login)
+{
+    const char *user = hf_json_get_text(login, "user");
+    const char *print = hf_json_get_text(login, "print");
+
+    if (user == NULL || print == NULL) {
+        return;
+    }
+    if (record->login_print[0] == '\0') {
+        (void)snprintf(record->login, sizeof record->login, "%s", user);
+        (void)snprintf(record->login_print, sizeof record->login_print, "%s", print);
+    } else if (strcmp(record->login, user) != 0) {
+        hf_target_object(record, "LOGIN", host,
+                         "its agent logs in as %.150s, another member's as %.150s, and one is kept "
+                         "over the restore; hint: the same user for all agents of the set",
+                         user[0] == '\0' ? "nobody" : user,
+                         record->login[0] == '\0' ? "nobody" : record->login);
+    } else if (strcmp(record->login_print, print) != 0) {
+        hf_target_object(
+            record, "LOGIN", host,
+            "user %.150s is another one there than on another member; hint: wait until "
+            "the members have the same",
+            user);
+    }
+}
+
 /* ---- The report ---- */
 
 /* One is enough where a set agrees. The restore's id becomes the set's: it is new, and everybody's. */
@@ -238,6 +268,7 @@ enum hf_err hf_target_take_report(struct hf_target_record *record, size_t index,
     if (!record->members[index].arbiter) {
         check_options(record, host, hf_json_get_object(report, "options"));
         check_space(record, host, report);
+        check_login(record, host, hf_json_get_object(report, "login"));
     }
     check_config(record, host, hf_json_get_object(report, "config"));
     return take_config(record, report, err);

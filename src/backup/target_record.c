@@ -41,6 +41,8 @@ static const struct hf_field record_fields[] = {
     HF_FIELDS_TEXT(R, options, "options", false),
     HF_FIELDS_U64(R, bytes, "bytes"),
     HF_FIELDS_TEXT(R, config, "config", false),
+    HF_FIELDS_TEXT(R, login, "login", false),
+    HF_FIELDS_TEXT(R, login_print, "loginPrint", false),
     HF_FIELDS_TEXT(R, error_class, "errorClass", false),
     HF_FIELDS_TEXT(R, error, "error", false),
 };
@@ -59,6 +61,8 @@ static const struct hf_field member_fields[] = {
     HF_FIELDS_U64(R, files, "files"),
     HF_FIELDS_U64(R, bytes, "bytes"),
     HF_FIELDS_U64(R, written_bytes, "writtenBytes"),
+    HF_FIELDS_U64(R, reused_bytes, "reusedBytes"),
+    HF_FIELDS_U64(R, fetched_bytes, "fetchedBytes"),
     HF_FIELDS_TEXT(R, error_class, "errorClass", false),
     HF_FIELDS_TEXT(R, error, "error", false),
 };

@@ -85,7 +85,12 @@ void hf_cli_print_set_target(const struct hf_json *restore)
     const struct hf_json *target = hf_json_get_object(restore, "target");
 
     (void)printf("  onto         %s\n", hf_cli_text(restore, "targetSet", "?"));
-    (void)printf("  phase        %s\n\n", hf_cli_text(target, "phase", ""));
+    (void)printf("  phase        %s\n", hf_cli_text(target, "phase", ""));
+    if (hf_cli_text(target, "login", "")[0] != '\0') {
+        (void)printf("  user kept    %s, which the agents log in with\n",
+                     hf_cli_text(target, "login", ""));
+    }
+    (void)printf("\n");
     print_members(target);
     (void)print_obstacles(target);
 }

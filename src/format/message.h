@@ -159,6 +159,7 @@ enum hf_target_step {
 #define HF_STEPS 9
 #define HF_TARGET_MESSAGE_CONFIG_BYTES 32768
 #define HF_TARGET_REPORT_BYTES ((size_t)64 << 10)
+#define HF_LOGIN_PRINT_BYTES 65 /* a SHA-256 in hexadecimal digits */
 const char *hf_target_step_name(enum hf_target_step step);
 struct hf_task_target {
     enum hf_target_step step;
@@ -177,6 +178,8 @@ struct hf_task_target {
         config; /* owned; the set's new configuration, a JSON object; at most HF_TARGET_MESSAGE_CONFIG_BYTES */
     char *options;              /* owned; what a server needs to open the files: a JSON object */
     struct hf_task_point point; /* owned parts; to what the snapshot is brought */
+    char login_print
+        [HF_LOGIN_PRINT_BYTES]; /* of what all agents of the set log in with; empty: not kept */
 };
 
 /* Given again until the agent names it as running. */

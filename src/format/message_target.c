@@ -45,6 +45,9 @@ struct hf_json *hf_task_target_to_json(const struct hf_task_target *target, stru
     hf_json_set_text(json, "restoreInfo", target->restore_info);
     hf_json_set_text(json, "config", target->config);
     hf_json_set_text(json, "options", target->options);
+    if (target->login_print[0] != '\0') {
+        hf_json_set_text(json, "login", target->login_print);
+    }
     if ((target->root.lists != NULL &&
          hf_field_set_root(json, "root", &target->root, err) != HF_ERR_OK) ||
         hf_task_point_set(json, &target->point, err) != HF_ERR_OK) {
@@ -99,6 +102,7 @@ enum hf_err hf_task_target_from_json(const struct hf_json *json, struct hf_task_
         hf_field_u64(json, "capture", HF_CAPTURE_MAX, &out->capture, err) != HF_ERR_OK ||
         hf_field_optime(json, "checkpoint", &out->checkpoint, err) != HF_ERR_OK ||
         hf_task_point_get(json, &out->point, err) != HF_ERR_OK ||
+        hf_field_text(json, "login", out->login_print, sizeof out->login_print, err) != HF_ERR_OK ||
         take_text(json, "restoreInfo", HF_MESSAGE_INFO_BYTES, &out->restore_info, err) !=
             HF_ERR_OK ||
         take_text(json, "config", HF_TARGET_MESSAGE_CONFIG_BYTES, &out->config, err) != HF_ERR_OK ||

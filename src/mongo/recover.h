@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "base/thread.h"
 #include "mongo/client.h"
+#include "mongo/login.h"
 
 /* All borrowed for the call. */
 struct hf_recover_options {
@@ -143,11 +144,14 @@ struct hf_recover_set {
     const char *settings;       /* extended JSON object without replicaSetId; NULL: defaults */
     uint8_t replica_set_id[12]; /* the same on all members, drawn once */
     bool config_server;
+    /* A user that is known afterwards whatever the files say; NULL: none. The same on all members. */
+    const struct hf_mongo_login *login;
 };
 /*
  * Makes the directory that of a member of a new set that keeps its oplog (observed 3F): the source's election, sync and
- * configuration documents go, the new configuration and minValid come. Starts and stops a plain server for it; may be
- * repeated. After hf_replay_run. INVALID: the configuration is no JSON.
+ * configuration documents go, the new configuration and minValid come; and the login's user, as that document, beside all
+ * users that are there. Its roles come too, but none of them in place of one that is there. Starts and stops a plain server
+ * for it; may be repeated. After hf_replay_run. INVALID: the configuration is no JSON.
  */
 HF_MUST_CHECK enum hf_err hf_recover_set_config(const struct hf_recover_options *options,
                                                 const struct hf_recover_set *set,

@@ -28,4 +28,9 @@ HF_MUST_CHECK enum hf_err hf_recover_command(struct hf_recover *recover, const c
 HF_MUST_CHECK enum hf_err hf_recover_run(struct hf_recover *recover, const char *database,
                                          const char *command, struct hf_error *err);
 
+/* The user's document and its roles' into `admin`; seed is the same on all members (recover_login.c). */
+HF_MUST_CHECK enum hf_err hf_recover_keep_login(struct hf_recover *recover,
+                                                const struct hf_mongo_login *login,
+                                                struct hf_bytes seed, struct hf_error *err);
+
 #endif

@@ -291,10 +291,13 @@ enum hf_err hf_recover_set_config(const struct hf_recover_options *options,
 {
     HF_BSON_CLEANUP bson_t config = BSON_INITIALIZER;
     HF_CLEANUP(hf_recover_drop) struct hf_recover *recover = NULL;
+    const struct hf_bytes seed = hf_bytes_of(set->replica_set_id, sizeof set->replica_set_id);
 
     if (config_command(set, &config, err) != HF_ERR_OK ||
         hf_recover_start(options, HF_RECOVER_PLAIN, &recover, err) != HF_ERR_OK ||
         write_new(recover, &config, err) != HF_ERR_OK ||
+        (set->login != NULL &&
+         hf_recover_keep_login(recover, set->login, seed, err) != HF_ERR_OK) ||
         hf_recover_stop(HF_TAKE(recover), err) != HF_ERR_OK) {
         return hf_wrap(err, "make %s a member of the new set %s", options->dbpath, set->name);
     }

@@ -48,6 +48,7 @@ void hf_api_add_target(struct hf_server_call *call, const struct hf_restore_reco
     struct hf_json *total = hf_json_object();
     const struct hf_json *members = hf_json_get_array(target, "members");
     hf_json_remove(target, "config");
+    hf_json_remove(target, "loginPrint");
     for (size_t i = 0; i < hf_json_count(members); i++) {
         add_member_progress(call, hf_json_at(members, i), total);
     }

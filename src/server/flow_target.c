@@ -421,6 +421,7 @@ enum hf_err hf_flow_fill_target(struct hf_server_app *app, const struct hf_task_
     target->in_place = record->in_place;
     (void)snprintf(target->member, sizeof target->member, "%s", member->host);
     (void)snprintf(target->set_name, sizeof target->set_name, "%s", record->set_name);
+    (void)snprintf(target->login_print, sizeof target->login_print, "%s", record->login_print);
     if (copy_text(record->config, &target->config, err) != HF_ERR_OK) {
         return err->code;
     }

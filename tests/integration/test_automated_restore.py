@@ -42,6 +42,21 @@ class Set(harness.ReplicaSet):
         self.agents = [harness.Agent(scratch, f"agent-{name}-{i}", server, seeds, [member.host]).start()
                        for i, member in enumerate(self.members[:agents])]
 
+    def lock(self, key, user):
+        """From now on the members ask for a log-in, and the tests do it as that user (name and password)."""
+        for member in self.members:
+            member.close_client()
+            assert member.stop() == 0, member.tail()
+            member.command += ["--keyFile", key]
+            member.start()
+        self.log_in(user)
+
+    def log_in(self, user):
+        for member in self.members:
+            member.close_client()
+            member._client = self.scratch.client(member.address, directConnection=True, retryWrites=False, retryReads=False,
+                                                 username=user[0], password=user[1])
+
     def pids(self):
         return [pid_of(member) for member in self.members]
 
@@ -51,7 +66,6 @@ class Set(harness.ReplicaSet):
         def settled():
             states = []
             for member in self.members:
-                member.close_client()
                 reply = member.client.admin.command("isMaster")
                 if reply.get("setName") != self.name or not reply.get("primary"):
                     return False
@@ -87,6 +101,7 @@ class Set(harness.ReplicaSet):
 
 class Base(harness.TestCase):
     SOURCE_MEMBERS = 1
+    USERS = {}
 
     @classmethod
     def deploy(cls):
@@ -97,6 +112,8 @@ class Base(harness.TestCase):
         cls.addClassCleanup(cls.end_sets)
         cls.source = cls.make_set(cls.SOURCE_MEMBERS, "rs0")
         cls.wait_known(cls.source)
+        for user, password in cls.USERS.items():
+            cls.source.primary_client().admin.command("createUser", user, pwd=password, roles=["root"])
         cls.cli("job", "start", "--set", "rs0")
         harness.wait_tail(cls.source.agents)
         cls.writer = harness.Writer(cls.source).load(1500)
@@ -194,6 +211,8 @@ class Base(harness.TestCase):
 class Sets(Base):
     """Each way once, to its end."""
 
+    USERS = {"clerk": "of the source", "holdfast": "of the source"}  # which asks nobody for them
+
     @classmethod
     def deploy(cls):
         super().deploy()
@@ -264,6 +283,52 @@ class Sets(Base):
         record = self.restore(self.source, "--reuse-space")
         self.assertLess(record["writtenBytes"], record["bytes"])
         self.check_new(self.source)
+
+    def test_5_agents_that_log_in(self):
+        """Afterwards the target's agents go on with their user, and all others are the source's."""
+        target = self.make_set(2, "rs3", agents=0)
+        admin = target.primary_client().admin
+        concern = {"writeConcern": {"w": "majority"}}
+        admin.command("createRole", "onlooker", privileges=[{"resource": {"cluster": True}, "actions": ["serverStatus"]}], roles=[], **concern)
+        admin.command("createUser", "boss", pwd="of the target", roles=["root"], **concern)
+        admin.command("createUser", "holdfast", pwd="of the target", roles=["backup", "clusterMonitor", "onlooker"], **concern)
+        key, password = self.scratch.dir / "key", self.scratch.dir / "password"
+        key.write_text("aG9sZGZhc3Q=\n")
+        key.chmod(0o600)
+        password.write_text("of the target\n")
+        target.lock(key, ("boss", "of the target"))
+        target.settle()
+        stored = [target.primary_client().admin["system.users"].find_one({"user": "holdfast"}),
+                  target.primary_client().admin["system.roles"].find_one({"role": "onlooker"})]
+        seeds = ",".join(member.host for member in target.members)
+        target.agents = [harness.Agent(self.scratch, f"agent-rs3-{i}", self.server, seeds, [member.host],
+                                       arguments=["--user", "holdfast", "--password-file", password]).start()
+                         for i, member in enumerate(target.members)]
+        self.wait_known(target)
+        record = self.restore(target)
+        self.assertEqual((record["state"], record["target"]["login"]), ("FINISHED", "admin.holdfast"), record)
+        target.log_in(("clerk", "of the source"))
+        self.check_new(target)
+        for member in target.members:
+            users = {user["_id"]: user for user in member.client.admin["system.users"].find()}
+            self.assertEqual(sorted(users), ["admin.clerk", "admin.holdfast"])
+            self.assertEqual(list(users["admin.holdfast"].items()), list(stored[0].items()))
+            self.assertEqual(member.client.admin["system.roles"].find_one({"role": "onlooker"}), stored[1])
+            with self.assertRaises(harness.pymongo.errors.OperationFailure):
+                self.scratch.client(member.address, directConnection=True, username="holdfast", password="of the source").admin.command("serverStatus")
+        uuids = [{one["name"]: one["info"]["uuid"] for one in member.client.admin.list_collections()} for member in target.members]
+        self.assertIn("system.roles", uuids[0])  # the source has none: it was made
+        self.assertEqual(uuids[0], uuids[1])
+        secret = stored[0]["credentials"]["SCRAM-SHA-256"]["storedKey"]
+        for agent in target.agents:
+            self.assertNotIn(secret, agent.log.read_text(errors="replace"))
+            self.assertEqual([path.name for path in (agent.state / "targets").glob("*")], [])
+        self.assertIn("user kept    admin.holdfast", self.cli.run("restore", "show", record["id"]).out)
+        self.cli("job", "start", "--set", "rs3")
+        harness.wait_tail(target.agents)
+        self.assertEqual(self.cli("snapshot", "take", "--set", "rs3")["state"], "COMPLETE")
+        target.end()
+
 
 class Points(Base):
     """A mistake on a set, and the set as it was before it."""

@@ -714,7 +714,17 @@ static void test_it_becomes_a_new_set_that_keeps_its_oplog(void **state)
     HF_CLEANUP(hf_free) char *log = hf_asprintf("%s.set.log", work.dbpath);
     struct hf_recover_options options = {
         .program = g.program, .dbpath = work.dbpath, .log_path = log};
-    struct hf_recover_set set = {.name = "rs1", .members = members, .replica_set_id = {1, 2, 3}};
+    /* {_id: "admin.u", user: "u", db: "admin"}, which the source knows nothing of; its role would come behind it. */
+    static const char user[] = "\x30\0\0\0\x02_id\0\x08\0\0\0admin.u\0\x02user\0\x02\0\0\0u\0"
+                               "\x02"
+                               "db\0\x06\0\0\0admin\0";
+    HF_CLEANUP(hf_mongo_login_fini) struct hf_mongo_login login = {.name = ""};
+    assert_int_equal(sizeof user, 0x30);
+    assert_int_equal(hf_mongo_login_set(&login, "admin.u", hf_bytes_of(user, 0x2f), &err),
+                     HF_ERR_CORRUPT);
+    OK(hf_mongo_login_set(&login, "admin.u", hf_bytes_of(user, sizeof user), &err));
+    struct hf_recover_set set = {
+        .name = "rs1", .members = members, .replica_set_id = {1, 2, 3}, .login = &login};
     OK(hf_recover_set_config(&options, &set, &err));
     OK(hf_recover_set_config(&options, &set, &err)); /* may be repeated */
     OK(run_work(&work, &again, &err));               /* and so may the replay */
@@ -741,6 +751,9 @@ static void test_it_becomes_a_new_set_that_keeps_its_oplog(void **state)
         }
         hf_cancel_sleep(NULL, 100);
     }
+    HF_CLEANUP(hf_buf_fini) struct hf_buf users = HF_BUF_INIT(65536);
+    OK(hf_mongo_run(client, "admin", "{\"find\": \"system.users\"}", &users, &err));
+    assert_non_null(strstr(hf_buf_text(&users), "\"admin.u\""));
     struct hf_mongo_optime kept;
     OK(hf_mongo_oplog_find(client, g.late.at.ts, &kept, &err));
     assert_int_equal(kept.term, g.late.at.term);

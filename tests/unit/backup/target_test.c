@@ -195,29 +195,45 @@ static void test_old_data_that_stays_is_no_failure(void **state)
     assert_string_equal(f->record.members[0].error, "why");
 }
 
+/* backup-domain.md 4.12, and 4.2 beside it: R17.11. */
 static void test_versions_open_what_the_matrix_says(void **state)
 {
+    static const char *const versions[] = {"4.0.28", "4.2.24", "4.4.6-8", "4.4.29", "5.0.1",
+                                           "5.3.2",  "6.0.4",  "7.0.13",  "8.0.3",  "9.0.0",
+                                           "44.4.0", "4.40.1", "4.4",     "soon",   ""};
     static const struct {
-        const char *fcv, *version;
-        bool fits;
-    } cases[] = {{"4.4", "4.4.6-8", true}, {"4.4", "5.0.1", true}, {"4.4", "6.0.0", false},
-                 {"4.4", "4.2.24", false}, {"5.0", "6.0.4", true}, {"5.0", "4.4.6", false},
-                 {"7.0", "8.0.0", true},   {"8.0", "8.0.3", true}, {"8.0", "9.0.0", false},
-                 {"", "4.4.6", false},     {"4.4", "soon", false}, {"4.2", "4.4.6", true}};
+        const char *fcv;
+        const char *fits; /* one letter a version: y, or - */
+    } rows[] = {
+        {"4.2", "-yyy--------y--"}, {"4.4", "--yyy-------y--"}, {"5.0", "----y-y--------"},
+        {"6.0", "------yy-------"}, {"7.0", "-------yy------"}, {"8.0", "--------y------"},
+        {"4.0", "---------------"}, {"9.0", "---------------"}, {"", "---------------"},
+        {"4", "---------------"},
+    };
 
     (void)state;
-    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
-        assert_int_equal(hf_target_version_fits(cases[i].fcv, cases[i].version), cases[i].fits);
+    for (size_t i = 0; i < HF_ARRAY_LEN(rows); i++) {
+        assert_int_equal(strlen(rows[i].fits), HF_ARRAY_LEN(versions));
+        for (size_t j = 0; j < HF_ARRAY_LEN(versions); j++) {
+            if (hf_target_version_fits(rows[i].fcv, versions[j]) != (rows[i].fits[j] == 'y')) {
+                fail_msg("FCV '%s', version '%s'", rows[i].fcv, versions[j]);
+            }
+        }
     }
 }
 
-static void take(struct fixture *f, const char *text)
+static void take_of(struct fixture *f, size_t member, const char *text)
 {
     struct hf_json *report = NULL;
 
     assert_int_equal(hf_json_decode(hf_str_of(text), 65536, &report, &f->err), HF_ERR_OK);
-    assert_int_equal(hf_target_take_report(&f->record, 0, report, &f->err), HF_ERR_OK);
+    assert_int_equal(hf_target_take_report(&f->record, member, report, &f->err), HF_ERR_OK);
     hf_json_drop(report);
+}
+
+static void take(struct fixture *f, const char *text)
+{
+    take_of(f, 0, text);
 }
 
 static void need(struct fixture *f, size_t index, const char *kind, const char *text)
@@ -277,6 +293,109 @@ static void test_what_fits_is_no_obstacle_and_gives_the_configuration(void **sta
     assert_non_null(strstr(f->record.config, "\"priority\":2"));
 }
 
+static void test_the_fcv_of_the_target_is_not_below(void **state)
+{
+    static const char *const fcvs[] = {"4.2", "4.4", "5.0", "6.0", "7.0", "8.0"};
+    struct fixture *f = *state;
+    struct hf_target_record fresh = f->record;
+    char report[128];
+
+    for (size_t i = 1; i < HF_ARRAY_LEN(fcvs); i++) {
+        for (size_t j = 0; j < HF_ARRAY_LEN(fcvs); j++) {
+            f->record = fresh;
+            (void)snprintf(f->record.fcv, sizeof f->record.fcv, "%s", fcvs[i]);
+            (void)snprintf(report, sizeof report, "{\"version\": \"%s.1\", \"fcv\": \"%s\"}",
+                           fcvs[i], fcvs[j]);
+            take(f, report);
+            assert_int_equal(f->record.obstacle_count, j < i ? 1 : 0);
+            if (j < i) {
+                need(f, 0, "FCV", "setFeatureCompatibilityVersion there first");
+            }
+        }
+    }
+}
+
+/* R17.12: what a member has too little, to the byte. */
+static void test_room_is_needed_on_every_member(void **state)
+{
+    static const uint64_t mib = (uint64_t)1 << 20;
+    struct fixture *f = *state;
+    struct hf_target_record fresh = f->record;
+    const struct {
+        bool in_place, arbiter;
+        uint64_t free_bytes, data_bytes;
+        bool fits;
+    } cases[] = {
+        {false, false, 1536 * mib, 0, true},
+        {false, false, 1536 * mib - 1, 0, false},
+        {false, false, 1000, 9999 * mib, false},
+        {true, false, 512 * mib, 1024 * mib, true},
+        {true, false, 512 * mib - 1, 1024 * mib, false},
+        {true, false, 0, 1536 * mib, true},
+        {true, false, 1024 * mib, 0, false},
+        {false, true, 0, 0, true},
+    };
+    char report[128];
+
+    fresh.bytes = 1024 * mib;
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        f->record = fresh;
+        f->record.in_place = cases[i].in_place;
+        f->record.members[0].arbiter = cases[i].arbiter;
+        (void)snprintf(report, sizeof report, "{\"freeBytes\": %llu, \"dataBytes\": %llu}",
+                       (unsigned long long)cases[i].free_bytes,
+                       (unsigned long long)cases[i].data_bytes);
+        take(f, report);
+        assert_int_equal(f->record.obstacle_count, cases[i].fits ? 0 : 1);
+        if (!cases[i].fits) {
+            need(f, 0, "SPACE", "MiB are needed");
+            assert_int_equal(strstr(f->record.obstacles[0].text, "--reuse-space") != NULL,
+                             !cases[i].in_place);
+        }
+    }
+    /* Each one's own. */
+    f->record = fresh;
+    take(f, "{\"freeBytes\": 7}");
+    take_of(f, 1, "{\"freeBytes\": 8}");
+    assert_int_equal(f->record.obstacle_count, 2);
+    assert_string_equal(f->record.obstacles[0].member, "a:1");
+    assert_string_equal(f->record.obstacles[1].member, "b:2");
+}
+
+static void test_all_agents_log_in_as_one_user(void **state)
+{
+    static const struct {
+        const char *first, *second, *obstacle;
+    } cases[] = {
+        {"{\"login\": {\"user\": \"admin.a\", \"print\": \"11\"}}",
+         "{\"login\": {\"user\": \"admin.a\", \"print\": \"11\"}}", NULL},
+        {"{\"login\": {\"user\": \"\", \"print\": \"none\"}}",
+         "{\"login\": {\"user\": \"\", \"print\": \"none\"}}", NULL},
+        {"{}", "{\"login\": {\"user\": \"admin.a\", \"print\": \"11\"}}", NULL},
+        {"{\"login\": {\"user\": \"admin.a\", \"print\": \"11\"}}",
+         "{\"login\": {\"user\": \"admin.b\", \"print\": \"11\"}}",
+         "its agent logs in as admin.b, another member's as admin.a"},
+        {"{\"login\": {\"user\": \"\", \"print\": \"none\"}}",
+         "{\"login\": {\"user\": \"admin.b\", \"print\": \"11\"}}", "another member's as nobody"},
+        {"{\"login\": {\"user\": \"admin.a\", \"print\": \"11\"}}",
+         "{\"login\": {\"user\": \"admin.a\", \"print\": \"12\"}}",
+         "user admin.a is another one there"},
+    };
+    struct fixture *f = *state;
+    struct hf_target_record fresh = f->record;
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        f->record = fresh;
+        take(f, cases[i].first);
+        take_of(f, 1, cases[i].second);
+        assert_int_equal(f->record.obstacle_count, cases[i].obstacle == NULL ? 0 : 1);
+        if (cases[i].obstacle != NULL) {
+            need(f, 0, "LOGIN", cases[i].obstacle);
+            assert_string_equal(f->record.obstacles[0].member, "b:2");
+        }
+    }
+}
+
 static void test_a_record_comes_back_from_its_document(void **state)
 {
     struct fixture *f = *state;
@@ -285,6 +404,10 @@ static void test_a_record_comes_back_from_its_document(void **state)
     go_to(f, HF_TARGET_SWAP);
     end(f, 0, HF_ERR_LOST);
     f->record.members[0].spent_s[HF_TARGET_BUILD] = 77;
+    f->record.members[1].reused_bytes = 78;
+    f->record.members[1].fetched_bytes = 79;
+    (void)snprintf(f->record.login, sizeof f->record.login, "admin.a");
+    (void)snprintf(f->record.login_print, sizeof f->record.login_print, "aa");
     hf_target_object(&f->record, "SPACE", "a:1", "%s", "little");
     struct hf_json *json = hf_target_record_encode(&f->record);
     assert_string_equal(hf_json_get_text(json, "state"), "ACTIVE");
@@ -310,6 +433,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_everything_in_the_way_is_listed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_fits_is_no_obstacle_and_gives_the_configuration,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_the_fcv_of_the_target_is_not_below, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_room_is_needed_on_every_member, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_all_agents_log_in_as_one_user, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_record_comes_back_from_its_document, set_up,
                                         tear_down),
     };
