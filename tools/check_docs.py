@@ -148,8 +148,13 @@ def option_tables():
         return names
 
     for where, text in texts:
-        for match in re.finditer(r'HF_CLI_COMMAND\(\s*\w+,\s*(\w*OPTIONS)\(\w+\),\s*"([^"]+)"', text):
-            tables[match[2]] = expand(where, match[1])
+        if where.suffix == ".h":
+            continue  # they tell how tables are made
+        values = dict(re.findall(r"HF_CLI_VALUES\((\w+),\s*(\w*OPTIONS),", text))
+        for match in re.finditer(r'HF_CLI_COMMAND\(\s*\w+,\s*(\w+),\s*"([^"]+)"', text):
+            tables[match[2]] = expand(where, values[match[1]])
+        for match in re.finditer(r'VERB\(\s*\w+,\s*(\w+),\s*"(\w+)",\s*"(\w+)"', text):
+            tables[f"holdfast {match[2]} {match[3]}"] = expand(where, values[match[1]])
         for match in re.finditer(r"struct hf_option \w+\[\] = \{(\w*OPTIONS)\(\w+\)\};.*?\.command = \"([^\"]+)\"", text, re.S):
             tables[match[2]] = expand(where, match[1])
     return tables

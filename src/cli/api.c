@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli/output.h"
+#include "cli/define.h"
 
 #define WATCH_EVERY_MS 250
 
@@ -73,11 +73,49 @@ enum hf_err hf_cli_all_pages(struct hf_cli_session *session, const char *target,
     }
 }
 
-enum hf_err hf_cli_watch(struct hf_cli_session *session, const char *target, const char *what,
+enum hf_err hf_cli_list(const struct hf_cli_session_options *server, const char *target,
+                        const struct hf_cli_listing *listing, bool as_json, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+
+    return hf_cli_session_open(server, &session, err) != HF_ERR_OK ||
+                   hf_cli_all_pages(&session, target, &list, err) != HF_ERR_OK
+               ? err->code
+               : hf_cli_show_list(list, listing, as_json, err);
+}
+
+static enum hf_err one_target(char *out, size_t out_len, const char *noun, const char *id,
+                              const char *tail, struct hf_error *err)
+{
+    char nouns[32];
+
+    (void)snprintf(nouns, sizeof nouns, "%ss", noun);
+    return hf_cli_id_target(out, out_len, nouns, id, tail, err);
+}
+
+enum hf_err hf_cli_call_one(const struct hf_cli_one *one, const struct hf_option_rest *rest,
+                            const char **id, struct hf_json **out, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    char target[128];
+
+    return hf_cli_need(one->given, rest, one->noun, id, err) != HF_ERR_OK ||
+                   one_target(target, sizeof target, one->noun, *id, one->tail, err) != HF_ERR_OK ||
+                   hf_cli_session_open(&one->server, &session, err) != HF_ERR_OK
+               ? err->code
+               : hf_cli_call(&session, one->method, target, NULL, out, err);
+}
+
+enum hf_err hf_cli_watch(struct hf_cli_session *session, const char *noun, const char *id,
                          struct hf_json **out, struct hf_error *err)
 {
     struct hf_cli_progress shown = {.said_ms = 0};
+    char target[128];
 
+    if (one_target(target, sizeof target, noun, id, "", err) != HF_ERR_OK) {
+        return err->code;
+    }
     for (;;) {
         HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
         if (hf_cli_call(session, "GET", target, NULL, &record, err) != HF_ERR_OK) {
@@ -93,7 +131,7 @@ enum hf_err hf_cli_watch(struct hf_cli_session *session, const char *target, con
         if (progress != NULL) {
             struct hf_progress_view view;
             hf_cli_progress_from_json(progress, &view);
-            hf_cli_progress_show(&shown, what, &view);
+            hf_cli_progress_show(&shown, noun, &view);
         }
         hf_cancel_sleep(session->cancel, WATCH_EVERY_MS);
         if (hf_cancel_requested(session->cancel)) {
@@ -103,6 +141,19 @@ enum hf_err hf_cli_watch(struct hf_cli_session *session, const char *target, con
     }
 }
 
+enum hf_err hf_cli_ended(const struct hf_json *record, const char *noun, struct hf_error *err)
+{
+    const char *state = hf_cli_text(record, "state", "?");
+    enum hf_err code = hf_err_from_name(hf_cli_text(record, "errorClass", "INTERNAL"));
+
+    if (strcmp(state, "COMPLETE") == 0 || strcmp(state, "FINISHED") == 0) {
+        return HF_ERR_OK;
+    }
+    return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "%s %s: %s: %s", noun,
+                   hf_cli_text(record, "id", "?"), state,
+                   hf_cli_text(record, "error", "no reason given"));
+}
+
 const char *hf_cli_text(const struct hf_json *json, const char *key, const char *fallback)
 {
     const char *text = hf_json_get_text(json, key);
@@ -110,22 +161,34 @@ const char *hf_cli_text(const struct hf_json *json, const char *key, const char 
     return text == NULL ? fallback : text;
 }
 
-enum hf_err hf_cli_find_job(struct hf_cli_session *session, const char *set, char out[32],
-                            struct hf_error *err)
+enum hf_err hf_cli_job_of(struct hf_cli_session *session, const char *set, struct hf_json **out,
+                          struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
 
     if (hf_cli_all_pages(session, HF_CLI_PRIVATE "/jobs", &list, err) != HF_ERR_OK) {
         return err->code;
     }
-    const struct hf_json *results = hf_json_get_array(list, "results");
+    struct hf_json *results = hf_json_get_array(list, "results");
     for (size_t i = 0; i < hf_json_count(results); i++) {
-        const struct hf_json *one = hf_json_at(results, i);
+        struct hf_json *one = hf_json_at(results, i);
         if (strcmp(hf_cli_text(one, "setName", ""), set) == 0) {
-            (void)snprintf(out, 32, "%s", hf_cli_text(one, "id", ""));
+            *out = hf_json_hold(one);
             return HF_ERR_OK;
         }
     }
     return hf_fail(err, HF_ERR_NOT_FOUND,
                    "set %s has no backup job; hint: holdfast job start --set %s", set, set);
+}
+
+enum hf_err hf_cli_find_job(struct hf_cli_session *session, const char *set, char out[32],
+                            struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *job = NULL;
+
+    if (hf_cli_job_of(session, set, &job, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    (void)snprintf(out, 32, "%s", hf_cli_text(job, "id", ""));
+    return HF_ERR_OK;
 }

@@ -18,13 +18,17 @@ struct hf_command {
 };
 
 /* The commands of this room, by their files; each table ends with noun NULL. */
-extern const struct hf_command hf_cli_api_commands[];   /* over the server's API */
-extern const struct hf_command hf_cli_point_commands[]; /* the same, about points in time */
-extern const struct hf_command hf_cli_link_commands[];  /* the same, of single restores */
-extern const struct hf_command hf_cli_store_commands[]; /* on a store, with no server */
-extern const struct hf_command hf_cli_event_commands[]; /* what happened, over the server's API */
-extern const struct hf_command hf_cli_oplog_commands[]; /* on a stored oplog, with no server */
+extern const struct hf_command
+    hf_cli_server_commands[]; /* over the server's API, as the next four */
+extern const struct hf_command hf_cli_job_commands[];
+extern const struct hf_command hf_cli_snapshot_commands[];
+extern const struct hf_command hf_cli_restore_commands[];
+extern const struct hf_command hf_cli_link_commands[];
+extern const struct hf_command hf_cli_store_commands[];      /* on a store, with no server */
+extern const struct hf_command hf_cli_oplog_commands[];      /* on a stored oplog, with no server */
 extern const struct hf_command hf_cli_oplog_look_commands[]; /* the same, over the API as well */
 extern const struct hf_command hf_cli_demo_commands[];       /* the demo and the sandbox */
+/* All of them, in the order of the help; ends with NULL. */
+extern const struct hf_command *const hf_cli_tables[];
 
 #endif

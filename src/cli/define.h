@@ -19,31 +19,39 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
                                       const char *what, const char **out, struct hf_error *err);
 
 /*
- * HF_CLI_COMMAND(take, TAKE_OPTIONS, "holdfast snapshot take", "", "Takes …", 0, 1) needs before it
- *     static enum hf_err take(const struct take_values *values, const struct hf_option_rest *rest, struct hf_error *err)
- * and makes `take_command` for the table of commands. HF_CLI_VALUES comes before that function.
+ * Options that one verb has, or several:
+ *     #define SET_OPTIONS(OPT) OPT(set, TEXT, ...) HF_CLI_OPTIONS(OPT)
+ *     #define SET_ROW(...) HF_OPTION_ROW(struct set_values, __VA_ARGS__)
+ *     HF_CLI_VALUES(set, SET_OPTIONS, SET_ROW)
+ * A verb is a function with them
+ *     static enum hf_err job_show(const struct set_values *values, const struct hf_option_rest *rest, struct hf_error *err)
+ * and one line in the table at the end of its file: whose options, its name, how its arguments are called and how many
+ * they are (least, most), what `holdfast help` says of it, and what its own help says.
+ *     #define COMMANDS(VERB) \
+ *         VERB(job_show, set, "job", "show", "[SET]", 0, 1, "Show one job", "Shows one job.")
+ *     HF_CLI_TABLE(hf_cli_job_commands, COMMANDS)
  */
-#define HF_CLI_VALUES(name, options)                                                               \
-    struct name##_values {                                                                         \
-        HF_OPTION_MEMBERS(options)                                                                 \
-    };
-#define HF_CLI_COMMAND(name, row, command_name, argument_text, text, least, most)                  \
-    static const struct hf_option name##_rows[] = {row};                                           \
+#define HF_CLI_VALUES(values_name, options_of, row)                                                \
+    struct values_name##_values {                                                                  \
+        HF_OPTION_MEMBERS(options_of)                                                              \
+    };                                                                                             \
+    static const struct hf_option values_name##_rows[] = {options_of(row)};
+#define HF_CLI_COMMAND(name, values_name, command_name, argument_text, least, most, text)          \
     static const struct hf_option_table name##_table = {                                           \
         .command = (command_name),                                                                 \
         .arguments = (argument_text),                                                              \
         .summary = (text),                                                                         \
-        .options = name##_rows,                                                                    \
-        .count = HF_ARRAY_LEN(name##_rows),                                                        \
+        .options = values_name##_rows,                                                             \
+        .count = HF_ARRAY_LEN(values_name##_rows),                                                 \
         .min_arguments = (least),                                                                  \
         .max_arguments = (most),                                                                   \
-        .values_bytes = sizeof(struct name##_values),                                              \
+        .values_bytes = sizeof(struct values_name##_values),                                       \
         .no_environment = true,                                                                    \
     };                                                                                             \
     static enum hf_err name##_command(int argc, char *const *argv, struct hf_error *err)           \
     {                                                                                              \
         HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};              \
-        struct name##_values values = {0};                                                         \
+        struct values_name##_values values = {0};                                                  \
         bool go = false;                                                                           \
         enum hf_err code = hf_cli_parse(&name##_table, argc, argv, &values, &rest, &go, err);      \
         if (code == HF_ERR_OK && go) {                                                             \
@@ -52,6 +60,14 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
         hf_option_fini(&name##_table, &values);                                                    \
         return code;                                                                               \
     }
+#define HF_CLI_VERB_COMMAND(name, values, noun, verb, arguments, least, most, summary, text)       \
+    HF_CLI_COMMAND(name, values, "holdfast " noun " " verb, arguments, least, most, text)
+#define HF_CLI_VERB_ENTRY(name, values, noun, verb, arguments, least, most, summary, text)         \
+    {noun, verb, summary, name##_command, &name##_table},
+#define HF_CLI_TABLE(name, commands)                                                               \
+    commands(HF_CLI_VERB_COMMAND) const struct hf_command name[] = {                               \
+        commands(HF_CLI_VERB_ENTRY){NULL, NULL, NULL, NULL, NULL},                                 \
+    };
 
 /* Of the commands that restore into a directory. */
 #define HF_CLI_ONTO_OPTIONS(OPT)                                                                   \
@@ -62,11 +78,11 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
     OPT(leave_foreign, FLAG, "false", 0, 0, OPT_NONE,                                              \
         "With --onto: leave files there that are no database's; else they are refused")
 
-/* Opens the session that the values' own options describe. */
+/* The server that the values' own options name, and a session with it. */
+#define HF_CLI_SERVER(values)                                                                      \
+    ((const struct hf_cli_session_options){                                                        \
+        .profile = (values)->profile, .server = (values)->server, .ca_file = (values)->ca_file})
 #define HF_CLI_OPEN(values, session, err)                                                          \
-    hf_cli_session_open(&(const struct hf_cli_session_options){.profile = (values)->profile,       \
-                                                               .server = (values)->server,         \
-                                                               .ca_file = (values)->ca_file},      \
-                        (session), (err))
+    hf_cli_session_open(&HF_CLI_SERVER(values), (session), (err))
 
 #endif

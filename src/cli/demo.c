@@ -35,7 +35,8 @@
     OPT(mongod, PATH, "", 0, 4096, OPT_NONE,                                                       \
         "A real mongod with $backupCursor; otherwise the sandbox")                                 \
     OPT(size, SIZE, "192MiB", 1048576, 1099511627776, OPT_NONE, "How much data is loaded")
-HF_CLI_VALUES(demo, DEMO_OPTIONS)
+#define DEMO_ROW(...) HF_OPTION_ROW(struct demo_values, __VA_ARGS__)
+HF_CLI_VALUES(demo, DEMO_OPTIONS, DEMO_ROW)
 
 /* What is known of one snapshot in the end. */
 struct evidence {
@@ -106,23 +107,17 @@ static enum hf_err take_once(struct hf_demo *demo, struct evidence *out, struct 
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
     uint64_t started_ms = hf_clock_mono_ms();
-    char target[128];
 
     hf_json_set_text(body, "set", HF_DEMO_SET);
     if (hf_cli_call(&demo->session, "POST", HF_CLI_PRIVATE "/snapshots", body, &begun, err) !=
             HF_ERR_OK ||
-        hf_cli_id_target(target, sizeof target, "snapshots", hf_cli_text(begun, "id", ""), "",
-                         err) != HF_ERR_OK ||
-        hf_cli_watch(&demo->session, target, "snapshot", &ended, err) != HF_ERR_OK) {
+        hf_cli_watch(&demo->session, "snapshot", hf_cli_text(begun, "id", ""), &ended, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     out->took_ms = hf_clock_mono_ms() - started_ms;
     fill_evidence(ended, out);
-    if (strcmp(hf_cli_text(ended, "state", ""), "COMPLETE") != 0) {
-        return hf_fail(err, HF_ERR_INTERNAL, "snapshot %s is %s: %s", out->id,
-                       hf_cli_text(ended, "state", "?"), hf_cli_text(ended, "error", ""));
-    }
-    return HF_ERR_OK;
+    return hf_cli_ended(ended, "snapshot", err);
 }
 
 /* Of a time when the phase's writes were there: checkpoints are made first, and looked at again afterwards. */
@@ -166,23 +161,17 @@ static enum hf_err run_restore(struct hf_demo *demo, struct hf_json *body, const
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     uint64_t started_ms = hf_clock_mono_ms();
-    char target[128];
 
     (void)snprintf(directory, HF_DEMO_PATH_BYTES, "%.4000s/%.30s", demo->restore_root, name);
     hf_json_set_text(body, "directory", directory);
     if (hf_cli_call(&demo->session, "POST", HF_CLI_PRIVATE "/restores", body, &begun, err) !=
             HF_ERR_OK ||
-        hf_cli_id_target(target, sizeof target, "restores", hf_cli_text(begun, "id", ""), "",
-                         err) != HF_ERR_OK ||
-        hf_cli_watch(&demo->session, target, "restore", record, err) != HF_ERR_OK) {
+        hf_cli_watch(&demo->session, "restore", hf_cli_text(begun, "id", ""), record, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     *took_ms = hf_clock_mono_ms() - started_ms;
-    if (strcmp(hf_cli_text(*record, "state", ""), "FINISHED") != 0) {
-        return hf_fail(err, HF_ERR_INTERNAL, "restore of %s is %s: %s", name,
-                       hf_cli_text(*record, "state", "?"), hf_cli_text(*record, "error", ""));
-    }
-    return HF_ERR_OK;
+    return hf_cli_ended(*record, "restore", err);
 }
 
 static enum hf_err restore(struct hf_demo *demo, struct evidence *evidence, struct hf_error *err)
@@ -531,15 +520,11 @@ static enum hf_err sandbox_command(int argc, char *const *argv, struct hf_error 
     return hf_fail_errno(err, errno, "start %s", program);
 }
 
-#define DEMO_ROW(...) HF_OPTION_ROW(struct demo_values, __VA_ARGS__)
 HF_CLI_COMMAND(
-    demo, DEMO_OPTIONS(DEMO_ROW), "holdfast demo", "",
+    demo, demo, "holdfast demo", "", 0, 0,
     "Starts a small replica set, a server and agents in a temporary directory, takes two snapshots "
-    "while data "
-    "changes, verifies and restores them, undoes a mistake by a restore to the instant before it, "
-    "and compares "
-    "every collection with what was recorded.",
-    0, 0)
+    "while data changes, verifies and restores them, undoes a mistake by a restore to the instant "
+    "before it, and compares every collection with what was recorded.")
 
 const struct hf_command hf_cli_demo_commands[] = {
     {"demo", NULL,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Links for downloads: made, shown, withdrawn.
+ * Links for downloads: made, shown.
  */
+#include "cli/link.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -10,10 +12,8 @@
 #include "cli/output.h"
 #include "cli/point.h"
 
-#define PRIVATE "/api/private/v1.0"
+#define PRIVATE HF_CLI_PRIVATE
 #define NO_LIMIT 2147483647 /* downloads, as the API says it */
-
-/* ---- restore link ---- */
 
 #define LINK_OPTIONS(OPT)                                                                          \
     OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
@@ -28,7 +28,8 @@
     OPT(gzip, FLAG, "false", 0, 0, OPT_NONE,                                                       \
         "A .tar.gz for those who unpack with tar xzf; it is not smaller")                          \
     HF_CLI_OPTIONS(OPT)
-HF_CLI_VALUES(restore_link, LINK_OPTIONS)
+#define LINK_ROW(...) HF_OPTION_ROW(struct link_values, __VA_ARGS__)
+HF_CLI_VALUES(link, LINK_OPTIONS, LINK_ROW)
 
 void hf_cli_print_link(const struct hf_json *link)
 {
@@ -59,10 +60,10 @@ void hf_cli_print_link(const struct hf_json *link)
     }
 }
 
-static enum hf_err restore_link(const struct restore_link_values *values,
-                                const struct hf_option_rest *rest, struct hf_error *err)
+static enum hf_err restore_link(const struct link_values *values, const struct hf_option_rest *rest,
+                                struct hf_error *err)
 {
-    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
     HF_CLEANUP(hf_json_drop) struct hf_json *made = NULL;
     const char *id = NULL;
@@ -70,7 +71,6 @@ static enum hf_err restore_link(const struct restore_link_values *values,
     bool wanted = false;
     char job[32];
 
-    session.client = NULL;
     if (hf_cli_target(values->until, values->oplog_ts, &wanted, &point, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -118,55 +118,11 @@ static enum hf_err restore_link(const struct restore_link_values *values,
     return HF_ERR_OK;
 }
 
-/* ---- restore cancel ---- */
-
-#define CANCEL_OPTIONS(OPT)                                                                        \
-    OPT(restore, TEXT, "", 0, 100, OPT_NONE, "Id of the restore")                                  \
-    HF_CLI_OPTIONS(OPT)
-HF_CLI_VALUES(restore_cancel, CANCEL_OPTIONS)
-
-static enum hf_err restore_cancel(const struct restore_cancel_values *values,
-                                  const struct hf_option_rest *rest, struct hf_error *err)
-{
-    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
-    HF_CLEANUP(hf_json_drop) struct hf_json *restore = NULL;
-    const char *id = NULL;
-    char target[128];
-
-    session.client = NULL;
-    if (hf_cli_need(values->restore, rest, "restore", &id, err) != HF_ERR_OK ||
-        hf_cli_id_target(target, sizeof target, "restores", id, "/cancel", err) != HF_ERR_OK ||
-        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        hf_cli_call(&session, "POST", target, NULL, &restore, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (values->json) {
-        return hf_cli_print_json(restore, err);
-    }
-    (void)printf(hf_json_get_object(restore, "link") != NULL
-                     ? "the link of restore %s is withdrawn\n"
-                     : "restore %s is asked to stop\n",
-                 id);
-    return HF_ERR_OK;
-}
-
 /* ---- The table ---- */
 
-#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
-#define LINK_ROW(...) ROW(restore_link, __VA_ARGS__)
-#define CANCEL_ROW(...) ROW(restore_cancel, __VA_ARGS__)
-
-HF_CLI_COMMAND(
-    restore_link, LINK_OPTIONS(LINK_ROW), "holdfast restore link", "[SNAPSHOT]",
-    "Makes a link by which a snapshot can be downloaded as an archive, with no login; with a point "
-    "in time, also the command that brings the archive there.",
-    0, 1)
-HF_CLI_COMMAND(restore_cancel, CANCEL_OPTIONS(CANCEL_ROW), "holdfast restore cancel", "[RESTORE]",
-               "Stops a restore, or withdraws a link.", 0, 1)
-
-const struct hf_command hf_cli_link_commands[] = {
-    {"restore", "link", "Make a link for a download", restore_link_command, &restore_link_table},
-    {"restore", "cancel", "Stop a restore, or withdraw a link", restore_cancel_command,
-     &restore_cancel_table},
-    {NULL, NULL, NULL, NULL, NULL},
-};
+#define COMMANDS(VERB)                                                                             \
+    VERB(                                                                                          \
+        restore_link, link, "restore", "link", "[SNAPSHOT]", 0, 1, "Make a link for a download",   \
+        "Makes a link by which a snapshot can be downloaded as an archive, with no login; with a " \
+        "point in time, also the command that brings the archive there.")
+HF_CLI_TABLE(hf_cli_link_commands, COMMANDS)

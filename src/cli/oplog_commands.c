@@ -34,7 +34,8 @@
         "Id of the snapshot; default: as restoreInfo.txt in the directory says")                   \
     OPT(mongod, TEXT, "mongod", 1, 4096, OPT_NONE, "A mongod of the snapshot's release")           \
     HF_CLI_OPLOG_OPTIONS(OPT)
-HF_CLI_VALUES(oplog_apply, APPLY_OPTIONS)
+#define APPLY_ROW(...) HF_OPTION_ROW(struct oplog_apply_values, __VA_ARGS__)
+HF_CLI_VALUES(oplog_apply, APPLY_OPTIONS, APPLY_ROW)
 
 /* The value of a line of restoreInfo.txt; false when it has none. */
 static bool info_value(struct hf_buf *text, const char *key, char *out, size_t out_len)
@@ -230,14 +231,8 @@ static enum hf_err oplog_apply(const struct oplog_apply_values *values,
 
 /* ---- The table ---- */
 
-#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
-#define APPLY_ROW(...) ROW(oplog_apply, __VA_ARGS__)
-
-HF_CLI_COMMAND(oplog_apply, APPLY_OPTIONS(APPLY_ROW), "holdfast oplog apply", "",
-               "Brings a restored snapshot to a point in time, with no server.", 0, 0)
-
-const struct hf_command hf_cli_oplog_commands[] = {
-    {"oplog", "apply", "Bring a restored snapshot to a point in time", oplog_apply_command,
-     &oplog_apply_table},
-    {NULL, NULL, NULL, NULL, NULL},
-};
+#define COMMANDS(VERB)                                                                             \
+    VERB(oplog_apply, oplog_apply, "oplog", "apply", "", 0, 0,                                     \
+         "Bring a restored snapshot to a point in time",                                           \
+         "Brings a restored snapshot to a point in time, with no server.")
+HF_CLI_TABLE(hf_cli_oplog_commands, COMMANDS)

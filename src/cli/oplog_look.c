@@ -42,8 +42,10 @@
     BETWEEN_OPTIONS(OPT)                                                                           \
     STORE_OPTIONS(OPT)                                                                             \
     HF_CLI_OPTIONS(OPT)
-HF_CLI_VALUES(oplog_find, FIND_OPTIONS)
-HF_CLI_VALUES(oplog_diff, DIFF_OPTIONS)
+#define FIND_ROW(...) HF_OPTION_ROW(struct oplog_find_values, __VA_ARGS__)
+HF_CLI_VALUES(oplog_find, FIND_OPTIONS, FIND_ROW)
+#define DIFF_ROW(...) HF_OPTION_ROW(struct oplog_diff_values, __VA_ARGS__)
+HF_CLI_VALUES(oplog_diff, DIFF_OPTIONS, DIFF_ROW)
 
 /* What is looked for, and where. */
 struct look {
@@ -347,21 +349,12 @@ static enum hf_err oplog_diff(const struct oplog_diff_values *values,
 
 /* ---- The table ---- */
 
-#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
-#define FIND_ROW(...) ROW(oplog_find, __VA_ARGS__)
-#define DIFF_ROW(...) ROW(oplog_diff, __VA_ARGS__)
-
-HF_CLI_COMMAND(oplog_find, FIND_OPTIONS(FIND_ROW), "holdfast oplog find", "[SET]",
-               "Lists operations in the stored oplog, or counts them, without a restore.", 0, 1)
-HF_CLI_COMMAND(oplog_diff, DIFF_OPTIONS(DIFF_ROW), "holdfast oplog diff", "[SET] [T1 T2]",
-               "Counts the operations between two points, per collection: what a restore to the "
-               "first one undoes.",
-               0, 3)
-
-const struct hf_command hf_cli_oplog_look_commands[] = {
-    {"oplog", "find", "Look for operations in the stored oplog", oplog_find_command,
-     &oplog_find_table},
-    {"oplog", "diff", "Count what lies between two points in time", oplog_diff_command,
-     &oplog_diff_table},
-    {NULL, NULL, NULL, NULL, NULL},
-};
+#define COMMANDS(VERB)                                                                             \
+    VERB(oplog_find, oplog_find, "oplog", "find", "[SET]", 0, 1,                                   \
+         "Look for operations in the stored oplog",                                                \
+         "Lists operations in the stored oplog, or counts them, without a restore.")               \
+    VERB(oplog_diff, oplog_diff, "oplog", "diff", "[SET] [T1 T2]", 0, 3,                           \
+         "Count what lies between two points in time",                                             \
+         "Counts the operations between two points, per collection: what a restore to the first "  \
+         "one undoes.")
+HF_CLI_TABLE(hf_cli_oplog_look_commands, COMMANDS)

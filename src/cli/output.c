@@ -115,6 +115,26 @@ void hf_cli_table_print(struct hf_cli_table *table)
     hf_free(table);
 }
 
+enum hf_err hf_cli_show_list(const struct hf_json *list, const struct hf_cli_listing *listing,
+                             bool as_json, struct hf_error *err)
+{
+    if (as_json) {
+        return hf_cli_print_json(list, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(listing->titles, listing->columns);
+    const struct hf_json *results = hf_json_get_array(list, "results");
+    for (size_t i = 0; i < hf_json_count(results); i++) {
+        listing->row(table, hf_json_at(results, i));
+    }
+    hf_cli_table_print(table);
+    return HF_ERR_OK;
+}
+
+void hf_cli_bytes(const struct hf_json *json, const char *key, char out[24])
+{
+    hf_format_bytes(hf_json_get_u64(json, key, 0), out, 24);
+}
+
 void hf_cli_time(uint64_t seconds, char out[32])
 {
     out[0] = '\0';

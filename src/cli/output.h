@@ -27,6 +27,19 @@ void hf_cli_table_drop(struct hf_cli_table *table);
 /* Prints and frees. */
 void hf_cli_table_print(struct hf_cli_table *table);
 
+/* How a list of the API is shown: its columns, and the row or rows of one element. */
+struct hf_cli_listing {
+    const char *const *titles;
+    size_t columns;
+    void (*row)(struct hf_cli_table *table, const struct hf_json *element);
+};
+/* The "results" of list as a table, or the list as it is. */
+HF_MUST_CHECK enum hf_err hf_cli_show_list(const struct hf_json *list,
+                                           const struct hf_cli_listing *listing, bool as_json,
+                                           struct hf_error *err);
+
+/* "1.5 MiB", of a member of json. */
+void hf_cli_bytes(const struct hf_json *json, const char *key, char out[24]);
 /* "2026-11-25 03:31:17"; empty for 0. */
 void hf_cli_time(uint64_t seconds, char out[32]);
 

@@ -108,7 +108,8 @@ static void teller_stop(struct teller *teller)
     OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file")                             \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
 
-HF_CLI_VALUES(store_list, STORE_OPTIONS)
+#define LIST_ROW(...) HF_OPTION_ROW(struct store_list_values, __VA_ARGS__)
+HF_CLI_VALUES(store_list, STORE_OPTIONS, LIST_ROW)
 
 static struct hf_json *listed_document(const struct hf_listed_snapshot *listed)
 {
@@ -212,7 +213,8 @@ static enum hf_err store_list(const struct store_list_values *values,
         "references: every block is there; stored: and intact; content: and decrypts and has its " \
         "hash")                                                                                    \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
-HF_CLI_VALUES(store_verify, STORE_VERIFY_OPTIONS)
+#define VERIFY_ROW(...) HF_OPTION_ROW(struct store_verify_values, __VA_ARGS__)
+HF_CLI_VALUES(store_verify, STORE_VERIFY_OPTIONS, VERIFY_ROW)
 
 static enum hf_err level_of(const char *text, enum hf_verify_level *out, struct hf_error *err)
 {
@@ -320,7 +322,8 @@ static enum hf_err store_verify(const struct store_verify_values *values,
     HF_CLI_ONTO_OPTIONS(OPT)                                                                       \
     OPT(workers, NUMBER, "auto", 1, 256, OPT_NONE, "Threads; auto is one a core")                  \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
-HF_CLI_VALUES(store_restore, STORE_RESTORE_OPTIONS)
+#define RESTORE_ROW(...) HF_OPTION_ROW(struct store_restore_values, __VA_ARGS__)
+HF_CLI_VALUES(store_restore, STORE_RESTORE_OPTIONS, RESTORE_ROW)
 
 static enum hf_err restore_manifest(const struct store_restore_values *values,
                                     const struct opened *opened, const struct hf_manifest *manifest,
@@ -398,7 +401,8 @@ static enum hf_err store_restore(const struct store_restore_values *values,
         "block")                                                                                   \
     OPT(only_look, FLAG, "false", 0, 0, OPT_NONE, "Say what would go, change nothing")             \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
-HF_CLI_VALUES(store_groom, STORE_GROOM_OPTIONS)
+#define GROOM_ROW(...) HF_OPTION_ROW(struct store_groom_values, __VA_ARGS__)
+HF_CLI_VALUES(store_groom, STORE_GROOM_OPTIONS, GROOM_ROW)
 
 static enum hf_err groom_jobs(const struct store_groom_values *values, const struct opened *opened,
                               struct hf_groom_result *sum, struct hf_error *err)
@@ -474,30 +478,17 @@ static enum hf_err store_groom(const struct store_groom_values *values,
 
 /* ---- The table ---- */
 
-#define ROW(type, ...) HF_OPTION_ROW(struct type##_values, __VA_ARGS__)
-#define LIST_ROW(...) ROW(store_list, __VA_ARGS__)
-#define VERIFY_ROW(...) ROW(store_verify, __VA_ARGS__)
-#define RESTORE_ROW(...) ROW(store_restore, __VA_ARGS__)
-#define GROOM_ROW(...) ROW(store_groom, __VA_ARGS__)
-
-HF_CLI_COMMAND(store_list, STORE_OPTIONS(LIST_ROW), "holdfast store list", "URL",
-               "Lists the snapshots that a store holds, with no server.", 1, 1)
-HF_CLI_COMMAND(store_verify, STORE_VERIFY_OPTIONS(VERIFY_ROW), "holdfast store verify", "URL",
-               "Checks every object and every snapshot of a store and names what is damaged.", 1, 1)
-HF_CLI_COMMAND(store_restore, STORE_RESTORE_OPTIONS(RESTORE_ROW), "holdfast store restore", "URL",
-               "Restores a snapshot from a store into a directory, with no server.", 1, 1)
-HF_CLI_COMMAND(store_groom, STORE_GROOM_OPTIONS(GROOM_ROW), "holdfast store groom", "URL",
-               "Gives back the space of what no snapshot reaches. Safe beside a running server.", 1,
-               1)
-
-const struct hf_command hf_cli_store_commands[] = {
-    {"store", "list", "List the snapshots of a store, with no server", store_list_command,
-     &store_list_table},
-    {"store", "verify", "Check a whole store, with no server", store_verify_command,
-     &store_verify_table},
-    {"store", "restore", "Restore from a store, with no server", store_restore_command,
-     &store_restore_table},
-    {"store", "groom", "Give back the space of deleted snapshots", store_groom_command,
-     &store_groom_table},
-    {NULL, NULL, NULL, NULL, NULL},
-};
+#define COMMANDS(VERB)                                                                             \
+    VERB(store_list, store_list, "store", "list", "URL", 1, 1,                                     \
+         "List the snapshots of a store, with no server",                                          \
+         "Lists the snapshots that a store holds, with no server.")                                \
+    VERB(store_verify, store_verify, "store", "verify", "URL", 1, 1,                               \
+         "Check a whole store, with no server",                                                    \
+         "Checks every object and every snapshot of a store and names what is damaged.")           \
+    VERB(store_restore, store_restore, "store", "restore", "URL", 1, 1,                            \
+         "Restore from a store, with no server",                                                   \
+         "Restores a snapshot from a store into a directory, with no server.")                     \
+    VERB(store_groom, store_groom, "store", "groom", "URL", 1, 1,                                  \
+         "Give back the space of deleted snapshots",                                               \
+         "Gives back the space of what no snapshot reaches. Safe beside a running server.")
+HF_CLI_TABLE(hf_cli_store_commands, COMMANDS)

@@ -149,7 +149,6 @@ static enum hf_err show_end(const struct hf_cli_set_target *wish, const struct h
                             struct hf_error *err)
 {
     const struct hf_json *target = hf_json_get_object(ended, "target");
-    const char *state = hf_cli_text(ended, "state", "?");
     size_t obstacles = hf_json_count(hf_json_get_array(target, "obstacles"));
 
     if (wish->json) {
@@ -166,11 +165,8 @@ static enum hf_err show_end(const struct hf_cli_set_target *wish, const struct h
                      hf_cli_text(ended, "state", "?"));
         hf_cli_print_set_target(ended);
     }
-    if (strcmp(state, "FINISHED") != 0) {
-        enum hf_err code = hf_err_from_name(hf_cli_text(ended, "errorClass", "INTERNAL"));
-        return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "restore %s: %s: %s",
-                       hf_cli_text(ended, "id", "?"), state,
-                       hf_cli_text(ended, "error", "no reason given"));
+    if (hf_cli_ended(ended, "restore", err) != HF_ERR_OK) {
+        return err->code;
     }
     return wish->dry_run && obstacles > 0
                ? hf_fail(err, HF_ERR_CONFLICT, "%zu things stand in the way of a restore onto %s",
@@ -185,7 +181,7 @@ enum hf_err hf_cli_restore_target(struct hf_cli_session *session,
     HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
     HF_CLEANUP(hf_json_drop) struct hf_json *ended = NULL;
     const char *set = wish->set != NULL ? wish->set : wish->target_set;
-    char snapshot[64] = "", target[128], job[32];
+    char snapshot[64] = "", job[32];
 
     if (wish->snapshot != NULL) {
         (void)snprintf(snapshot, sizeof snapshot, "%s", wish->snapshot);
@@ -218,8 +214,7 @@ enum hf_err hf_cli_restore_target(struct hf_cli_session *session,
         (void)printf("restore %s has begun; hint: holdfast restore show %s\n", restore, restore);
         return HF_ERR_OK;
     }
-    return hf_cli_id_target(target, sizeof target, "restores", restore, "", err) != HF_ERR_OK ||
-                   hf_cli_watch(session, target, "restore", &ended, err) != HF_ERR_OK
+    return hf_cli_watch(session, "restore", restore, &ended, err) != HF_ERR_OK
                ? err->code
                : show_end(wish, ended, err);
 }

@@ -18,23 +18,17 @@ static const struct hf_command services[] = {
      &hf_main_agent_options},
     {NULL, NULL, NULL, NULL, NULL},
 };
-static const struct hf_command *const tables[] = {
-    services,
-    hf_cli_api_commands,
-    hf_cli_point_commands,
-    hf_cli_link_commands,
-    hf_cli_event_commands,
-    hf_cli_store_commands,
-    hf_cli_oplog_commands,
-    hf_cli_oplog_look_commands,
-    hf_cli_demo_commands,
-};
+/* The tables one after the other, beginning with 0; NULL after the last. */
+static const struct hf_command *table_at(size_t index)
+{
+    return index == 0 ? services : hf_cli_tables[index - 1];
+}
 
 static void print_commands(FILE *to)
 {
     (void)fprintf(to, "usage: holdfast <command> [options]; holdfast <command> --help\n\n");
-    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
-        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+    for (size_t i = 0; table_at(i) != NULL; i++) {
+        for (const struct hf_command *command = table_at(i); command->noun != NULL; command++) {
             char name[64];
             /* "server status" has the noun that "server" has alone: both are shown. */
             (void)snprintf(name, sizeof name, "%s%s%s", command->noun,
@@ -48,8 +42,8 @@ static void print_commands(FILE *to)
 /* Every command's options, in Markdown: docs/user/options.md is this text. */
 static enum hf_err print_manual(struct hf_error *err)
 {
-    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
-        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+    for (size_t i = 0; table_at(i) != NULL; i++) {
+        for (const struct hf_command *command = table_at(i); command->noun != NULL; command++) {
             HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT((size_t)1 << 20);
             if (command->options == NULL) {
                 continue;
@@ -68,8 +62,8 @@ static const struct hf_command *find(int argc, char *const *argv, int *used)
 {
     const struct hf_command *alone = NULL;
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
-        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+    for (size_t i = 0; table_at(i) != NULL; i++) {
+        for (const struct hf_command *command = table_at(i); command->noun != NULL; command++) {
             if (strcmp(command->noun, argv[0]) != 0) {
                 continue;
             }
@@ -89,8 +83,8 @@ static const struct hf_command *find(int argc, char *const *argv, int *used)
 static void list_verbs(const char *noun, char *out, size_t out_len)
 {
     out[0] = '\0';
-    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
-        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+    for (size_t i = 0; table_at(i) != NULL; i++) {
+        for (const struct hf_command *command = table_at(i); command->noun != NULL; command++) {
             if (strcmp(command->noun, noun) == 0 && command->verb != NULL) {
                 size_t at = strlen(out);
                 (void)snprintf(out + at, out_len - at, "%s%s", at == 0 ? "" : ", ", command->verb);

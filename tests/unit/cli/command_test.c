@@ -13,15 +13,13 @@
 
 #include "cli/command.h"
 
-static const struct hf_command *const tables[] = {hf_cli_api_commands, hf_cli_event_commands,
-                                                  hf_cli_store_commands, hf_cli_demo_commands};
-
 static void for_each(void (*check)(const struct hf_command *command))
 {
     size_t count = 0;
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(tables); i++) {
-        for (const struct hf_command *command = tables[i]; command->noun != NULL; command++) {
+    for (size_t i = 0; hf_cli_tables[i] != NULL; i++) {
+        for (const struct hf_command *command = hf_cli_tables[i]; command->noun != NULL;
+             command++) {
             check(command);
             count++;
         }
