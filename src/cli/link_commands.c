@@ -57,6 +57,7 @@ void hf_cli_print_link(const struct hf_json *link)
     }
     if (hf_json_get_text(link, "applyCommand") != NULL) {
         (void)printf("  then         %s\n", hf_cli_text(link, "applyCommand", ""));
+        (void)printf("  or           %s\n", hf_cli_text(link, "applyCommandOnStore", ""));
     }
 }
 

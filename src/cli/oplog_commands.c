@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands on a job's stored oplog, with no server: a restored snapshot is brought to a point in time.
+ * A restored snapshot is brought to a point in time on this machine, with entries that a server hands out, or with no server
+ * straight from the store.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "cli/define.h"
+#include "cli/oplog_served.h"
 #include "cli/oplog_store.h"
 #include "cli/output.h"
 #include "cli/point.h"
@@ -17,23 +19,21 @@
 
 #define INFO_MAX ((size_t)1 << 20)
 
-#define HF_CLI_OPLOG_OPTIONS(OPT)                                                                  \
-    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file")                             \
-    OPT(oplog_store, TEXT, "", 0, 4096, OPT_NONE,                                                  \
-        "URL of the store that has the oplog, where it is another one")                            \
-    OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
-
 /* ---- apply ---- */
 
 #define APPLY_OPTIONS(OPT)                                                                         \
     OPT(dbpath, PATH, "", 1, 4096, OPT_REQUIRED,                                                   \
         "Directory with a restored snapshot that no server has open")                              \
     HF_CLI_TARGET_OPTIONS(OPT)                                                                     \
-    OPT(store, TEXT, "", 1, 4096, OPT_REQUIRED, "URL of the store")                                \
     OPT(snapshot, TEXT, "", 0, 100, OPT_NONE,                                                      \
         "Id of the snapshot; default: as restoreInfo.txt in the directory says")                   \
     OPT(mongod, TEXT, "mongod", 1, 4096, OPT_NONE, "A mongod of the snapshot's release")           \
-    HF_CLI_OPLOG_OPTIONS(OPT)
+    OPT(store, TEXT, "", 0, 4096, OPT_NONE,                                                        \
+        "URL of the store: the oplog is read there, and no server is asked")                       \
+    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file, with --store")               \
+    OPT(oplog_store, TEXT, "", 0, 4096, OPT_NONE,                                                  \
+        "URL of the store that has the oplog, where it is another one; with --store")              \
+    HF_CLI_OPTIONS(OPT)
 #define APPLY_ROW(...) HF_OPTION_ROW(struct oplog_apply_values, __VA_ARGS__)
 HF_CLI_VALUES(oplog_apply, APPLY_OPTIONS, APPLY_ROW)
 
@@ -89,8 +89,6 @@ struct applying {
     struct hf_ranges ranges;
     struct hf_plan plan;
     struct hf_chain_reader *reader; /* owned; NULL: nothing is read */
-    struct hf_replay_arguments arguments;
-    struct hf_replay_result result;
 };
 
 static void applying_fini(struct applying *applying)
@@ -99,8 +97,6 @@ static void applying_fini(struct applying *applying)
     hf_plan_fini(&applying->plan);
     hf_ranges_fini(&applying->ranges);
     hf_manifest_fini(&applying->manifest);
-    hf_replay_arguments_fini(&applying->arguments);
-    hf_replay_result_fini(&applying->result);
     hf_cli_oplog_close(&applying->oplog);
 }
 HF_CLEANUP_DEFINE_VALUE(applying_fini, struct applying)
@@ -136,29 +132,37 @@ static enum hf_err plan_it(struct applying *applying, const struct hf_target *ta
     return hf_chain_reader_open(&reading, &applying->reader, err);
 }
 
-static enum hf_err replay_it(const struct oplog_apply_values *values, struct applying *applying,
+/* What is replayed, wherever it comes from. */
+struct replayed {
+    const struct hf_json *engine_options;
+    const char *server_version; /* NULL: not known */
+    const struct hf_replay_point *point;
+    hf_replay_next next;
+    void *next_context;
+};
+
+static enum hf_err replay_it(const struct oplog_apply_values *values,
+                             const struct replayed *replayed, struct hf_replay_result *result,
                              struct hf_error *err)
 {
     HF_CLEANUP(hf_log_destroy) struct hf_log *log = hf_log_create(stderr, HF_LOG_INFO, 0);
-    const struct hf_facts *facts = &applying->manifest.facts;
-    const struct hf_replay_point point =
-        hf_replay_point_of(&applying->plan, &applying->ranges.snapshots[applying->plan.snapshot]);
+    HF_CLEANUP(hf_replay_arguments_fini) struct hf_replay_arguments arguments = {.values = NULL};
 
-    if (hf_replay_arguments_make(facts->engine_options, &applying->arguments, err) != HF_ERR_OK) {
+    if (hf_replay_arguments_make(replayed->engine_options, &arguments, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_replay_options options = {
         .program = values->mongod,
-        .server_version = facts->server_version[0] == '\0' ? NULL : facts->server_version,
+        .server_version = replayed->server_version,
         .dbpath = values->dbpath,
-        .arguments = (const char *const *)applying->arguments.values,
-        .point = &point,
-        .next = hf_replay_chain_next,
-        .next_context = applying->reader,
+        .arguments = (const char *const *)arguments.values,
+        .point = replayed->point,
+        .next = replayed->next,
+        .next_context = replayed->next_context,
         .cancel = hf_cli_cancel(),
         .log = log,
     };
-    return hf_replay_run(&options, &applying->result, err);
+    return hf_replay_run(&options, result, err);
 }
 
 static enum hf_err print_applied(const struct oplog_apply_values *values,
@@ -199,15 +203,69 @@ static enum hf_err print_applied(const struct oplog_apply_values *values,
     return HF_ERR_OK;
 }
 
-static enum hf_err oplog_apply(const struct oplog_apply_values *values,
-                               const struct hf_option_rest *rest, struct hf_error *err)
+static enum hf_err apply_from_store(const struct oplog_apply_values *values,
+                                    const struct hf_target *target, struct hf_replay_result *result,
+                                    struct hf_error *err)
 {
     HF_CLEANUP(applying_fini) struct applying applying = {.reader = NULL};
     struct hf_cli_oplog *oplog = &applying.oplog;
+    const struct hf_facts *facts = &applying.manifest.facts;
     const struct hf_cli_oplog_wish wish = {
         .url = values->store, .oplog_url = values->oplog_store, .key_file = values->key_file};
-    struct hf_target target;
     struct hf_id snapshot;
+
+    if (find_snapshot(values, &snapshot, err) != HF_ERR_OK ||
+        hf_cli_oplog_open(&wish, oplog, err) != HF_ERR_OK ||
+        hf_list_find_snapshot(oplog->store, oplog->mark.encrypted ? &oplog->key : NULL, &snapshot,
+                              &applying.manifest, err) != HF_ERR_OK ||
+        hf_cli_oplog_load(oplog, &applying.manifest.job, err) != HF_ERR_OK ||
+        plan_it(&applying, target, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_replay_point point =
+        hf_replay_point_of(&applying.plan, &applying.ranges.snapshots[applying.plan.snapshot]);
+    const struct replayed replayed = {
+        .engine_options = facts->engine_options,
+        .server_version = facts->server_version[0] == '\0' ? NULL : facts->server_version,
+        .point = &point,
+        .next = hf_replay_chain_next,
+        .next_context = applying.reader,
+    };
+    return replay_it(values, &replayed, result, err);
+}
+
+static enum hf_err apply_from_server(const struct oplog_apply_values *values,
+                                     const struct hf_target *target,
+                                     struct hf_replay_result *result, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_served_close) struct hf_cli_served served = {.plan = NULL};
+    const struct hf_cli_session_options session = {
+        .profile = values->profile, .server = values->server, .ca_file = values->ca_file};
+    struct hf_id snapshot;
+
+    if (values->key_file[0] != '\0' || values->oplog_store[0] != '\0') {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "--key-file and --oplog-store go with --store, which is missing");
+    }
+    if (find_snapshot(values, &snapshot, err) != HF_ERR_OK ||
+        hf_cli_served_open(&session, &snapshot, target, &served, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct replayed replayed = {
+        .engine_options = served.options,
+        .server_version = served.server_version,
+        .point = &served.point,
+        .next = hf_cli_served_next,
+        .next_context = &served,
+    };
+    return replay_it(values, &replayed, result, err);
+}
+
+static enum hf_err oplog_apply(const struct oplog_apply_values *values,
+                               const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.notes = NULL};
+    struct hf_target target;
     bool wanted = false;
 
     (void)rest;
@@ -217,16 +275,11 @@ static enum hf_err oplog_apply(const struct oplog_apply_values *values,
     if (!wanted) {
         return hf_fail(err, HF_ERR_INVALID, "which point? --until or --oplog-ts says it");
     }
-    if (find_snapshot(values, &snapshot, err) != HF_ERR_OK ||
-        hf_cli_oplog_open(&wish, oplog, err) != HF_ERR_OK ||
-        hf_list_find_snapshot(oplog->store, oplog->mark.encrypted ? &oplog->key : NULL, &snapshot,
-                              &applying.manifest, err) != HF_ERR_OK ||
-        hf_cli_oplog_load(oplog, &applying.manifest.job, err) != HF_ERR_OK ||
-        plan_it(&applying, &target, err) != HF_ERR_OK ||
-        replay_it(values, &applying, err) != HF_ERR_OK) {
+    if (values->store[0] != '\0' ? apply_from_store(values, &target, &result, err) != HF_ERR_OK
+                                 : apply_from_server(values, &target, &result, err) != HF_ERR_OK) {
         return err->code;
     }
-    return print_applied(values, &applying.result, err);
+    return print_applied(values, &result, err);
 }
 
 /* ---- The table ---- */
@@ -234,5 +287,5 @@ static enum hf_err oplog_apply(const struct oplog_apply_values *values,
 #define COMMANDS(VERB)                                                                             \
     VERB(oplog_apply, oplog_apply, "oplog", "apply", "", 0, 0,                                     \
          "Bring a restored snapshot to a point in time",                                           \
-         "Brings a restored snapshot to a point in time, with no server.")
+         "Brings a restored snapshot to a point in time, on this machine.")
 HF_CLI_TABLE(hf_cli_oplog_commands, COMMANDS)

@@ -53,11 +53,27 @@ static enum hf_err add_word(struct hf_buf *command, const char *word, struct hf_
     return code == HF_ERR_OK ? hf_buf_append_text(command, "'", err) : code;
 }
 
-/* What brings the unpacked archive to the point; DIR and KEY_FILE are for the operator to fill in. */
+/* Words that end with NULL, as a command line. */
+static void set_command(struct hf_json *json, const char *name, const char *const *words)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf command = HF_BUF_INIT(32768);
+    struct hf_error ignored;
+
+    for (; *words != NULL; words++) {
+        if (add_word(&command, *words, &ignored) != HF_ERR_OK) {
+            return; /* no memory: the answer does without */
+        }
+    }
+    hf_json_set_text(json, name, hf_buf_text(&command));
+}
+
+/*
+ * What brings the unpacked archive to the point, with entries from this server, or straight from the store; DIR, PROFILE
+ * and KEY_FILE are for the operator to fill in.
+ */
 static void set_apply(struct hf_server_call *call, const struct hf_restore_record *restore,
                       struct hf_json *json)
 {
-    HF_CLEANUP(hf_buf_fini) struct hf_buf command = HF_BUF_INIT(32768);
     const struct hf_server_app *app = call->app;
     const struct hf_target target = {.kind =
                                          restore->point.date ? HF_TARGET_DATE : HF_TARGET_TIMESTAMP,
@@ -65,12 +81,20 @@ static void set_apply(struct hf_server_call *call, const struct hf_restore_recor
                                      .increment = (uint32_t)restore->point.increment};
     const struct hf_target_text point = hf_target_text(&target);
     const struct hf_id_text snapshot = hf_id_text(&restore->snapshot);
-    const char *words[24] = {"holdfast", "oplog", "apply", "--dbpath", "DIR"};
-    struct hf_error ignored;
-    size_t count = 5;
+    const char *words[24] = {
+        "holdfast", "oplog",      "apply",
+        "--dbpath", "DIR",        restore->point.date ? "--until" : "--oplog-ts",
+        point.text, "--snapshot", snapshot.text,
+    };
+    size_t count = 9;
+    char server[512];
 
-    words[count++] = restore->point.date ? "--until" : "--oplog-ts";
-    words[count++] = point.text;
+    hf_reply_base_url(call, server, sizeof server);
+    words[count] = "--server";
+    words[count + 1] = server;
+    words[count + 2] = "--profile";
+    words[count + 3] = "PROFILE";
+    set_command(json, "applyCommand", words);
     words[count++] = "--store";
     words[count++] = hf_store_url(app->store);
     if (app->oplog_store != app->store) {
@@ -81,14 +105,10 @@ static void set_apply(struct hf_server_call *call, const struct hf_restore_recor
         words[count++] = "--key-file";
         words[count++] = "KEY_FILE";
     }
-    words[count++] = "--snapshot";
-    words[count++] = snapshot.text;
-    for (size_t i = 0; i < count; i++) {
-        if (add_word(&command, words[i], &ignored) != HF_ERR_OK) {
-            return; /* no memory: the answer does without */
-        }
+    for (size_t i = count; i < HF_ARRAY_LEN(words); i++) {
+        words[i] = NULL;
     }
-    hf_json_set_text(json, "applyCommand", hf_buf_text(&command));
+    set_command(json, "applyCommandOnStore", words);
 }
 
 static bool read_link(struct hf_server_call *call, const struct hf_id *id,

@@ -48,6 +48,8 @@ const struct hf_route hf_server_routes[] = {
     {"POST", PRIVATE "/snapshots/*/cancel", hf_api_cancel_snapshot, HF_ROUTE_API, false},
     {"POST", PRIVATE "/snapshots/*/verify", hf_api_verify, HF_ROUTE_STREAM, false},
     {"GET", PRIVATE "/snapshots/*/tar", hf_api_tar, HF_ROUTE_STREAM, false},
+    {"GET", PRIVATE "/snapshots/*/oplog", hf_api_snapshot_oplog, HF_ROUTE_STREAM, false},
+    {"GET", PRIVATE "/snapshots/*/oplog/entries", hf_api_snapshot_entries, HF_ROUTE_STREAM, false},
     {"GET", PRIVATE "/restores", hf_api_restores, HF_ROUTE_API, false},
     {"POST", PRIVATE "/restores", hf_api_start_restore, HF_ROUTE_API, false},
     {"GET", PRIVATE "/restores/*", hf_api_restore, HF_ROUTE_API, false},

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""A stored oplog without a server: what it holds is found, what a restore would undo is counted, and a snapshot that was restored
-from the store is brought to a point by the machine's own mongod."""
+"""A stored oplog, straight in its store and over the API: what it holds is found, what a restore would undo is counted, and a
+snapshot that was restored from the store is brought to a point by the machine's own mongod."""
 import shutil
+import socket
 import time
 
 import harness
@@ -22,7 +23,8 @@ class OplogCommands(TestCase):
         client.app.other.insert_one({"_id": "other"})
         cls.d.set.wait_checkpoint()
         cls.snapshot = cls.d.take()
-        client.app.orders.insert_many([{"_id": 1000 + i} for i in range(50)])
+        # More than fits into the first two pages that a replay asks a server for.
+        client.app.orders.insert_many([{"_id": 1000 + i, "pad": "p" * 8000} for i in range(50)])
         client.app.orders.update_one({"_id": 7}, {"$set": {"n": "good"}})
         cls.before = top_of(client)
         cls.good = client.app.command("dbHash")["collections"]
@@ -106,13 +108,54 @@ class OplogCommands(TestCase):
         self.assertGreaterEqual(Timestamp(done["topS"], done["topIncrement"]), self.before)
         self.assertTrue(self.cli(*apply, "--until", until)["doneBefore"])
         self.cli.fails(6, "cannot be brought on to", *apply, "--oplog-ts", f"{self.last.time}.{self.last.inc}")
-        member = Member(self.scratch, "applied", dbpath=target, arguments=QUIET)
-        client = member.start().client
-        self.assertEqual(self.good, client.app.command("dbHash")["collections"])
-        self.assertEqual(150, client.app.orders.count_documents({}))
-        member.close_client()
-        self.assertEqual(0, member.stop())
+        self.expect_good(target)
+
+    def expect_good(self, target):
+        member = Member(self.scratch, target.parent.name, dbpath=target, arguments=QUIET)
+        try:
+            client = member.start().client
+            self.assertEqual(self.good, client.app.command("dbHash")["collections"])
+            self.assertEqual(150, client.app.orders.count_documents({}))
+            member.close_client()
+            self.assertEqual(0, member.stop())
+        finally:
+            member.kill()
         shutil.rmtree(target)
+
+    def test_a_server_hands_out_the_entries_also_when_it_is_away_for_a_while(self):
+        target, server = self.scratch.dir / "served" / "db", self.d.server
+        target.parent.mkdir()
+        self.cli("store", "restore", server.store, *server.key_arguments(), "--snapshot", self.snapshot["id"], "--to", target)
+        # Its first start as a server, when no entry was asked for yet, waits until the test says so.
+        program, go, here = (target.parent / name for name in ("mongod", "go", "here"))
+        program.write_text(f"#!/bin/sh\ncase \"$*\" in *replay-fill*) : >'{here}'; while [ ! -e '{go}' ]; do sleep 0.05; done;; esac\n"
+                           f"exec '{harness.member_binary()}' \"$@\"\n")
+        program.chmod(0o755)
+        apply = ["oplog", "apply", "--dbpath", target, "--mongod", program]
+        to = ["--oplog-ts", f"{self.before.time}.{self.before.inc}"]
+        self.cli.fails(2, "go with --store, which is missing", *apply, *to, *server.key_arguments())
+        self.cli.fails(3, "cannot be restored: .*nearest instants", *apply, "--oplog-ts", f"{self.last.time + 100000}.1")
+        self.cli.fails(3, "there is no snapshot|no snapshot", *apply, *to, "--snapshot", "5" * 24)
+        self.assertFalse(here.exists())
+        running = self.cli.begin(*apply, *to)
+        try:
+            wait_for(here.exists, "the replay's first server", 60, every=0.05)
+            server.kill()
+            with socket.create_server(("127.0.0.1", server.port)) as deaf:
+                deaf.settimeout(60)
+                go.touch()
+                deaf.accept()[0].close()  # it has asked, and was hung up on
+            server.start()
+            done = self.cli.finish(running)
+        finally:
+            running.kill()
+            if not server.alive():
+                server.start()
+        self.assertEqual(0, done.code, done.err)
+        self.assertEqual((done.json["topS"], done.json["topIncrement"]), (self.before.time, self.before.inc))
+        self.assertGreaterEqual(done.json["inserted"], 50)
+        self.assertGreater(done.json["insertedBytes"], 400_000)
+        self.expect_good(target)
 
 
 if __name__ == "__main__":

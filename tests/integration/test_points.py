@@ -244,7 +244,7 @@ class Points(harness.TestCase):
         subprocess.run(["curl", "-sSf", "--max-time", "120", "-o", archive, link["url"]], check=True, timeout=150)
         top = harness.unpack(archive, self.scratch.dir / f"unpacked-{label}")
         archive.unlink()
-        words = {"DIR": str(top), "KEY_FILE": str(self.server.key_file)}
+        words = {"DIR": str(top), "KEY_FILE": str(self.server.key_file), "PROFILE": str(self.server.data / "cli.profile")}
         program, *command = [words.get(word, word) for word in shlex.split(command)]
         self.assertEqual(program, "holdfast")
         self.cli(*command, "--mongod", harness.member_binary())
@@ -262,17 +262,18 @@ class Points(harness.TestCase):
         self.assertNotEqual(self.writer.state_at(ts), self.writer.state_at(harness.checkpoint_of(self.second)))
         made = self.cli("restore", "link", "--set", "rs0", "--oplog-ts", dotted(ts))
         self.assertEqual((made["snapshotId"], made["pointInTime"], made["state"]), (self.second["id"], True, "FINISHED"))
-        command = made["link"]["applyCommand"]
-        self.assertEqual(command, f"holdfast oplog apply --dbpath DIR --oplog-ts {dotted(ts)} --store {shlex.quote(self.server.store)} "
-                                  f"--key-file KEY_FILE --snapshot {self.second['id']}")
+        command, on_store = made["link"]["applyCommand"], made["link"]["applyCommandOnStore"]
+        begin = f"holdfast oplog apply --dbpath DIR --oplog-ts {dotted(ts)} --snapshot {self.second['id']}"
+        self.assertEqual(command, f"{begin} --server {self.server.url} --profile PROFILE")
+        self.assertEqual(on_store, f"{begin} --store {shlex.quote(self.server.store)} --key-file KEY_FILE")
         self.check_delivered(self.deliver(made["link"], command, "link"), ts)
         # Its download is used up; base and command stay until the link expires.
         wait_for(lambda: self.cli("restore", "show", made["id"])["link"]["status"] == "MAX_DOWNLOADS_EXCEEDED", "the download to be counted")
-        self.assertRegex(self.cli.run("restore", "show", made["id"]).out, rf"(?m)^  then         {re.escape(command)}$")
+        self.assertRegex(self.cli.run("restore", "show", made["id"]).out, rf"(?m)^  then         {re.escape(command)}$\n^  or           {re.escape(on_store)}$")
         self.cli.fails(6, rf"a download of snapshot {self.second['id']} may be brought to a point in time until .* \(restore {made['id']}\)",
                        "snapshot", "delete", self.second["id"])
         self.cli("restore", "cancel", made["id"])
-        self.assertNotIn("applyCommand", self.cli("restore", "show", made["id"])["link"])
+        self.assertNotIn("applyCommandOnStore", self.cli("restore", "show", made["id"])["link"])
         self.cli.fails(2, "which set", "restore", "link", "--oplog-ts", "5.1")
         self.cli.fails(2, "--set belongs to", "restore", "link", "--set", "rs0")
         self.cli.fails(3, "no snapshot is that old", "restore", "link", "--set", "rs0", "--oplog-ts", "5.1")
@@ -287,7 +288,7 @@ class Points(harness.TestCase):
         self.assertEqual((job["statusName"], job["pointInTime"], job["timestamp"]["date"]), ("FINISHED", True, date(second)))
         self.assertIn(f" --until {date(second)} ", job["applyCommand"])
         self.assertIn(f" --snapshot {job['snapshotId']}", job["applyCommand"])
-        top = self.deliver(job["delivery"], job["applyCommand"], "public")
+        top = self.deliver(job["delivery"], job["applyCommandOnStore"], "public")
         self.check_delivered(top, bson.Timestamp(second - 1, 0xFFFFFFFF))
         self.cli("restore", "cancel", job["id"])
         for body, status, code in (({"oplogTs": 5, "oplogInc": 1}, 404, "NO_CHECKPOINT_FOR_PIT_RESTORE"),
