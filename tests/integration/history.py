@@ -6,6 +6,7 @@ written here once more, entry by entry, for the forms that MongoDB 4.4 writes (m
 does not fit (an update of a document that is not there), is an error and never passed over.
 """
 import bisect
+import collections
 
 import bson
 from bson import Timestamp
@@ -435,6 +436,11 @@ def pick(random, history, first, last, count, moments=()):
             position = history.position(ts) - 1
             for step, word in ((0, ""), (-1, "the entry before "), (1, "the entry after ")):
                 add(word + why, position + step)
+            for seconds, word in ((ts.time, "the date of "), (ts.time + 1, "the second after ")):
+                if first.time < seconds <= last.time:
+                    places.setdefault(word + why, []).append(Target(word + why, seconds=seconds))
+            if first <= ts <= last and history.times[position] != ts:  # taken back at the source, or never an entry
+                places.setdefault(f"the lost time of {why}", []).append(Target(f"the lost time of {why}", timestamp=ts))
     for second in range(first.time + 1, last.time + 1):
         places.setdefault("any second", []).append(Target("any second", seconds=second))
     for position in range(max(low, 0), high - 1):
@@ -450,3 +456,16 @@ def pick(random, history, first, last, count, moments=()):
             if places[why] and len(picked) < count:
                 picked.append(places[why].pop())
     return picked
+
+
+GROUPS = {"slice edges": "slice's", "inside large transactions": "inside a large", "inside prepared transactions": "inside a prepared",
+          "ends of prepared transactions": "end of a prepared", "whole transactions": "a transaction", "definitions": "the definition",
+          "elections": "an election", "rollbacks": "a rollback", "checkpoints": "checkpoint", "a copy's end": "base's end"}
+
+
+def told(targets):
+    """How many of each group, and of both forms."""
+    counts = {"dates": sum(target.timestamp is None for target in targets)}
+    counts["timestamps"] = len(targets) - counts["dates"]
+    groups = collections.Counter(next((name for name, word in GROUPS.items() if word in target.why), "other") for target in targets)
+    return {**counts, **{name: groups[name] for name in (*GROUPS, "other")}}

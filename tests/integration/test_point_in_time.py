@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any second: a set that is written to by several clients, through elections and a rollback, its oplog tailed, snapshots taken
 meanwhile; then points in time, restored by an agent, compared with what the history says."""
-import collections
 import concurrent.futures
 import os
 import pathlib
@@ -17,7 +16,7 @@ import harness
 from bson import Timestamp
 from chronicle import ARGUMENTS, Chronicle
 from harness import checkpoint_of, wait_for
-from history import compare, pick, read_state
+from history import GROUPS, compare, pick, read_state, told
 from test_sandbox_recovery import QUIET, top_of
 
 SOAK = bool(os.environ.get("HOLDFAST_SOAK"))
@@ -122,8 +121,11 @@ class PointInTime(harness.TestCase):
         began = time.monotonic()
         with concurrent.futures.ThreadPoolExecutor(2) as pool:  # mostly it waits for a server to start
             problems = [one for one in pool.map(self.reach, enumerate(targets)) if one]
-        print(f"{len(targets)} points in {time.monotonic() - began:.1f} s over {len(self.history.entries)} entries in {len(slices)} slices: "
-              f"{dict(collections.Counter(target.why for target in targets))}", flush=True)
+        counts = told(targets)
+        print(f"{len(targets)} points in {time.monotonic() - began:.1f} s over {len(self.history.entries)} entries in {len(slices)} slices, "
+              f"{len(self.snapshots)} snapshots, seed {SEED}: {counts}", flush=True)
+        if len(targets) >= 100:  # fewer cannot have all of them
+            self.assertEqual([name for name in ("dates", *GROUPS) if not counts[name]], [], f"no such target, seed {SEED}")
         self.assertEqual(problems, [], f"seed {SEED}")
 
     def test_r17_2_a_point_outside_every_range_is_refused_with_the_nearest_ones(self):
