@@ -426,7 +426,11 @@ enum hf_err hf_lock_file_check_records(const char *path, struct hf_error *err)
 void hf_lock_file_drop(struct hf_lock_file *lock)
 {
     if (lock != NULL) {
-        /* The file stays: removing it would let two processes lock two files of one name. */
+        /*
+         * Not left to close: a child that another thread has forked, and that has not become its program yet, holds the
+         * same open file. The file stays: removing it would let two processes lock two files of one name.
+         */
+        (void)flock(lock->fd, LOCK_UN);
         (void)close(lock->fd);
         hf_free(lock);
     }

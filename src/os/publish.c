@@ -121,6 +121,14 @@ static char *temporary_beside(const char *path)
                           : hf_asprintf("%s/" TEMPORARY_PREFIX "%016" PRIx64, parent, random);
 }
 
+/* Not left to close: a child of another thread that has not become its program yet has the same open file, and who locks
+ * the file next would find it held. */
+static void close_unlocked(int fd)
+{
+    (void)flock(fd, LOCK_UN);
+    (void)close(fd); /* all is synced, or has failed: nothing is left that could fail */
+}
+
 static enum hf_err publish(const char *path, struct hf_bytes content, uint32_t mode, bool replace,
                            struct hf_error *err)
 {
@@ -143,15 +151,15 @@ static enum hf_err publish(const char *path, struct hf_bytes content, uint32_t m
     }
     if (sync_name(path, err) != HF_ERR_OK) {
         /* The name stays: whoever put the same bytes meanwhile may have been told that they are there (I1). */
-        (void)close(fd);
+        close_unlocked(fd);
         return err->code;
     }
-    (void)close(fd); /* everything is synced: nothing is left that could fail */
+    close_unlocked(fd);
     return HF_ERR_OK;
 
 unlink_temporary:
     (void)unlink(temporary); /* the first failure is the one to tell; a sweep gets what stays */
-    (void)close(fd);
+    close_unlocked(fd);
     return err->code;
 }
 

@@ -11,6 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/thread.h"
+
 static struct hf_file *open_file(const char *path, enum hf_open_mode how)
 {
     struct hf_file *file = NULL;
@@ -457,6 +459,48 @@ static void test_a_lock_goes_with_its_process(void **state)
     hf_lock_file_drop(lock);
 }
 
+/* Starts children that have every open file of ours for a moment, as one does that is to become a program. */
+static void fork_on(void *argument)
+{
+    struct hf_cancel *stop = argument;
+    while (!hf_cancel_requested(stop)) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            (void)usleep(5000);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, NULL, 0), child);
+    }
+}
+
+static void test_a_lock_does_not_outlive_its_drop_in_a_forked_child(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    struct hf_lock_file *lock = NULL;
+    struct hf_thread *thread = NULL;
+    struct hf_cancel stop;
+    char name[32];
+    hf_cancel_init(&stop);
+    assert_int_equal(hf_thread_start("forks", fork_on, &stop, &thread, &err), HF_ERR_OK);
+    for (unsigned i = 0; i < 150; i++) {
+        (void)snprintf(name, sizeof name, "lock-%u", i);
+        const char *path = at(room, name);
+        /* A file that was just published, and one whose lock was just dropped. */
+        assert_int_equal(hf_fs_publish_new(path, hf_bytes_of("x", 1), 0600, &err), HF_ERR_OK);
+        for (unsigned again = 0; again < 2; again++) {
+            enum hf_err code = hf_lock_file_borrow(path, &lock, &err);
+            if (code != HF_ERR_OK) {
+                fail_msg("%s", err.message);
+            }
+            hf_lock_file_drop(lock);
+        }
+    }
+    hf_cancel_request(&stop);
+    hf_thread_join(thread);
+}
+
 static void test_a_lock_that_cannot_be_made_says_why(void **state)
 {
     struct room *room = *state;
@@ -495,6 +539,7 @@ int main(void)
         IN_ROOM(test_a_record_lock_of_another_process_is_seen),
         IN_ROOM(test_a_range_is_made_zero_and_the_size_stays),
         IN_ROOM(test_a_lock_goes_with_its_process),
+        IN_ROOM(test_a_lock_does_not_outlive_its_drop_in_a_forked_child),
         IN_ROOM(test_a_lock_that_cannot_be_made_says_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
