@@ -330,12 +330,14 @@ class World(Case):
     def test_a_restore_that_died_before_its_mark_had_a_name(self):
         directory = self.d.restore_root / "died"
         self.agent.stop()
-        # The first name is that of the task's note, the second the mark's.
-        self.agent.start(env={"HOLDFAST_FAULTS": "os.fs.publish.link:2=die"})
+        # The first name is that of the tail's note, the second that of the restore's, the third the mark's.
+        tail = self.agent.logged(r"agent\.tail\.begun.*").start()
+        self.agent.start(env={"HOLDFAST_FAULTS": "os.fs.publish.link:3=die"})
+        wait_for(lambda: self.agent.logged(r"agent\.tail\.begun.*").start() > tail, "the tail")
         self.cli("restore", "start", "--snapshot", self.first["id"], "--to", directory, "--no-wait")
         self.assertEqual(self.agent.wait(), -signal.SIGKILL)
-        self.agent.start()
         left = os.listdir(directory)
+        self.agent.start()
         self.assertEqual(len(left), 1)
         self.assertRegex(left[0], r"^\.hf-tmp-[0-9a-f]{16}$")
         wait_for(lambda: all(one["state"] != "IN_PROGRESS" for one in self.cli("restore", "list")["results"]), "its end", LIMIT_S)
