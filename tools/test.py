@@ -20,6 +20,8 @@ import time
 root = pathlib.Path(__file__).resolve().parent.parent
 os.chdir(root)
 PARTS = ["checks", "unit", "tsan", "clang", "fuzz", "integration"]
+# How many run at a time on two cores: a test with real processes needs less than half a core, a program's tests wait now and then.
+FILES_AT_ONCE, PROGRAMS_AT_ONCE = 4, 3
 
 
 class Tally:
@@ -72,12 +74,13 @@ def checks(tally, soak):
 def cmocka(tally, flavour, kinds, prefix, limit, soak):
     listing = subprocess.run(["meson", "introspect", "--tests", f"build/{flavour}"], capture_output=True, text=True, check=True)
     tests = [test for test in json.loads(listing.stdout) if test["name"].split("/")[0] in kinds]
+    tests.reverse()  # the longest come last there: one of them would be left alone at the end
 
     def one(test):
         env = {**test["env"], "CMOCKA_MESSAGE_OUTPUT": "STDOUT", "HOLDFAST_SOAK": "1" if soak else ""}
         return test["name"], *run(prefix + test["cmd"], limit, env)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(PROGRAMS_AT_ONCE) as pool:
         for name, code, output, seconds in pool.map(one, tests):
             ran = sum(int(n) for n in re.findall(r"(\d+) test\(s\) run", output))
             passed = sum(int(n) for n in re.findall(r"\[  PASSED  \] (\d+) test", output))
@@ -131,13 +134,13 @@ def integration(tally, soak):
     env = {"HOLDFAST": str(root / "build/test/src/holdfast"), "HOLDFAST_SANDBOX": str(root / "build/test/src/holdfast-sandbox"),
            "HOLDFAST_SOAK": "1" if soak else "", "ASAN_OPTIONS": "detect_leaks=0", "PYTHONDONTWRITEBYTECODE": "1"}
     files = sorted(pathlib.Path("tests/integration").glob("test_*.py")) + sorted(pathlib.Path("tests/interop").glob("test_*.py"))
-    # Mostly they wait for processes, so two run at a time; the largest begin, or one of them would be left alone at the end.
+    # The largest begin, or one of them would be left alone at the end.
     files.sort(key=lambda file: file.stat().st_size, reverse=True)
 
     def one(file):
         return file, *run(["/usr/bin/python3", str(file)], 3600 if soak else 1200, env)
 
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+    with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         for file, code, output, seconds in pool.map(one, files):
             ran = sum(int(n) for n in re.findall(r"^Ran (\d+) tests? in", output, re.M))
             counts = dict(re.findall(r"(failures|errors|skipped)=(\d+)", output))
