@@ -57,11 +57,12 @@ static enum hf_err add_object(struct hf_groom *groom, const struct hf_store_entr
 {
     struct hf_object_name name;
     struct hf_error ignored;
-    if (hf_object_name_parse(hf_str_of(entry->name), &name, &ignored) != HF_ERR_OK) {
+    if (hf_object_name_parse(hf_str_of(entry->name), &name, &ignored) != HF_ERR_OK ||
+        entry->size_bytes > HF_STORE_OBJECT_MAX_BYTES) {
         return HF_ERR_OK; /* not ours: it stays */
     }
     if (groom->count == groom->capacity) {
-        size_t wanted = groom->capacity == 0 ? 256 : groom->capacity * 2;
+        size_t wanted = groom->capacity + groom->capacity / 4 + 256;
         struct hf_groom_object *grown =
             wanted > OBJECTS_MAX ? NULL : hf_realloc_array(groom->objects, wanted, sizeof *grown);
         if (grown == NULL) {
@@ -70,11 +71,30 @@ static enum hf_err add_object(struct hf_groom *groom, const struct hf_store_entr
         groom->objects = grown;
         groom->capacity = wanted;
     }
-    groom->objects[groom->count++] =
-        (struct hf_groom_object){.name = name, .size_bytes = entry->size_bytes};
+    groom->objects[groom->count++] = (struct hf_groom_object){
+        .first = name.first,
+        .last = name.last,
+        .writer = name.writer,
+        .round = (uint16_t)name.round,
+        .tree = name.kind == HF_OBJECT_TREE,
+        .size_bytes = (uint32_t)entry->size_bytes,
+    };
     groom->result.objects_seen++;
     groom->result.bytes_before += entry->size_bytes;
     return HF_ERR_OK;
+}
+
+struct hf_object_name hf_groom_name(const struct hf_groom *groom,
+                                    const struct hf_groom_object *object)
+{
+    return (struct hf_object_name){
+        .kind = object->tree ? HF_OBJECT_TREE : HF_OBJECT_DATA,
+        .job = groom->options->keyring->job,
+        .writer = object->writer,
+        .first = object->first,
+        .last = object->last,
+        .round = object->round,
+    };
 }
 
 static enum hf_err list_objects(struct hf_groom *groom, enum hf_object_kind kind,
@@ -132,8 +152,7 @@ static enum hf_err list_claims(struct hf_groom *groom, struct hf_error *err)
     }
     for (size_t i = 0; count > 0 && i < groom->count; i++) {
         struct hf_groom_object *object = &groom->objects[i];
-        object->claimed =
-            bsearch(&object->name.writer, writers, count, sizeof *writers, by_id) != NULL;
+        object->claimed = bsearch(&object->writer, writers, count, sizeof *writers, by_id) != NULL;
         groom->result.objects_claimed += object->claimed ? 1 : 0;
     }
     return HF_ERR_OK;
@@ -189,16 +208,28 @@ static int by_number(const void *a, const void *b)
     return left < right ? -1 : left > right;
 }
 
-/* A manifest that the catalog knows and the list does not show: the list is not to be trusted. keeps I7 */
+static bool is_listed(const struct hf_capture_list *captures, uint64_t capture)
+{
+    return captures->count > 0 && bsearch(&capture, captures->captures, captures->count,
+                                          sizeof capture, by_number) != NULL;
+}
+
+/* A manifest that the catalog knows and the list does not show: the list is not to be trusted. keeps I7
+ * One that was deleted since the catalog was asked is known no longer. */
 static enum hf_err check_known(const struct hf_groom *groom, const struct hf_capture_list *captures,
                                struct hf_error *err)
 {
-    for (size_t i = 0; i < groom->options->known_count; i++) {
-        uint64_t known = groom->options->known_captures[i];
-        if (captures->count == 0 ||
-            bsearch(&known, captures->captures, captures->count, sizeof known, by_number) == NULL) {
+    const struct hf_groom_options *options = groom->options;
+    for (size_t i = 0; i < options->known_count; i++) {
+        uint64_t capture = options->known_captures[i];
+        bool known = !is_listed(captures, capture);
+        if (known && options->is_known != NULL &&
+            options->is_known(options->context, capture, &known, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (known) {
             return hf_fail(err, HF_ERR_CORRUPT,
-                           "snapshot %" PRIu64 " is known and its manifest is not listed", known);
+                           "snapshot %" PRIu64 " is known and its manifest is not listed", capture);
         }
     }
     return HF_ERR_OK;
@@ -234,10 +265,13 @@ static enum hf_err mark_all(struct hf_groom *groom, struct hf_error *err)
 static enum hf_err note_seen(struct hf_groom *groom, const struct hf_address *address,
                              struct hf_error *err)
 {
-    bool again = hf_marks_has(groom->seen, address);
+    bool again = false;
+    if (hf_marks_see(groom->marks, address, &again, err) != HF_ERR_OK) {
+        return err->code;
+    }
     groom->seen_count += again ? 0 : 1;
     groom->doubled_count += again ? 1 : 0;
-    return hf_marks_set(again ? groom->doubled : groom->seen, address, err);
+    return again ? hf_marks_set(groom->doubled, address, err) : HF_ERR_OK;
 }
 
 /* A footer that cannot be read leaves the object alone: something living may lie there. */
@@ -249,6 +283,7 @@ static enum hf_err count_living(struct hf_groom *groom, struct hf_groom_object *
     if (code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_NOT_FOUND) {
         object->unreadable = true;
         object->corrupt = code == HF_ERR_CORRUPT;
+        groom->result.objects_unreadable++;
         return HF_ERR_OK;
     }
     if (code != HF_ERR_OK) {
@@ -264,9 +299,12 @@ static enum hf_err count_living(struct hf_groom *groom, struct hf_groom_object *
             }
         } else {
             object->dead_blocks++;
+            groom->result.dead_bytes += footer.blocks[i].stored_bytes;
         }
     }
     groom->result.living_bytes += object->living_bytes;
+    groom->result.living_blocks += object->living_blocks;
+    groom->result.dead_blocks += object->dead_blocks;
     return HF_ERR_OK;
 }
 
@@ -276,7 +314,8 @@ static enum hf_err look_at_doubled(struct hf_groom *groom, struct hf_groom_objec
 {
     HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
     HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
-    struct hf_object_text name = hf_object_name_text(&object->name);
+    struct hf_object_name full = hf_groom_name(groom, object);
+    struct hf_object_text name = hf_object_name_text(&full);
     enum hf_err code = hf_groom_read_footer(groom, object, &footer, err);
     for (uint32_t i = 0; code == HF_ERR_OK && i < footer.block_count; i++) {
         const struct hf_footer_block *block = &footer.blocks[i];
@@ -357,7 +396,6 @@ static void groom_fini(struct hf_groom *groom)
     hf_block_coder_destroy(groom->coder);
     hf_tree_reader_destroy(groom->reader);
     hf_marks_destroy(groom->marks);
-    hf_marks_destroy(groom->seen);
     hf_marks_destroy(groom->doubled);
     hf_free(groom->objects);
 }
@@ -377,7 +415,6 @@ static enum hf_err open_parts(struct hf_groom *groom, struct hf_error *err)
     groom->living_percent =
         options->living_percent == 0 ? DEFAULT_LIVING_PERCENT : options->living_percent;
     if (hf_marks_create(&groom->marks, err) != HF_ERR_OK ||
-        hf_marks_create(&groom->seen, err) != HF_ERR_OK ||
         hf_marks_create(&groom->doubled, err) != HF_ERR_OK ||
         hf_tree_reader_create(&reader, &groom->reader, err) != HF_ERR_OK) {
         return err->code;
@@ -402,6 +439,7 @@ enum hf_err hf_groom_job(const struct hf_groom_options *options, struct hf_groom
     if (delete_dead(&groom, err) != HF_ERR_OK || hf_groom_merge(&groom, err) != HF_ERR_OK) {
         return hf_wrap(err, "groom job %s", hf_id_text(&options->keyring->job).text);
     }
+    groom.result.marks_bytes = hf_marks_memory(groom.marks);
     *out = groom.result;
     return HF_ERR_OK;
 }

@@ -10,16 +10,20 @@
 #include "snapshot/marks.h"
 #include "snapshot/tree.h"
 
+/* One of many: what its name has beside the job stands here, and no more. */
 struct hf_groom_object {
-    struct hf_object_name name;
-    uint64_t size_bytes;
-    uint64_t living_bytes; /* stored */
+    uint64_t first, last; /* positions */
+    struct hf_id writer;
+    uint16_t round;
+    bool tree : 1;       /* HF_OBJECT_TREE, else HF_OBJECT_DATA */
+    bool claimed : 1;    /* its writer is at work */
+    bool unreadable : 1; /* nothing is known of it: it stays */
+    bool corrupt : 1;    /* unreadable because its footer is damaged */
+    bool replaced : 1;   /* has a damaged living block of which another object has a copy */
+    bool deleted : 1;
+    uint32_t size_bytes;
+    uint32_t living_bytes; /* stored */
     uint32_t living_blocks, dead_blocks;
-    bool claimed;    /* its writer is at work */
-    bool unreadable; /* nothing is known of it: it stays */
-    bool corrupt;    /* unreadable because its footer is damaged */
-    bool replaced;   /* has a damaged living block of which another object has a copy */
-    bool deleted;
 };
 
 struct hf_groom {
@@ -27,8 +31,7 @@ struct hf_groom {
     unsigned living_percent;
     struct hf_tree_reader *reader; /* owned */
     struct hf_block_coder *coder;  /* owned */
-    struct hf_marks *marks;        /* owned: what lives */
-    struct hf_marks *seen;         /* owned: of that, what stands in a footer */
+    struct hf_marks *marks;        /* owned: what lives, and what of it stands in a footer */
     struct hf_marks *doubled;      /* owned: of that, what stands in two */
     uint64_t living_count, seen_count, doubled_count;
     struct hf_groom_object *objects; /* owned; data, then trees, each ascending by name */
@@ -36,6 +39,8 @@ struct hf_groom {
     struct hf_groom_result result;
 };
 
+struct hf_object_name hf_groom_name(const struct hf_groom *groom,
+                                    const struct hf_groom_object *object);
 /* Free with hf_footer_fini. */
 HF_MUST_CHECK enum hf_err hf_groom_read_footer(struct hf_groom *groom,
                                                const struct hf_groom_object *object,

@@ -24,7 +24,8 @@ enum hf_err hf_groom_read_footer(struct hf_groom *groom, const struct hf_groom_o
                                  struct hf_footer *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf tail = HF_BUF_INIT(HF_STORE_OBJECT_MAX_BYTES);
-    struct hf_object_text name = hf_object_name_text(&object->name);
+    struct hf_object_name full = hf_groom_name(groom, object);
+    struct hf_object_text name = hf_object_name_text(&full);
     uint64_t need = HF_FOOTER_GUESS_BYTES;
     while (need != 0) {
         uint64_t asked = need;
@@ -43,7 +44,7 @@ enum hf_err hf_groom_read_footer(struct hf_groom *groom, const struct hf_groom_o
             return hf_fail(err, HF_ERR_CORRUPT, "%s: shorter than its footer", name.text);
         }
     }
-    enum hf_err code = hf_footer_check_name(out, &object->name, err);
+    enum hf_err code = hf_footer_check_name(out, &full, err);
     if (code != HF_ERR_OK) {
         hf_footer_fini(out);
     }
@@ -53,7 +54,8 @@ enum hf_err hf_groom_read_footer(struct hf_groom *groom, const struct hf_groom_o
 enum hf_err hf_groom_delete(struct hf_groom *groom, struct hf_groom_object *object,
                             struct hf_error *err)
 {
-    struct hf_object_text name = hf_object_name_text(&object->name);
+    struct hf_object_name full = hf_groom_name(groom, object);
+    struct hf_object_text name = hf_object_name_text(&full);
     if (!groom->options->only_look) {
         struct hf_retry retry = {.cancel = groom->options->cancel};
         enum hf_err code;
@@ -77,7 +79,7 @@ enum hf_err hf_groom_delete(struct hf_groom *groom, struct hf_groom_object *obje
 
 struct group {
     size_t first, end; /* of groom->objects */
-    uint64_t living_bytes;
+    uint64_t living_bytes, size_bytes;
     unsigned needy; /* below the living ratio */
     unsigned members;
 };
@@ -101,14 +103,14 @@ HF_CLEANUP_DEFINE_VALUE(output_fini, struct output)
 static bool is_candidate(const struct hf_groom_object *object)
 {
     return !object->claimed && !object->unreadable && !object->deleted &&
-           object->name.round < HF_ROUND_MAX;
+           object->round < HF_ROUND_MAX;
 }
 
 static bool is_needy(const struct hf_groom *groom, const struct hf_groom_object *object)
 {
     return object->replaced ||
-           (object->dead_blocks > 0 &&
-            object->living_bytes * 100 < object->size_bytes * groom->living_percent);
+           (object->dead_blocks > 0 && (uint64_t)object->living_bytes * 100 <
+                                           (uint64_t)object->size_bytes * groom->living_percent);
 }
 
 static struct hf_bytes stored_bytes(const struct output *output,
@@ -171,7 +173,8 @@ static enum hf_err add_input(struct hf_groom *groom, struct output *output,
                              struct hf_error *err)
 {
     HF_CLEANUP(hf_footer_fini) struct hf_footer footer = {.runs = NULL};
-    struct hf_object_text name = hf_object_name_text(&object->name);
+    struct hf_object_name full = hf_groom_name(groom, object);
+    struct hf_object_text name = hf_object_name_text(&full);
     uint64_t need = 0;
     *taken = false;
     enum hf_err code = hf_store_get(groom->options->store, hf_str_of(name.text),
@@ -184,7 +187,7 @@ static enum hf_err add_input(struct hf_groom *groom, struct output *output,
     }
     if (hf_footer_decode(hf_buf_bytes(&output->input), output->input.len, &need, &footer, err) !=
             HF_ERR_OK ||
-        !living_are_whole(groom, output, &object->name, &footer)) {
+        !living_are_whole(groom, output, &full, &footer)) {
         return HF_ERR_OK;
     }
     for (uint32_t i = 0; i < footer.block_count; i++) {
@@ -200,9 +203,9 @@ static enum hf_err add_input(struct hf_groom *groom, struct output *output,
             return hf_wrap(err, "%s", name.text);
         }
     }
-    output->first = object->name.first < output->first ? object->name.first : output->first;
-    output->last = object->name.last > output->last ? object->name.last : output->last;
-    output->round = object->name.round > output->round ? object->name.round : output->round;
+    output->first = object->first < output->first ? object->first : output->first;
+    output->last = object->last > output->last ? object->last : output->last;
+    output->round = object->round > output->round ? object->round : output->round;
     *taken = true;
     return HF_ERR_OK;
 }
@@ -244,7 +247,7 @@ static enum hf_err put_output(struct hf_groom *groom, struct output *output,
 static enum hf_err merge_group(struct hf_groom *groom, const struct group *group,
                                struct hf_error *err)
 {
-    enum hf_object_kind kind = groom->objects[group->first].name.kind;
+    enum hf_object_kind kind = groom->objects[group->first].tree ? HF_OBJECT_TREE : HF_OBJECT_DATA;
     struct hf_object_writer_options options = {
         .kind = kind, .job = groom->options->keyring->job, .max_bytes = HF_STORE_OBJECT_MAX_BYTES};
     HF_CLEANUP(output_fini)
@@ -296,8 +299,13 @@ static bool is_worth_it(const struct hf_groom *groom, const struct group *group)
 static enum hf_err end_group(struct hf_groom *groom, struct group *group, struct hf_error *err)
 {
     enum hf_err code = HF_ERR_OK;
-    if (group->members > 0 && is_worth_it(groom, group) && !groom->options->only_look) {
-        code = merge_group(groom, group, err);
+    if (group->members > 0 && is_worth_it(groom, group)) {
+        groom->result.objects_copied += group->members;
+        if (groom->options->only_look) {
+            groom->result.bytes_after -= group->size_bytes - group->living_bytes;
+        } else {
+            code = merge_group(groom, group, err);
+        }
     }
     *group = (struct group){.members = 0};
     return code;
@@ -313,8 +321,7 @@ enum hf_err hf_groom_merge(struct hf_groom *groom, struct hf_error *err)
         }
         bool needy = is_needy(groom, object);
         bool joins = is_candidate(object) && (needy || object->size_bytes < SMALL_BYTES);
-        bool fits = group.members > 0 &&
-                    groom->objects[group.first].name.kind == object->name.kind &&
+        bool fits = group.members > 0 && groom->objects[group.first].tree == object->tree &&
                     group.living_bytes + object->living_bytes <= OUTPUT_BYTES;
         if (group.members > 0 && (!joins || !fits) && end_group(groom, &group, err) != HF_ERR_OK) {
             return err->code;
@@ -329,6 +336,7 @@ enum hf_err hf_groom_merge(struct hf_groom *groom, struct hf_error *err)
         group.members++;
         group.needy += needy ? 1 : 0;
         group.living_bytes += object->living_bytes;
+        group.size_bytes += object->size_bytes;
     }
     return end_group(groom, &group, err);
 }
