@@ -11,6 +11,7 @@
 #include <inttypes.h>
 
 #include "base/alloc.h"
+#include "codec/hash.h"
 #include "snapshot/fetch.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -67,9 +68,11 @@ struct hf_tree_verifier {
     struct hf_tree_reader *reader;           /* owned */
     struct hf_block_coder *coder;            /* owned */
     struct hf_fetcher *fetcher;              /* owned */
-    struct hf_marks *marks;                  /* owned: what was found whole */
+    struct hf_fetcher *finder; /* owned; for what is not in the sample; NULL: all is */
+    struct hf_marks *marks;    /* owned: what was found whole */
     struct hf_fetch_window window;
-    char **paths; /* owned; of the files in the window */
+    struct hf_fetch_window others; /* not in the sample */
+    char **paths;                  /* owned; of the files in the window */
     size_t path_count;
     struct hf_address *pending; /* owned: lists and nodes above the window's blocks */
     size_t pending_count, pending_capacity;
@@ -85,10 +88,12 @@ void hf_tree_verifier_destroy(struct hf_tree_verifier *verifier)
         return;
     }
     hf_fetcher_destroy(verifier->fetcher);
+    hf_fetcher_destroy(verifier->finder);
     hf_block_coder_destroy(verifier->coder);
     hf_tree_reader_destroy(verifier->reader);
     hf_marks_destroy(verifier->marks);
     hf_fetch_window_fini(&verifier->window);
+    hf_fetch_window_fini(&verifier->others);
     for (size_t i = 0; i < verifier->path_count; i++) {
         hf_free(verifier->paths[i]);
     }
@@ -177,7 +182,25 @@ enum hf_err hf_tree_verifier_create(const struct hf_verify_options *options,
     if (hf_fetcher_create(&fetcher, &verifier->fetcher, err) != HF_ERR_OK) {
         return err->code;
     }
+    fetcher.depth = HF_FETCH_FIND;
+    if (options->one_in > 1 &&
+        (hf_fetcher_create(&fetcher, &verifier->finder, err) != HF_ERR_OK ||
+         hf_fetch_window_init(&verifier->others, HF_FETCH_WINDOW_ITEMS, err) != HF_ERR_OK)) {
+        return err->code;
+    }
     *out = HF_TAKE(verifier);
+    return HF_ERR_OK;
+}
+
+static enum hf_err mark_window(struct hf_tree_verifier *verifier,
+                               const struct hf_fetch_window *window, size_t count,
+                               struct hf_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (hf_marks_set(verifier->marks, &window->items[i].ref.address, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
     return HF_ERR_OK;
 }
 
@@ -185,15 +208,16 @@ enum hf_err hf_tree_verifier_create(const struct hf_verify_options *options,
 static enum hf_err flush_window(struct hf_tree_verifier *verifier, struct hf_error *err)
 {
     size_t count = verifier->window.count;
-    if (hf_fetcher_run(verifier->fetcher, &verifier->window, err) != HF_ERR_OK) {
+    size_t other_count = verifier->others.count;
+    if (hf_fetcher_run(verifier->fetcher, &verifier->window, err) != HF_ERR_OK ||
+        (other_count > 0 &&
+         hf_fetcher_run(verifier->finder, &verifier->others, err) != HF_ERR_OK)) {
         return err->code;
     }
     bool whole = verifier->window_damage == 0;
-    for (size_t i = 0; whole && i < count; i++) {
-        if (hf_marks_set(verifier->marks, &verifier->window.items[i].ref.address, err) !=
-            HF_ERR_OK) {
-            return err->code;
-        }
+    if (whole && (mark_window(verifier, &verifier->window, count, err) != HF_ERR_OK ||
+                  mark_window(verifier, &verifier->others, other_count, err) != HF_ERR_OK)) {
+        return err->code;
     }
     for (size_t i = 0; whole && i < verifier->pending_count; i++) {
         if (hf_marks_set(verifier->marks, &verifier->pending[i], err) != HF_ERR_OK) {
@@ -236,6 +260,18 @@ static enum hf_err begin_file(void *context, const struct hf_file_entry *entry,
     return add_path(verifier, entry, err);
 }
 
+/* By packs, so that what is read lies together. */
+static bool is_in_sample(const struct hf_tree_verifier *verifier, const struct hf_address *address)
+{
+    uint8_t key[8];
+    if (verifier->finder == NULL) {
+        return true;
+    }
+    hf_store_le64(key, hf_address_position(address));
+    return hf_xxh3(hf_bytes_of(key, sizeof key)) % verifier->options->one_in ==
+           verifier->options->share % verifier->options->one_in;
+}
+
 static enum hf_err visit_block(void *context, const struct hf_visit_place *place,
                                const struct hf_ref *ref, struct hf_error *err)
 {
@@ -244,7 +280,9 @@ static enum hf_err visit_block(void *context, const struct hf_visit_place *place
     if (hf_marks_has(verifier->marks, &ref->address)) {
         return HF_ERR_OK;
     }
-    if (verifier->window.count == verifier->window.capacity) {
+    bool in_sample = is_in_sample(verifier, &ref->address);
+    struct hf_fetch_window *window = in_sample ? &verifier->window : &verifier->others;
+    if (window->count == window->capacity) {
         if (flush_window(verifier, err) != HF_ERR_OK ||
             add_path(verifier, entry, err) != HF_ERR_OK) {
             return err->code;
@@ -252,8 +290,8 @@ static enum hf_err visit_block(void *context, const struct hf_visit_place *place
     }
     uint32_t len = hf_block_length(entry->size_bytes, entry->block_bytes, place->block);
     verifier->report->blocks++;
-    verifier->report->bytes += len;
-    verifier->window.items[verifier->window.count++] = (struct hf_fetch_item){
+    verifier->report->bytes += in_sample ? len : 0;
+    window->items[window->count++] = (struct hf_fetch_item){
         .ref = *ref,
         .plain_bytes = len,
         .file = (uint32_t)(verifier->path_count - 1),

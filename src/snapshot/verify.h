@@ -49,6 +49,9 @@ struct hf_verify_options {
     struct hf_store *store;
     enum hf_verify_level level;
     unsigned workers; /* 0: one a core */
+    /* Sampling: of the blocks of files, those of one pack in `one_in` are looked at as the level says, of the others only
+     * whether they stand in a footer. Shares 0 to one_in - 1 together are all. 0 and 1: all. */
+    unsigned one_in, share;
     struct hf_progress *progress;
     const struct hf_cancel *cancel;
 };
@@ -60,6 +63,19 @@ HF_MUST_CHECK enum hf_err hf_verify_snapshot(const struct hf_verify_options *opt
                                              const struct hf_keyring *keyring,
                                              const struct hf_manifest *manifest,
                                              struct hf_verify_report *out, struct hf_error *err);
+/*
+ * All snapshots of one job, blocks that they share once. on_snapshot hears of each, in ascending order: how many damages
+ * touch it, and the first of them (NULL: none), which stays with the report. Manifests that cannot be read count too.
+ */
+struct hf_verify_job_options {
+    struct hf_verify_options verify;
+    const struct hf_keyring *keyring;
+    enum hf_err (*on_snapshot)(void *context, uint64_t capture, uint64_t damages,
+                               const struct hf_damage *first, struct hf_error *err);
+    void *context;
+};
+HF_MUST_CHECK enum hf_err hf_verify_job(const struct hf_verify_job_options *options,
+                                        struct hf_verify_report *out, struct hf_error *err);
 /*
  * All objects (headers, footers, checksums of stored bytes: without a key) at level STORED and
  * above, and all snapshots of all jobs whose keys open. store_key NULL: only what needs none, for

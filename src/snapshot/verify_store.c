@@ -196,7 +196,8 @@ struct job_look {
     const struct hf_keyring *keyring;  /* borrowed; NULL: only what needs no key */
     struct hf_tree_verifier *verifier; /* owned; NULL without a keyring */
     const struct hf_error *keys; /* borrowed; why the keys cannot be read, if they are damaged */
-    struct hf_verify_report *report; /* borrowed */
+    struct hf_verify_report *report;                 /* borrowed */
+    const struct hf_verify_job_options *job_options; /* borrowed; NULL: nobody hears of snapshots */
 };
 
 static enum hf_err verify_capture(const struct job_look *look, uint64_t capture,
@@ -224,6 +225,19 @@ static enum hf_err verify_capture(const struct job_look *look, uint64_t capture,
                                   : hf_tree_verifier_run(look->verifier, &manifest, err);
 }
 
+/* Tells what the capture's look found: the damages beyond those that were there before. */
+static enum hf_err tell_capture(const struct job_look *look, uint64_t capture, uint64_t before,
+                                size_t kept_before, struct hf_error *err)
+{
+    const struct hf_verify_report *report = look->report;
+    const struct hf_damage *first =
+        report->kept_count > kept_before ? &report->damages[kept_before] : NULL;
+    return look->job_options == NULL
+               ? HF_ERR_OK
+               : look->job_options->on_snapshot(look->job_options->context, capture,
+                                                report->damage_count - before, first, err);
+}
+
 static enum hf_err verify_captures(struct job_look *look, const struct hf_capture_list *captures,
                                    struct hf_error *err)
 {
@@ -234,10 +248,34 @@ static enum hf_err verify_captures(struct job_look *look, const struct hf_captur
     }
     look->verifier = verifier;
     for (size_t i = 0; i < captures->count; i++) {
-        if (verify_capture(look, captures->captures[i], err) != HF_ERR_OK) {
+        uint64_t before = look->report->damage_count;
+        size_t kept_before = look->report->kept_count;
+        if (verify_capture(look, captures->captures[i], err) != HF_ERR_OK ||
+            tell_capture(look, captures->captures[i], before, kept_before, err) != HF_ERR_OK) {
             return err->code;
         }
     }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_verify_job(const struct hf_verify_job_options *options, struct hf_verify_report *out,
+                          struct hf_error *err)
+{
+    HF_CLEANUP(hf_verify_report_fini) struct hf_verify_report report = {.damages = NULL};
+    HF_CLEANUP(hf_capture_list_fini) struct hf_capture_list captures = {.captures = NULL};
+    const struct hf_id *job = &options->keyring->job;
+    struct job_look look = {.options = &options->verify,
+                            .job = *job,
+                            .keyring = options->keyring,
+                            .report = &report,
+                            .job_options = options};
+    hf_progress_phase(options->verify.progress, "verify");
+    if (hf_list_captures(options->verify.store, job, &captures, err) != HF_ERR_OK ||
+        verify_captures(&look, &captures, err) != HF_ERR_OK) {
+        return hf_wrap(err, "verify job %s", hf_id_text(job).text);
+    }
+    *out = report;
+    report = (struct hf_verify_report){.damages = NULL};
     return HF_ERR_OK;
 }
 
