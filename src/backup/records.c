@@ -5,6 +5,7 @@
 #include "backup/records.h"
 
 #include "backup/fields.h"
+#include "backup/groom.h"
 
 const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SETTING, {NULL}},
@@ -26,6 +27,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_FINISH, {NULL}},
     {HF_KIND_HEAD, {NULL}},
     {HF_KIND_EVENT, {"jobId", "createdS", NULL}},
+    {HF_KIND_USAGE, {"projectId", NULL}},
+    {HF_KIND_UPKEEP_SLOT, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);
 
@@ -134,6 +137,7 @@ static const struct hf_field snapshot_fields[] = {
     HF_FIELDS_U64(R, blocks_zero, "blocksZero"),
     HF_FIELDS_U64(R, files_skipped, "filesSkipped"),
     HF_FIELDS_BOOL(R, claim_dropped, "claimDropped"),
+    HF_FIELDS_BOOL(R, void_dropped, "voidDropped"),
     HF_FIELDS_U64(R, verified_s, "verifiedS"),
     HF_FIELDS_U64(R, verified_capture, "verifiedCapture"),
     HF_FIELDS_BOOL(R, verified_ok, "verifiedOk"),

@@ -121,6 +121,7 @@ struct hf_snapshot_record {
     uint64_t blocks_reused, blocks_new, blocks_zero, files_skipped;
     /* The last verification. */
     bool claim_dropped;        /* of an ABANDONED attempt: nothing of it can be adopted any more */
+    bool void_dropped;         /* of a given-up attempt: its void has gone, its days being over */
     uint64_t verified_s;       /* 0: never */
     uint64_t verified_capture; /* the highest capture number that the job had given by then */
     bool verified_ok;
@@ -247,6 +248,8 @@ struct hf_event_record {
 #define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"         /* the newest stored entry is old */
 #define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"   /* the source keeps its oplog too short */
 #define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED" /* an agent brought a slice that is none */
+#define HF_EVENT_STORE_DAMAGED "STORE_DAMAGED" /* a check found snapshots that are not whole */
+#define HF_EVENT_UPKEEP_FAILED "UPKEEP_FAILED" /* a store cannot be counted, groomed or checked */
 
 HF_MUST_CHECK struct hf_json *hf_event_record_encode(const struct hf_event_record *record);
 HF_MUST_CHECK enum hf_err hf_event_record_decode(const struct hf_json *json,

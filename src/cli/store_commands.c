@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "cli/define.h"
 #include "cli/output.h"
+#include "cli/upkeep.h"
 #include "os/clock.h"
 #include "os/fs.h"
 #include "snapshot/groom.h"
@@ -395,19 +396,80 @@ static enum hf_err store_restore(const struct store_restore_values *values,
 /* ---- groom ---- */
 
 #define STORE_GROOM_OPTIONS(OPT)                                                                   \
-    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file")                             \
-    OPT(living_percent, NUMBER, "65", 0, 100, OPT_NONE,                                            \
+    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "With URL: the store's key file")                   \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Without URL: only this replica set's part")              \
+    OPT(living_percent, NUMBER, "75", 1, 100, OPT_NONE,                                            \
         "Copy the rest of objects with a smaller share of living bytes; 100 drops every dead "     \
         "block")                                                                                   \
-    OPT(only_look, FLAG, "false", 0, 0, OPT_NONE, "Say what would go, change nothing")             \
-    OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
+    OPT(dry_run, FLAG, "false", 0, 0, OPT_NONE, "Say what would go, change nothing")               \
+    OPT(no_wait, FLAG, "false", 0, 0, OPT_NONE,                                                    \
+        "Without URL: only ask for it, see `store usage` for the rest")                            \
+    HF_CLI_OPTIONS(OPT)
 #define GROOM_ROW(...) HF_OPTION_ROW(struct store_groom_values, __VA_ARGS__)
 HF_CLI_VALUES(store_groom, STORE_GROOM_OPTIONS, GROOM_ROW)
 
+static struct hf_json *groom_document(const struct hf_groom_result *one)
+{
+    struct hf_json *json = hf_json_object();
+    uint64_t all = one->living_bytes + one->dead_bytes;
+
+    hf_json_set_u64(json, "snapshots", one->manifests);
+    hf_json_set_u64(json, "objectsSeen", one->objects_seen);
+    hf_json_set_u64(json, "objectsClaimed", one->objects_claimed);
+    hf_json_set_u64(json, "objectsUnreadable", one->objects_unreadable);
+    hf_json_set_u64(json, "objectsDeleted", one->objects_deleted);
+    hf_json_set_u64(json, "objectsCopied", one->objects_copied);
+    hf_json_set_u64(json, "objectsWritten", one->objects_written);
+    hf_json_set_u64(json, "bytesBefore", one->bytes_before);
+    hf_json_set_u64(json, "bytesAfter", one->bytes_after);
+    hf_json_set_u64(json, "livingBytes", one->living_bytes);
+    hf_json_set_u64(json, "deadBytes", one->dead_bytes);
+    hf_json_set_u64(json, "livingBlocks", one->living_blocks);
+    hf_json_set_u64(json, "deadBlocks", one->dead_blocks);
+    hf_json_set_real(json, "livingRatio", all == 0 ? 1 : (double)one->living_bytes / (double)all);
+    return json;
+}
+
+static void print_groomed(const char *what, const struct hf_groom_result *one, bool dry_run)
+{
+    char before[24], after[24];
+    uint64_t all = one->living_bytes + one->dead_bytes;
+
+    hf_format_bytes(one->bytes_before, before, sizeof before);
+    hf_format_bytes(one->bytes_after, after, sizeof after);
+    (void)printf("%s: %llu snapshots, %.0f %% of the bytes live; %llu of %llu objects %s, the rest "
+                 "of %llu %s together; %s before, %s after\n",
+                 what, (unsigned long long)one->manifests,
+                 all == 0 ? 100 : (double)one->living_bytes / (double)all * 100,
+                 (unsigned long long)one->objects_deleted, (unsigned long long)one->objects_seen,
+                 dry_run ? "would go" : "gone", (unsigned long long)one->objects_copied,
+                 dry_run ? "would be copied" : "copied", before, after);
+}
+
+static void add_groomed(struct hf_groom_result *sum, const struct hf_groom_result *one)
+{
+    sum->objects_seen += one->objects_seen;
+    sum->objects_deleted += one->objects_deleted;
+    sum->objects_written += one->objects_written;
+    sum->objects_claimed += one->objects_claimed;
+    sum->objects_unreadable += one->objects_unreadable;
+    sum->objects_copied += one->objects_copied;
+    sum->bytes_before += one->bytes_before;
+    sum->bytes_after += one->bytes_after;
+    sum->living_bytes += one->living_bytes;
+    sum->dead_bytes += one->dead_bytes;
+    sum->living_blocks += one->living_blocks;
+    sum->dead_blocks += one->dead_blocks;
+    sum->manifests += one->manifests;
+}
+
+/* Each job; one that cannot be groomed hinders no other. *wrong: the first error. */
 static enum hf_err groom_jobs(const struct store_groom_values *values, const struct opened *opened,
-                              struct hf_groom_result *sum, struct hf_error *err)
+                              struct hf_groom_result *sum, struct hf_json *results,
+                              struct hf_error *err)
 {
     HF_CLEANUP(hf_job_list_fini) struct hf_job_list jobs = {0};
+    struct hf_error first = {.code = HF_ERR_OK};
 
     if (hf_list_jobs(opened->store, &jobs, err) != HF_ERR_OK) {
         return err->code;
@@ -415,28 +477,57 @@ static enum hf_err groom_jobs(const struct store_groom_values *values, const str
     for (size_t i = 0; i < jobs.count; i++) {
         HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {.encrypted = false};
         struct hf_groom_result one = {0};
-        if (hf_job_keys_load(opened->store, &opened->key, &jobs.jobs[i], &keyring, err) !=
-            HF_ERR_OK) {
-            return err->code;
-        }
         const struct hf_groom_options options = {
             .store = opened->store,
             .keyring = &keyring,
             .living_percent = (unsigned)values->living_percent,
-            .only_look = values->only_look,
+            .only_look = values->dry_run,
             .cancel = hf_cli_cancel(),
         };
-        if (hf_groom_job(&options, &one, err) != HF_ERR_OK) {
-            return err->code;
+        if (hf_job_keys_load(opened->store, &opened->key, &jobs.jobs[i], &keyring, err) !=
+                HF_ERR_OK ||
+            hf_groom_job(&options, &one, err) != HF_ERR_OK) {
+            if (hf_cancel_requested(hf_cli_cancel())) {
+                return err->code;
+            }
+            first = first.code == HF_ERR_OK ? *err : first;
+            continue;
         }
-        sum->objects_seen += one.objects_seen;
-        sum->objects_deleted += one.objects_deleted;
-        sum->objects_written += one.objects_written;
-        sum->objects_claimed += one.objects_claimed;
-        sum->bytes_before += one.bytes_before;
-        sum->bytes_after += one.bytes_after;
-        sum->living_bytes += one.living_bytes;
-        sum->manifests += one.manifests;
+        struct hf_json *json = groom_document(&one);
+        hf_json_set_text(json, "jobId", hf_id_text(&jobs.jobs[i]).text);
+        hf_json_append_take(results, json);
+        if (!values->json && jobs.count > 1) {
+            print_groomed(hf_id_text(&jobs.jobs[i]).text, &one, values->dry_run);
+        }
+        add_groomed(sum, &one);
+    }
+    if (first.code != HF_ERR_OK) {
+        *err = first;
+    }
+    return first.code;
+}
+
+/* By the server. */
+static enum hf_err groom_there(const struct store_groom_values *values, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session;
+    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
+    const struct hf_cli_upkeep wish = {.call = "groom",
+                                       .set = values->set,
+                                       .dry_run = values->dry_run,
+                                       .living_percent = values->living_percent,
+                                       .no_wait = values->no_wait};
+
+    session.client = NULL;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_upkeep_run(&session, &wish, &list, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(list, err);
+    }
+    if (!values->no_wait) {
+        hf_cli_upkeep_print_groom(list, values->dry_run);
     }
     return HF_ERR_OK;
 }
@@ -445,34 +536,31 @@ static enum hf_err store_groom(const struct store_groom_values *values,
                                const struct hf_option_rest *rest, struct hf_error *err)
 {
     HF_CLEANUP(opened_fini) struct opened opened = {.store = NULL};
-    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
     struct hf_groom_result sum = {0};
-    const struct open_wish wish = {.url = rest->arguments.values[0],
-                                   .key_file = values->key_file,
-                                   .writes = !values->only_look};
-    char before[24], after[24];
 
-    if (open_store(&wish, &opened, err) != HF_ERR_OK ||
-        groom_jobs(values, &opened, &sum, err) != HF_ERR_OK) {
+    if (rest->arguments.count == 0) {
+        return groom_there(values, err);
+    }
+    if (values->set[0] != '\0' || values->no_wait) {
+        return hf_fail(err, HF_ERR_INVALID,
+                       "--set and --no-wait are for a groom by the server: without URL");
+    }
+    const struct open_wish wish = {
+        .url = rest->arguments.values[0], .key_file = values->key_file, .writes = !values->dry_run};
+    if (open_store(&wish, &opened, err) != HF_ERR_OK) {
         return err->code;
     }
+    HF_CLEANUP(hf_json_drop) struct hf_json *results = hf_json_array();
+    enum hf_err code = groom_jobs(values, &opened, &sum, results, err);
+    if (code != HF_ERR_OK) {
+        return code;
+    }
     if (values->json) {
-        hf_json_set_u64(json, "snapshots", sum.manifests);
-        hf_json_set_u64(json, "objectsSeen", sum.objects_seen);
-        hf_json_set_u64(json, "objectsClaimed", sum.objects_claimed);
-        hf_json_set_u64(json, "objectsDeleted", sum.objects_deleted);
-        hf_json_set_u64(json, "objectsWritten", sum.objects_written);
-        hf_json_set_u64(json, "bytesBefore", sum.bytes_before);
-        hf_json_set_u64(json, "bytesAfter", sum.bytes_after);
-        hf_json_set_u64(json, "livingBytes", sum.living_bytes);
+        HF_CLEANUP(hf_json_drop) struct hf_json *json = groom_document(&sum);
+        hf_json_set_take(json, "jobs", HF_TAKE(results));
         return hf_cli_print_json(json, err);
     }
-    hf_format_bytes(sum.bytes_before, before, sizeof before);
-    hf_format_bytes(sum.bytes_after, after, sizeof after);
-    (void)printf("%llu snapshots; %llu of %llu objects %s, %llu written; %s before, %s after\n",
-                 (unsigned long long)sum.manifests, (unsigned long long)sum.objects_deleted,
-                 (unsigned long long)sum.objects_seen, values->only_look ? "would go" : "gone",
-                 (unsigned long long)sum.objects_written, before, after);
+    print_groomed("all", &sum, values->dry_run);
     return HF_ERR_OK;
 }
 
@@ -488,7 +576,8 @@ static enum hf_err store_groom(const struct store_groom_values *values,
     VERB(store_restore, store_restore, "store", "restore", "URL", 1, 1,                            \
          "Restore from a store, with no server",                                                   \
          "Restores a snapshot from a store into a directory, with no server.")                     \
-    VERB(store_groom, store_groom, "store", "groom", "URL", 1, 1,                                  \
+    VERB(store_groom, store_groom, "store", "groom", "[URL]", 0, 1,                                \
          "Give back the space of deleted snapshots",                                               \
-         "Gives back the space of what no snapshot reaches. Safe beside a running server.")
+         "Gives back the space of what no snapshot reaches: by the server, or with URL by this "   \
+         "process. Safe beside everything else.")
 HF_CLI_TABLE(hf_cli_store_commands, COMMANDS)

@@ -101,6 +101,13 @@ static struct hf_cancel *stop_token(void)
         "will do")                                                                                 \
     OPT(oplog_slice_age, SECONDS, "10s", 1, 3600, OPT_NONE,                                        \
         "Store a slice of the oplog when its first write is that old, however small it is")        \
+    OPT(groom_interval, SECONDS, "14d", 0, 315360000, OPT_NONE,                                    \
+        "A job is groomed by itself at most so often, when less than 75 % of its bytes live; 0: "  \
+        "never by itself")                                                                         \
+    OPT(integrity_check_interval, SECONDS, "7d", 0, 315360000, OPT_NONE,                           \
+        "How often the snapshots of a job are checked by sampling; 0: never by itself")            \
+    OPT(maintenance_jobs, NUMBER, "1", 1, 8, OPT_NONE,                                             \
+        "Load factor: so many counts, grooms and checks run on the store at a time")               \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -153,6 +160,9 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .plain_store = values->plain_store,
         .task_silence_s = values->task_silence,
         .oplog_kept_s = values->point_in_time_window,
+        .groom_every_s = values->groom_interval,
+        .check_every_s = values->integrity_check_interval,
+        .upkeep_slots = (unsigned)values->maintenance_jobs,
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
         .capture_limit_bytes = values->capture_limit,

@@ -56,6 +56,9 @@ void hf_api_oplog_find(struct hf_server_call *call);
 void hf_api_oplog_diff(struct hf_server_call *call);
 void hf_api_snapshot_oplog(struct hf_server_call *call);
 void hf_api_snapshot_entries(struct hf_server_call *call);
+void hf_api_store_usage(struct hf_server_call *call);
+void hf_api_store_groom(struct hf_server_call *call);
+void hf_api_store_check(struct hf_server_call *call);
 void hf_api_start_link(struct hf_server_call *call);
 
 /* A download by link: no key of the API, its own is in the path. */

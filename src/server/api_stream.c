@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "server/api.h"
+#include "server/flow_groom.h"
 #include "server/server_internal.h"
 #include "snapshot/restore.h"
 #include "snapshot/verify.h"
@@ -121,32 +122,6 @@ static void tell_loop(void *argument)
     }
 }
 
-/* Writes the outcome into the record, whatever else changed there meanwhile. */
-static void keep_outcome(struct hf_server_app *app, const struct hf_id *id, const char *level,
-                         const char *problem)
-{
-    for (unsigned tries = 0; tries < 8; tries++) {
-        struct hf_snapshot_record record;
-        struct hf_job_record job;
-        uint64_t revision = 0;
-        struct hf_error err;
-
-        if (hf_keep_snapshot_get(app->catalog, id, &record, &revision, &err) != HF_ERR_OK ||
-            hf_keep_job_get(app->catalog, &record.job, &job, NULL, &err) != HF_ERR_OK) {
-            return;
-        }
-        record.verified_s = hf_flow_now_s();
-        record.verified_capture = job.next_capture - 1;
-        record.verified_ok = problem[0] == '\0';
-        (void)snprintf(record.verified_level, sizeof record.verified_level, "%s", level);
-        (void)snprintf(record.verified_error, sizeof record.verified_error, "%s", problem);
-        enum hf_err code = hf_keep_snapshot_replace(app->catalog, &record, &revision, &err);
-        if (code != HF_ERR_CONFLICT) {
-            return;
-        }
-    }
-}
-
 static struct hf_json *damage_document(const struct hf_damage *damage)
 {
     struct hf_json *json = hf_json_object();
@@ -246,13 +221,13 @@ void hf_api_verify(struct hf_server_call *call)
     }
     if (code != HF_ERR_OK) {
         if (code == HF_ERR_CORRUPT) {
-            keep_outcome(call->app, &snapshot.id, word, err.message);
+            hf_flow_keep_verified(call->app, &snapshot.id, word, err.message);
         }
         hf_reply_error(call, &err, NULL);
         return;
     }
-    keep_outcome(call->app, &snapshot.id, word,
-                 report.damage_count == 0 ? "" : report.damages[0].message);
+    hf_flow_keep_verified(call->app, &snapshot.id, word,
+                          report.damage_count == 0 ? "" : report.damages[0].message);
     hf_log_info(call->app->log, "snapshot.verified",
                 HF_STR("snapshot", hf_id_text(&snapshot.id).text), HF_STR("level", word),
                 HF_U64("damages", report.damage_count));

@@ -5,6 +5,9 @@
 #ifndef HF_SERVER_APP_H
 #define HF_SERVER_APP_H
 
+#include <stdatomic.h>
+
+#include "backup/groom.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread.h"
@@ -41,6 +44,11 @@ struct hf_server_app {
     struct hf_server_links *links; /* owned: deliveries by HTTP; NULL where none are made */
     uint64_t
         capture_limit_bytes; /* what one attempt may put, whatever its agent says; 0: no such limit */
+    struct hf_upkeep_policy upkeep;
+    unsigned upkeep_slots;     /* works on the store at a time, at most HF_UPKEEP_SLOTS_MAX */
+    struct hf_id process;      /* drawn at start: holds slots */
+    bool alone;                /* no other process uses the catalog */
+    atomic_bool upkeep_wanted; /* somebody asked for work: the next beat looks */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;

@@ -6,6 +6,7 @@
 #ifndef HF_SERVER_KEEP_H
 #define HF_SERVER_KEEP_H
 
+#include "backup/groom.h"
 #include "backup/head.h"
 #include "backup/records.h"
 #include "backup/target.h"
@@ -26,7 +27,9 @@
     X(task, struct hf_task_record, HF_KIND_TASK)                                                   \
     X(agent, struct hf_agent_record, HF_KIND_AGENT)                                                \
     X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
-    X(event, struct hf_event_record, HF_KIND_EVENT)
+    X(event, struct hf_event_record, HF_KIND_EVENT)                                                \
+    X(usage, struct hf_usage_record, HF_KIND_USAGE)                                                \
+    X(slot, struct hf_slot_record, HF_KIND_UPKEEP_SLOT)
 
 #define HF_KEEP_DECLARE(word, type, kind)                                                                      \
     HF_MUST_CHECK enum hf_err hf_keep_##word##_get(struct hf_catalog *catalog,                                 \

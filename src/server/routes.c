@@ -54,6 +54,9 @@ const struct hf_route hf_server_routes[] = {
     {"POST", PRIVATE "/restores", hf_api_start_restore, HF_ROUTE_API, false},
     {"GET", PRIVATE "/restores/*", hf_api_restore, HF_ROUTE_API, false},
     {"POST", PRIVATE "/restores/*/cancel", hf_api_cancel_restore, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/store/usage", hf_api_store_usage, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/store/groom", hf_api_store_groom, HF_ROUTE_API, false},
+    {"POST", PRIVATE "/store/check", hf_api_store_check, HF_ROUTE_API, false},
     {"POST", PRIVATE "/links", hf_api_start_link, HF_ROUTE_API, false},
 
     {"GET", HF_API_PULL_PATH "*/*/*", hf_api_pull, HF_ROUTE_API, true},

@@ -14,7 +14,9 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "os/fs.h"
+#include "os/process.h"
 #include "server/flow.h"
+#include "server/flow_groom.h"
 #include "server/flow_merge.h"
 #include "server/flow_tail.h"
 #include "server/points.h"
@@ -22,12 +24,15 @@
 
 #define BEAT_MS 100
 #define RESUME_EVERY_MS 2000
+#define UPKEEP_EVERY_MS ((uint64_t)60 * 1000)
 #define MERGE_EVERY_MS ((uint64_t)1800 * 1000)
 #define LISTENED_MAX_MS 1000 /* of one beat */
 #define API_THREADS 8
 #define STREAM_THREADS 8
 #define WORK_THREADS 2
 #define QUEUE_MAX 4096
+/* Captures and restores come first, where the processor is short. */
+#define UPKEEP_NICE 10
 /* When a request dies (store-format.md 5): an object may take that long over a slow line, as long as bytes move. */
 #define REQUEST_MAX_S 900
 /* Bodies in flight: each object thread holds one, and as many wait. */
@@ -42,6 +47,7 @@ static void server_fini(struct hf_server *server)
     hf_server_pool_stop(server->objects);
     hf_server_pool_stop(server->streams);
     hf_server_pool_stop(server->work);
+    hf_server_pool_stop(server->upkeep);
     if (server->waiting != NULL) {
         hf_server_waiting_notify(server->waiting, NULL);
     }
@@ -49,6 +55,7 @@ static void server_fini(struct hf_server *server)
     hf_server_pool_destroy(server->objects);
     hf_server_pool_destroy(server->streams);
     hf_server_pool_destroy(server->work);
+    hf_server_pool_destroy(server->upkeep);
     hf_server_waiting_destroy(server->waiting);
     hf_server_agents_destroy(server->agents);
     hf_server_heard_destroy(server->app.heard);
@@ -78,6 +85,8 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
         .name = "hf-object", .threads = objects, .queue_max = QUEUE_MAX};
     const struct hf_server_pool_options work = {
         .name = "hf-work", .threads = WORK_THREADS, .queue_max = QUEUE_MAX};
+    const struct hf_server_pool_options upkeep = {
+        .name = "hf-upkeep", .threads = server->app.upkeep_slots, .queue_max = HF_UPKEEP_SLOTS_MAX};
     const struct hf_server_pool_options stream = {
         .name = "hf-stream", .threads = STREAM_THREADS, .queue_max = 16};
     const struct hf_server_waiting_options waiting = hf_server_front_waiting(server);
@@ -85,6 +94,7 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
     if (hf_server_pool_create(&api, &server->api, err) != HF_ERR_OK ||
         hf_server_pool_create(&object, &server->objects, err) != HF_ERR_OK ||
         hf_server_pool_create(&work, &server->work, err) != HF_ERR_OK ||
+        hf_server_pool_create(&upkeep, &server->upkeep, err) != HF_ERR_OK ||
         hf_server_pool_create(&stream, &server->streams, err) != HF_ERR_OK ||
         hf_server_waiting_create(&waiting, &server->waiting, err) != HF_ERR_OK ||
         hf_server_rights_create(&server->app, &server->rights, err) != HF_ERR_OK ||
@@ -225,6 +235,31 @@ static void merge(struct hf_server *server)
     }
 }
 
+static void run_upkeep(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+
+    (void)!hf_stand_back_thread(UPKEEP_NICE); /* refused: it is only less polite */
+    if (hf_flow_upkeep_tick(&server->app, &err) != HF_ERR_OK &&
+        !hf_cancel_requested(server->app.cancel)) {
+        hf_log_warn(server->app.log, "server.upkeep.failed", HF_STR("error", err.message));
+    }
+    atomic_fetch_sub(&server->upkeeping, 1);
+}
+
+/* As many at a time as there are slots. */
+static void upkeep(struct hf_server *server)
+{
+    if (atomic_load(&server->upkeeping) >= server->app.upkeep_slots) {
+        return;
+    }
+    atomic_fetch_add(&server->upkeeping, 1);
+    if (!hf_server_pool_try(server->upkeep, run_upkeep, server)) {
+        atomic_fetch_sub(&server->upkeeping, 1);
+    }
+}
+
 static void notify_agent(void *context, const struct hf_id *agent)
 {
     struct hf_server *server = context;
@@ -247,7 +282,8 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
 
 static void beat(struct hf_server *server)
 {
-    uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms;
+    uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms,
+             kept_ms = resumed_ms;
 
     while (!hf_cancel_requested(server->app.cancel)) {
         hf_cancel_sleep(server->app.cancel, BEAT_MS);
@@ -261,6 +297,14 @@ static void beat(struct hf_server *server)
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
             resume(server);
+        }
+        /* Somebody waits for what was asked for; a tick that runs sees it by itself, unless it is about to end. */
+        bool wanted = atomic_load(&server->app.upkeep_wanted) &&
+                      atomic_load(&server->upkeeping) < server->app.upkeep_slots;
+        if (wanted || now_ms - kept_ms >= UPKEEP_EVERY_MS) {
+            kept_ms = now_ms;
+            atomic_store(&server->app.upkeep_wanted, false);
+            upkeep(server);
         }
         if (now_ms - merged_ms >= MERGE_EVERY_MS) {
             merged_ms = now_ms;
@@ -281,6 +325,13 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .cancel = cancel,
                 .capture_limit_bytes = options->capture_limit_bytes,
                 .oplog_kept_s = options->oplog_kept_s,
+                .upkeep = {.living_percent = HF_UPKEEP_LIVING_PERCENT,
+                           .groom_every_s = options->groom_every_s,
+                           .count_every_s = HF_UPKEEP_COUNT_EVERY_S,
+                           .check_every_s = options->check_every_s},
+                .upkeep_slots = options->upkeep_slots == 0 ? 1 : options->upkeep_slots,
+                .process = hf_flow_new_id(),
+                .alone = true, /* the lock below */
                 .oplog_window_min_s = options->oplog_window_min_s,
                 .oplog_age_s = options->oplog_age_s,
                 .task_silence_s =

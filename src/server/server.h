@@ -23,6 +23,9 @@ struct hf_server_options {
     bool plain_store;            /* a new store is made without encryption */
     uint64_t task_silence_s;     /* 0: 300 */
     uint64_t oplog_kept_s;       /* 0: slices are never deleted */
+    uint64_t groom_every_s;      /* a job is groomed at most so often; 0: never by itself */
+    uint64_t check_every_s;      /* a job's snapshots are checked so often; 0: never by itself */
+    unsigned upkeep_slots;       /* works on the store at a time; 0: 1 */
     uint64_t oplog_window_min_s; /* the source's oplog should reach back so far; 0: any will do */
     uint64_t oplog_age_s;        /* a slice is closed when its first write is so old; 0: 10 */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */

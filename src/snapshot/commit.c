@@ -288,3 +288,18 @@ enum hf_err hf_commit_drop_failed(struct hf_store *store, const struct hf_id *jo
     }
     return hf_commit_delete_manifest(store, job, capture, err);
 }
+
+enum hf_err hf_commit_drop_void(struct hf_store *store, const struct hf_id *job, uint64_t capture,
+                                struct hf_error *err)
+{
+    enum hf_manifest_kind kind = HF_MANIFEST_SNAPSHOT;
+
+    enum hf_err code = what_stands(store, job, capture, &kind, err);
+    if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && kind != HF_MANIFEST_VOID)) {
+        return HF_ERR_OK;
+    }
+    if (code != HF_ERR_OK) {
+        return hf_wrap(err, "look at manifest %" PRIu64, capture);
+    }
+    return hf_commit_delete_manifest(store, job, capture, err);
+}

@@ -97,6 +97,10 @@ HF_MUST_CHECK enum hf_err hf_commit_give_up(struct hf_store *store, const struct
 HF_MUST_CHECK enum hf_err hf_commit_drop_failed(struct hf_store *store, const struct hf_id *job,
                                                 uint64_t capture, struct hf_error *err);
 
+/* The void of an attempt that was given up long ago goes, so that it is not listed for ever; a manifest stays. */
+HF_MUST_CHECK enum hf_err hf_commit_drop_void(struct hf_store *store, const struct hf_id *job,
+                                              uint64_t capture, struct hf_error *err);
+
 /* Deletes a snapshot's manifest (or a void); durable on return. What is not there counts as
  * deleted. */
 HF_MUST_CHECK enum hf_err hf_commit_delete_manifest(struct hf_store *store, const struct hf_id *job,

@@ -236,13 +236,27 @@ class EndToEnd(harness.TestCase):
         self.cli.fails(3, fat["id"], "restore", "start", "--snapshot", fat["id"], "--to", self.d.restore_root / "gone")
         self.assertEqual(next(one for one in self.cli("snapshot", "list", "--all")["results"] if one["id"] == fat["id"])["state"], "EXPIRED")
         held = self.d.server.packs()
-        look = self.cli("store", "groom", self.d.server.store, *key, "--living-percent", "100", "--only-look")
+        look = self.cli("store", "groom", self.d.server.store, *key, "--living-percent", "100", "--dry-run")
         self.assertGreater(look["objectsDeleted"], 0, look)
         self.assertEqual(self.d.server.packs(), held)
-        groomed = self.cli("store", "groom", self.d.server.store, *key, "--living-percent", "100")
-        self.assertGreater(groomed["objectsDeleted"], 0, groomed)
+        # The server says the same of it, and does it.
+        [usage] = self.cli("store", "groom", "--dry-run", "--living-percent", "100")["results"]
+        self.assertEqual((usage["goingObjects"], usage["copiedObjects"]), (look["objectsDeleted"], look["objectsCopied"]), usage)
+        self.assertEqual((usage["livingBytes"], usage["deadBytes"]), (look["livingBytes"], look["deadBytes"]), usage)
+        self.assertEqual(self.d.server.packs(), held)
+        shown = self.cli.run("store", "usage").out
+        self.assertIn("ACCURATE", shown)
+        self.assertIn(f"{usage['livingRatio']:.2f}", shown)
+        [groomed] = self.cli("store", "groom", "--living-percent", "100")["results"]
+        self.assertGreater(groomed["groomedDeleted"], 0, groomed)
         after = sum(self.d.server.objects().values())
         self.assertLess(after, before - 10_000_000, groomed)
+        wait_for(lambda: self.cli("store", "usage")["results"][0]["state"] == "ACCURATE", "the count after the groom")
+        self.assertEqual(self.cli("store", "usage")["results"][0]["deadBytes"], 0)
+        [checked] = self.cli("store", "check", "--full")["results"]
+        self.assertEqual((checked["damagedSnapshots"], checked["checkedSnapshots"]), (0, usage["snapshots"]), checked)
+        [checked] = self.cli("store", "check")["results"]
+        self.assertEqual((checked["damagedSnapshots"], checked["checkShare"]), (0, 1), checked)
         again = self.cli("store", "groom", self.d.server.store, *key, "--living-percent", "100")
         self.assertEqual((again["objectsDeleted"], again["objectsWritten"]), (0, 0))
         for snapshot in (self.first, self.second, lean):
