@@ -60,10 +60,14 @@ struct hf_json *hf_task_target_to_json(const struct hf_task_target *target, stru
 static enum hf_err take_text(const struct hf_json *json, const char *key, size_t max, char **out,
                              struct hf_error *err)
 {
-    const char *text = hf_json_get_text(json, key);
+    const struct hf_json *value = hf_json_get(json, key);
+    const char *text = hf_json_text(value);
 
-    if (text == NULL) {
+    if (value == NULL) {
         return HF_ERR_OK;
+    }
+    if (text == NULL) {
+        return hf_fail(err, HF_ERR_INVALID, "%s: not a text", key);
     }
     if (strlen(text) > max) {
         return hf_fail(err, HF_ERR_INVALID, "%s: too long", key);
