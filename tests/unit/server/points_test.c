@@ -3,76 +3,36 @@
  * Points in time at the server: ranges out of catalog and store, what a list costs, requests, restores with their leases.
  * Times are increments of second 100 unless a test says otherwise.
  */
-#include "support/chain_kit.h"
+#include "support/server_kit.h"
 
 #include "backup/link.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
-#include "server/points.h"
-#include "snapshot/keys.h"
-#include "store/faulty.h"
 
 struct scene {
-    struct hf_server_app app;
-    struct world world;
-    struct tailer tailer;
-    struct hf_log *log;
-    struct hf_cancel cancel;
-    struct hf_id job, cluster, agent;
+    struct server_kit kit;
+    struct kit_job job;
+    struct hf_id cluster, agent;
 };
 
 static void scene_begin(struct scene *scene)
 {
     struct hf_error err;
-    const struct hf_catalog_options catalog = {.kinds = hf_backup_kinds,
-                                               .kind_count = hf_backup_kind_count};
-    const struct hf_store_create_options create = {
-        .installation = fixed_id(1), .plain = true, .now_s = 1};
-    *scene = (struct scene){.job = fixed_id(2), .cluster = fixed_id(3), .agent = fixed_id(4)};
-    struct hf_server_app *app = &scene->app;
-    hf_cancel_init(&scene->cancel);
-    app->cancel = &scene->cancel;
-    app->project = fixed_id(5);
-    scene->log = hf_log_create(stderr, HF_LOG_ERROR, false);
-    app->log = scene->log;
-    EXPECT_OK(hf_catalog_mem_create(&catalog, &app->catalog, &err), &err);
-    EXPECT_OK(hf_store_mem_create(&app->store, &err), &err);
-    EXPECT_OK(hf_store_faulty_create_take(app->store, &app->store, &err), &err);
-    app->oplog_store = app->store;
-    EXPECT_OK(hf_points_cache_create(&app->points, &err), &err);
-    EXPECT_OK(hf_store_keys_create(app->store, &create, &app->mark, &app->key, &err), &err);
-    EXPECT_OK(hf_job_keys_create(app->store, &app->mark, &app->key, &scene->job, &scene->world.ring,
-                                 &err),
-              &err);
-    scene->world.store = app->store;
-    scene->world.next_writer = 0x20;
-    EXPECT_OK(hf_slice_reader_create(app->store, &scene->world.ring, &scene->world.reader, &err),
-              &err);
-    tailer_begin(&scene->tailer, &scene->world, NULL);
-    const struct hf_job_record job = {.id = scene->job,
-                                      .project = app->project,
-                                      .cluster = scene->cluster,
-                                      .store = fixed_id(6),
-                                      .set_name = "rs0",
-                                      .state = HF_JOB_STARTED,
-                                      .next_capture = 100};
-    EXPECT_OK(hf_keep_job_insert(app->catalog, &job, &err), &err);
+    *scene = (struct scene){.cluster = fixed_id(3), .agent = fixed_id(4)};
+    server_kit_begin(&scene->kit);
+    kit_job_begin(&scene->kit, &scene->job, 2);
     const struct hf_agent_record agent = {.id = scene->agent,
-                                          .project = app->project,
+                                          .project = scene->kit.app.project,
                                           .host = "host-a",
                                           .release = "1",
                                           .restore_root = "/srv"};
-    EXPECT_OK(hf_keep_agent_insert(app->catalog, &agent, &err), &err);
+    EXPECT_OK(hf_keep_agent_insert(scene->kit.app.catalog, &agent, &err), &err);
 }
 
 static void scene_end(struct scene *scene)
 {
-    tailer_end(&scene->tailer);
-    hf_slice_reader_destroy(scene->world.reader);
-    hf_points_cache_destroy(scene->app.points);
-    hf_catalog_close(scene->app.catalog);
-    hf_store_close(scene->app.store);
-    hf_log_destroy(scene->log);
+    kit_job_end(&scene->job);
+    server_kit_end(&scene->kit);
 }
 
 static struct hf_optime at(uint32_t increment)
@@ -84,8 +44,8 @@ static struct hf_snapshot_record snapshot_of(const struct scene *scene, uint8_t 
                                              uint32_t checkpoint, uint32_t committed)
 {
     struct hf_snapshot_record record = {.id = fixed_id(id),
-                                        .job = scene->job,
-                                        .project = scene->app.project,
+                                        .job = scene->job.id,
+                                        .project = scene->kit.app.project,
                                         .cluster = scene->cluster,
                                         .store = fixed_id(6),
                                         .set_name = "rs0",
@@ -105,7 +65,7 @@ static struct hf_snapshot_record snapshot_of(const struct scene *scene, uint8_t 
 static void add_snapshot(struct scene *scene, const struct hf_snapshot_record *record)
 {
     struct hf_error err;
-    EXPECT_OK(hf_keep_snapshot_insert(scene->app.catalog, record, &err), &err);
+    EXPECT_OK(hf_keep_snapshot_insert(scene->kit.app.catalog, record, &err), &err);
 }
 
 static void test_ranges_come_from_catalog_and_store(void **state)
@@ -115,8 +75,8 @@ static void test_ranges_come_from_catalog_and_store(void **state)
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     (void)state;
     scene_begin(&scene);
-    tailer_slice(&scene.tailer, 1, 30, 7);
-    tailer_slice(&scene.tailer, 31, 60, 7);
+    tailer_slice(&scene.job.tailer, 1, 30, 7);
+    tailer_slice(&scene.job.tailer, 31, 60, 7);
     struct hf_snapshot_record snapshots[] = {
         snapshot_of(&scene, 0x40, 10, 12), snapshot_of(&scene, 0x41, 40, 42),
         snapshot_of(&scene, 0x42, 5, 6),   snapshot_of(&scene, 0x43, 50, 52),
@@ -128,7 +88,7 @@ static void test_ranges_come_from_catalog_and_store(void **state)
     for (size_t i = 0; i < HF_ARRAY_LEN(snapshots); i++) {
         add_snapshot(&scene, &snapshots[i]);
     }
-    EXPECT_OK(hf_points_load(&scene.app, &scene.job, &points, &err), &err);
+    EXPECT_OK(hf_points_load(&scene.kit.app, &scene.job.id, &points, &err), &err);
     assert_int_equal(points->ranges.count, 1);
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_points_range_to_json(points, 0);
     assert_int_equal(hf_json_get_u64(hf_json_get(json, "start"), "increment", 0), 10);
@@ -140,7 +100,7 @@ static void test_ranges_come_from_catalog_and_store(void **state)
     assert_string_equal(hf_json_get_text(json, "endReason"), "open");
     const struct hf_id other = fixed_id(0x77);
     struct hf_points *none = NULL;
-    EXPECT_ERROR(hf_points_load(&scene.app, &other, &none, &err), HF_ERR_NOT_FOUND,
+    EXPECT_ERROR(hf_points_load(&scene.kit.app, &other, &none, &err), HF_ERR_NOT_FOUND,
                  "there is no job", &err);
     scene_end(&scene);
 }
@@ -153,20 +113,20 @@ static void test_a_list_costs_the_new_headers_alone(void **state)
     (void)state;
     scene_begin(&scene);
     for (uint32_t i = 0; i < SLICES; i++) {
-        tailer_slice(&scene.tailer, i + 1, i + 1, 7);
+        tailer_slice(&scene.job.tailer, i + 1, i + 1, 7);
     }
     struct hf_snapshot_record snapshot = snapshot_of(&scene, 0x40, 10, 12);
     add_snapshot(&scene, &snapshot);
     uint64_t cost[3];
     for (unsigned i = 0; i < 3; i++) {
         HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
-        uint64_t before = hf_store_faulty_calls(scene.app.store, HF_STORE_CALL_GET);
-        EXPECT_OK(hf_points_load(&scene.app, &scene.job, &points, &err), &err);
-        cost[i] = hf_store_faulty_calls(scene.app.store, HF_STORE_CALL_GET) - before;
+        uint64_t before = hf_store_faulty_calls(scene.kit.app.store, HF_STORE_CALL_GET);
+        EXPECT_OK(hf_points_load(&scene.kit.app, &scene.job.id, &points, &err), &err);
+        cost[i] = hf_store_faulty_calls(scene.kit.app.store, HF_STORE_CALL_GET) - before;
         assert_int_equal(points->ranges.count, 1);
         assert_int_equal(points->ranges.items[0].end.increment, i < 2 ? SLICES : SLICES + 1);
         if (i == 1) {
-            tailer_slice(&scene.tailer, SLICES + 1, SLICES + 1, 7);
+            tailer_slice(&scene.job.tailer, SLICES + 1, SLICES + 1, 7);
         }
     }
     assert_true(cost[0] >= SLICES);
@@ -235,7 +195,7 @@ static struct hf_flow_restore_wish wish_for(const struct scene *scene, uint32_t 
     return (struct hf_flow_restore_wish){
         .point = true,
         .target = {.kind = HF_TARGET_TIMESTAMP, .seconds = 100, .increment = increment},
-        .job = scene->job,
+        .job = scene->job.id,
         .directory = "/srv/x",
         .agent = scene->agent};
 }
@@ -246,8 +206,8 @@ static void finish(struct scene *scene, const struct hf_restore_record *restore,
 {
     struct hf_error err;
     const struct hf_task_record task = {.id = restore->task, .restore = restore->id};
-    EXPECT_OK(hf_flow_finish_restore(&scene->app, &task, message, &err), &err);
-    EXPECT_OK(hf_keep_restore_get(scene->app.catalog, &restore->id, out, NULL, &err), &err);
+    EXPECT_OK(hf_flow_finish_restore(&scene->kit.app, &task, message, &err), &err);
+    EXPECT_OK(hf_keep_restore_get(scene->kit.app.catalog, &restore->id, out, NULL, &err), &err);
     assert_int_equal(out->state, state);
 }
 
@@ -256,7 +216,7 @@ static size_t lease_count(struct scene *scene)
     struct hf_error err;
     HF_CLEANUP(hf_free) struct hf_optime *leases = NULL;
     size_t count = 0;
-    EXPECT_OK(hf_points_leases(&scene->app, &scene->job, &leases, &count, &err), &err);
+    EXPECT_OK(hf_points_leases(&scene->kit.app, &scene->job.id, &leases, &count, &err), &err);
     return count;
 }
 
@@ -270,44 +230,44 @@ static void test_a_restore_to_a_point_leases_what_its_plan_needs(void **state)
     (void)state;
     scene_begin(&scene);
     for (uint32_t i = 0; i < 6; i++) {
-        tailer_slice(&scene.tailer, 10 * i + 1, 10 * i + 10, 7);
+        tailer_slice(&scene.job.tailer, 10 * i + 1, 10 * i + 10, 7);
     }
     struct hf_snapshot_record older = snapshot_of(&scene, 0x40, 11, 12);
     struct hf_snapshot_record newer = snapshot_of(&scene, 0x41, 31, 33);
     add_snapshot(&scene, &older);
     add_snapshot(&scene, &newer);
     struct hf_flow_restore_wish wish = wish_for(&scene, 45);
-    EXPECT_OK(hf_flow_restore(&scene.app, &wish, &restore, &err), &err);
+    EXPECT_OK(hf_flow_restore(&scene.kit.app, &wish, &restore, &err), &err);
     assert_true(hf_id_equal(&restore.snapshot, &newer.id));
     assert_true(restore.point.wanted);
     assert_false(restore.point.date);
     assert_int_equal(restore.point.last.increment, 45);
     assert_int_equal(restore.point.last.term, 1);
     assert_int_equal(restore.point.entries, 20); /* of the slices 31 to 40 and 41 to 50 */
-    EXPECT_OK(hf_points_leases(&scene.app, &scene.job, &leases, &count, &err), &err);
+    EXPECT_OK(hf_points_leases(&scene.kit.app, &scene.job.id, &leases, &count, &err), &err);
     assert_int_equal(count, 1);
     assert_int_equal(leases[0].increment, 31);
     /* Held as long as it goes on, whatever becomes of the process: it stands in the catalog. */
-    EXPECT_ERROR(hf_flow_delete(&scene.app, &newer.id, &err), HF_ERR_CONFLICT,
+    EXPECT_ERROR(hf_flow_delete(&scene.kit.app, &newer.id, &err), HF_ERR_CONFLICT,
                  "is being restored from", &err);
     /* A base that was named; what its own oplog reaches needs no slice. */
     struct hf_restore_record second, third;
     wish.snapshot = older.id;
     wish.directory = "/srv/y";
-    EXPECT_OK(hf_flow_restore(&scene.app, &wish, &second, &err), &err);
+    EXPECT_OK(hf_flow_restore(&scene.kit.app, &wish, &second, &err), &err);
     assert_true(hf_id_equal(&second.snapshot, &older.id));
     assert_int_equal(lease_count(&scene), 2);
     wish = wish_for(&scene, 5);
-    EXPECT_ERROR(hf_flow_restore(&scene.app, &wish, &third, &err), HF_ERR_NOT_FOUND,
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &third, &err), HF_ERR_NOT_FOUND,
                  "100.5 cannot be restored: no snapshot is that old; hint: the nearest instants "
                  "are none before and 100.11 after it",
                  &err);
     wish = wish_for(&scene, 61);
-    EXPECT_ERROR(hf_flow_restore(&scene.app, &wish, &third, &err), HF_ERR_NOT_FOUND,
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &third, &err), HF_ERR_NOT_FOUND,
                  "100.60 before and none after it", &err);
     wish = wish_for(&scene, 20);
     wish.snapshot = newer.id;
-    EXPECT_ERROR(hf_flow_restore(&scene.app, &wish, &third, &err), HF_ERR_INVALID, "is no base",
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &third, &err), HF_ERR_INVALID, "is no base",
                  &err);
     /* It ends: an agent that passed over the point has restored something else. */
     const struct hf_msg_finish unaware = {.code = HF_ERR_OK, .restored_files = 3};
@@ -328,7 +288,7 @@ static void test_a_restore_to_a_point_leases_what_its_plan_needs(void **state)
     assert_int_equal(ended.point.wrong, 1);
     assert_string_equal(ended.point.notes, "shop.log: too many");
     assert_int_equal(lease_count(&scene), 0);
-    EXPECT_OK(hf_flow_delete(&scene.app, &newer.id, &err), &err);
+    EXPECT_OK(hf_flow_delete(&scene.kit.app, &newer.id, &err), &err);
     scene_end(&scene);
 }
 
@@ -343,7 +303,7 @@ static void test_a_link_to_a_point_leases_until_it_expires(void **state)
     (void)state;
     scene_begin(&scene);
     for (uint32_t i = 0; i < 6; i++) {
-        tailer_slice(&scene.tailer, 10 * i + 1, 10 * i + 10, 7);
+        tailer_slice(&scene.job.tailer, 10 * i + 1, 10 * i + 10, 7);
     }
     struct hf_snapshot_record older = snapshot_of(&scene, 0x40, 11, 12);
     struct hf_snapshot_record newer = snapshot_of(&scene, 0x41, 31, 33);
@@ -351,40 +311,40 @@ static void test_a_link_to_a_point_leases_until_it_expires(void **state)
     add_snapshot(&scene, &newer);
     const struct hf_flow_restore_wish asked = wish_for(&scene, 45);
     struct hf_flow_link_wish wish = {.point = true, .target = asked.target, .job = asked.job};
-    EXPECT_OK(hf_flow_link(&scene.app, &wish, &restore, &link, &err), &err);
+    EXPECT_OK(hf_flow_link(&scene.kit.app, &wish, &restore, &link, &err), &err);
     assert_true(hf_id_equal(&restore.snapshot, &newer.id));
     assert_int_equal(restore.state, HF_RESTORE_FINISHED);
     assert_true(restore.point.wanted);
     assert_int_equal(restore.point.last.increment, 45);
-    EXPECT_OK(hf_points_leases(&scene.app, &scene.job, &leases, &count, &err), &err);
+    EXPECT_OK(hf_points_leases(&scene.kit.app, &scene.job.id, &leases, &count, &err), &err);
     assert_int_equal(count, 1);
     assert_int_equal(leases[0].increment, 31);
     /* A link to a snapshot as it is leases nothing. */
     const struct hf_flow_link_wish no_point = {.snapshot = older.id};
-    EXPECT_OK(hf_flow_link(&scene.app, &no_point, &plain, &other, &err), &err);
+    EXPECT_OK(hf_flow_link(&scene.kit.app, &no_point, &plain, &other, &err), &err);
     assert_int_equal(lease_count(&scene), 1);
     /* A point that the base's own oplog reaches reads no slice, and needs its base all the same. */
     wish.snapshot = older.id;
     wish.target.increment = 11;
-    EXPECT_OK(hf_flow_link(&scene.app, &wish, &own, &other, &err), &err);
+    EXPECT_OK(hf_flow_link(&scene.kit.app, &wish, &own, &other, &err), &err);
     assert_true(hf_id_equal(&own.snapshot, &older.id));
     assert_int_equal(lease_count(&scene), 2);
-    EXPECT_OK(hf_flow_link_withdraw(&scene.app, &own.id, &err), &err);
+    EXPECT_OK(hf_flow_link_withdraw(&scene.kit.app, &own.id, &err), &err);
     /* Used up: what was downloaded is not at its point yet. */
     const struct hf_flow_link_news gone_out = {.transfer = HF_LINK_READY, .downloaded = true};
-    EXPECT_OK(hf_flow_link_note(&scene.app, &link.id, &gone_out, &link, &err), &err);
+    EXPECT_OK(hf_flow_link_note(&scene.kit.app, &link.id, &gone_out, &link, &err), &err);
     assert_false(hf_link_is_open(&link, hf_flow_now_s()));
     assert_int_equal(lease_count(&scene), 1);
-    EXPECT_ERROR(hf_flow_delete(&scene.app, &newer.id, &err), HF_ERR_CONFLICT,
+    EXPECT_ERROR(hf_flow_delete(&scene.kit.app, &newer.id, &err), HF_ERR_CONFLICT,
                  "may be brought to a point in time until", &err);
-    EXPECT_OK(hf_flow_link_withdraw(&scene.app, &link.id, &err), &err);
+    EXPECT_OK(hf_flow_link_withdraw(&scene.kit.app, &link.id, &err), &err);
     assert_int_equal(lease_count(&scene), 0);
-    EXPECT_ERROR(hf_flow_link_withdraw(&scene.app, &link.id, &err), HF_ERR_CONFLICT, "already",
+    EXPECT_ERROR(hf_flow_link_withdraw(&scene.kit.app, &link.id, &err), HF_ERR_CONFLICT, "already",
                  &err);
-    EXPECT_OK(hf_flow_delete(&scene.app, &newer.id, &err), &err);
+    EXPECT_OK(hf_flow_delete(&scene.kit.app, &newer.id, &err), &err);
     wish = (struct hf_flow_link_wish){.point = true, .target = asked.target, .job = asked.job};
     wish.target.increment = 61;
-    EXPECT_ERROR(hf_flow_link(&scene.app, &wish, &restore, &link, &err), HF_ERR_NOT_FOUND,
+    EXPECT_ERROR(hf_flow_link(&scene.kit.app, &wish, &restore, &link, &err), HF_ERR_NOT_FOUND,
                  "100.60 before and none after it", &err);
     assert_int_equal(lease_count(&scene), 0);
     scene_end(&scene);
@@ -402,13 +362,13 @@ static void test_a_capture_leases_what_may_become_its_base(void **state)
     snapshot.state = HF_SNAPSHOT_IN_PROGRESS;
     snapshot.created_s = 10000;
     add_snapshot(&scene, &snapshot);
-    EXPECT_OK(hf_points_leases(&scene.app, &scene.job, &leases, &count, &err), &err);
+    EXPECT_OK(hf_points_leases(&scene.kit.app, &scene.job.id, &leases, &count, &err), &err);
     assert_int_equal(count, 1);
     assert_int_equal(leases[0].seconds, 6400);
     const struct hf_id other = fixed_id(0x77);
     hf_free(leases);
     leases = NULL;
-    EXPECT_OK(hf_points_leases(&scene.app, &other, &leases, &count, &err), &err);
+    EXPECT_OK(hf_points_leases(&scene.kit.app, &other, &leases, &count, &err), &err);
     assert_int_equal(count, 0);
     scene_end(&scene);
 }
@@ -439,20 +399,21 @@ static void test_a_slice_that_goes_while_a_restore_is_planned_breaks_it(void **s
     HF_CLEANUP(hf_keep_restores_fini) struct hf_keep_restores all = {0};
     (void)state;
     scene_begin(&scene);
-    tailer_slice(&scene.tailer, 1, 10, 7);
-    struct deleting deleting = {
-        .store = scene.app.store, .name = hf_object_name_text(&scene.tailer.name), .armed = true};
-    tailer_slice(&scene.tailer, 11, 20, 7);
+    tailer_slice(&scene.job.tailer, 1, 10, 7);
+    struct deleting deleting = {.store = scene.kit.app.store,
+                                .name = hf_object_name_text(&scene.job.tailer.name),
+                                .armed = true};
+    tailer_slice(&scene.job.tailer, 11, 20, 7);
     struct hf_snapshot_record snapshot = snapshot_of(&scene, 0x40, 3, 4);
     add_snapshot(&scene, &snapshot);
-    hf_store_faulty_hook(scene.app.store, delete_once, &deleting);
+    hf_store_faulty_hook(scene.kit.app.store, delete_once, &deleting);
     struct hf_flow_restore_wish wish = wish_for(&scene, 15);
-    EXPECT_ERROR(hf_flow_restore(&scene.app, &wish, &restore, &err), HF_ERR_UNAVAILABLE,
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &restore, &err), HF_ERR_UNAVAILABLE,
                  "was deleted while the restore was planned", &err);
-    hf_store_faulty_hook(scene.app.store, NULL, NULL);
+    hf_store_faulty_hook(scene.kit.app.store, NULL, NULL);
     assert_false(deleting.armed);
     const struct hf_catalog_query query = {.limit = 10};
-    EXPECT_OK(hf_keep_restore_find(scene.app.catalog, &query, &all, &err), &err);
+    EXPECT_OK(hf_keep_restore_find(scene.kit.app.catalog, &query, &all, &err), &err);
     assert_int_equal(all.count, 1);
     assert_int_equal(all.items[0].state, HF_RESTORE_BROKEN);
     assert_int_equal(lease_count(&scene), 0);
