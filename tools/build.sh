@@ -4,7 +4,7 @@
 #   product  build/product, linked to build/holdfast    release flags, no fault points, no tests
 #   test     build/test    gcc, address and undefined-behaviour sanitizers, fault points
 #   tsan     build/tsan    gcc, thread sanitizer
-#   clang    build/clang   clang, only to see that it compiles, the programs of the bench too
+#   clang    build/clang   clang, only to see that it compiles (so nothing is optimised), the programs of the bench too
 #   fuzz     build/fuzz    clang with libFuzzer
 #   cover    build/cover   the fuzz targets, counting lines and branches; for tools/fuzz_coverage.py
 #   bench    build/bench/programs    the programs that measure, flags as the product
@@ -16,7 +16,7 @@ case "$flavour" in
 product) set -- --buildtype=release -Dfaults=false -Dtests=false ;;
 test) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=address,undefined ;;
 tsan) set -- --buildtype=debug -Doptimization=1 -Db_sanitize=thread ;;
-clang) export CC=clang; set -- --buildtype=debugoptimized -Db_lundef=false -Dbench=true ;;
+clang) export CC=clang; set -- -Doptimization=0 -Ddebug=false -Db_lundef=false -Dbench=true ;;
 fuzz) export CC=clang; set -- --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true -Dtests=false ;;
 cover) export CC=clang; set -- --buildtype=debug -Doptimization=1 -Db_lundef=false -Dfuzz=true -Dcover=true -Dtests=false ;;
 bench) dir=build/bench/programs; set -- --buildtype=release -Dfaults=false -Dtests=false -Dsandbox=false -Dbench=true ;;
