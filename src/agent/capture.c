@@ -322,22 +322,41 @@ static enum hf_err fill_facts(const struct capture *capture, struct hf_facts *ou
     return HF_ERR_OK;
 }
 
+/* A phase has ended, well or not: its time is what passed since the last. */
+static enum hf_err lap(enum hf_err code, uint64_t *since_ms, uint64_t *out)
+{
+    uint64_t now_ms = hf_clock_mono_ms();
+
+    *out = now_ms - *since_ms;
+    *since_ms = now_ms;
+    return code;
+}
+
+static enum hf_err check_and_open(struct capture *capture, struct hf_error *err)
+{
+    return check_member(capture, err) == HF_ERR_OK ? open_cursor(capture, err) : err->code;
+}
+
 static enum hf_err run(struct capture *capture, struct hf_msg_finish *finish, struct hf_error *err)
 {
     const struct hf_agent_context *context = capture->work->context;
     const struct hf_task *task = capture->work->task;
+
+    struct hf_capture_times *times = &finish->times;
+    uint64_t lap_ms = hf_clock_mono_ms();
 
     finish->facts.started_s = hf_clock_wall_ms() / 1000;
     if (hf_agent_state_journal(context->state, &task->keyring.job, &capture->journal, err) !=
             HF_ERR_OK ||
         hf_agent_state_cache(context->state, &task->keyring.job, &capture->cache, err) !=
             HF_ERR_OK ||
-        check_member(capture, err) != HF_ERR_OK || open_cursor(capture, err) != HF_ERR_OK ||
+        lap(check_and_open(capture, err), &lap_ms, &times->open_ms) != HF_ERR_OK ||
         hf_thread_start("hf-guard", guard_loop, capture, &capture->guard, err) != HF_ERR_OK ||
-        list_files(capture, err) != HF_ERR_OK ||
+        lap(list_files(capture, err), &lap_ms, &times->list_ms) != HF_ERR_OK ||
         hf_agent_store_open(capture->work, &capture->stop, 0, &capture->store, err) != HF_ERR_OK ||
-        copy_files(capture, err) != HF_ERR_OK ||
-        confirm_oplog(capture, &finish->facts.committed, err) != HF_ERR_OK ||
+        lap(copy_files(capture, err), &lap_ms, &times->copy_ms) != HF_ERR_OK ||
+        lap(confirm_oplog(capture, &finish->facts.committed, err), &lap_ms, &times->confirm_ms) !=
+            HF_ERR_OK ||
         fill_facts(capture, &finish->facts, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -521,6 +521,35 @@ void hf_msg_finish_fini(struct hf_msg_finish *finish)
     finish->report = NULL;
 }
 
+static struct hf_json *times_to_json(const struct hf_capture_times *times)
+{
+    struct hf_json *json = hf_json_object();
+
+    hf_json_set_u64(json, "openMs", times->open_ms);
+    hf_json_set_u64(json, "listMs", times->list_ms);
+    hf_json_set_u64(json, "copyMs", times->copy_ms);
+    hf_json_set_u64(json, "confirmMs", times->confirm_ms);
+    return json;
+}
+
+/* An agent of before says nothing of them. */
+static enum hf_err times_from_json(const struct hf_json *json, struct hf_capture_times *out,
+                                   struct hf_error *err)
+{
+    const struct hf_json *times = hf_json_get_object(json, "times");
+
+    if (times == NULL) {
+        return HF_ERR_OK;
+    }
+    if (hf_field_u64(times, "openMs", INT64_MAX, &out->open_ms, err) != HF_ERR_OK ||
+        hf_field_u64(times, "listMs", INT64_MAX, &out->list_ms, err) != HF_ERR_OK ||
+        hf_field_u64(times, "copyMs", INT64_MAX, &out->copy_ms, err) != HF_ERR_OK ||
+        hf_field_u64(times, "confirmMs", INT64_MAX, &out->confirm_ms, err) != HF_ERR_OK) {
+        return hf_wrap(err, "times");
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_buf *out,
                                  struct hf_error *err)
 {
@@ -532,6 +561,9 @@ enum hf_err hf_msg_finish_encode(const struct hf_msg_finish *finish, struct hf_b
     hf_json_set_text(json, "kind", hf_task_kind_name(finish->kind));
     hf_json_set_text(json, "error", hf_err_name(finish->code));
     hf_json_set_text(json, "message", finish->message);
+    if (finish->kind == HF_TASK_CAPTURE) {
+        hf_json_set_take(json, "times", times_to_json(&finish->times));
+    }
     if (finish->code == HF_ERR_OK && finish->kind == HF_TASK_CAPTURE) {
         hf_json_set_take(json, "facts", hf_facts_to_json(&finish->facts));
         hf_field_set_adopted(json, "adopted", finish->adopted, finish->adopted_count);
@@ -601,7 +633,8 @@ enum hf_err hf_msg_finish_decode(struct hf_str in, struct hf_msg_finish *out, st
     if (!hf_task_kind_parse(kind, &finish.kind)) {
         return hf_fail(err, HF_ERR_INVALID, "finish: kind: \"%.40s\"", kind);
     }
-    if (finish_result_from_json(json, &finish, err) != HF_ERR_OK) {
+    if (times_from_json(json, &finish.times, err) != HF_ERR_OK ||
+        finish_result_from_json(json, &finish, err) != HF_ERR_OK) {
         return hf_wrap(err, "finish");
     }
     *out = finish;

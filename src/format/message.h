@@ -259,6 +259,14 @@ hf_msg_poll_answer_decode(struct hf_str in, struct hf_msg_poll_answer *out, stru
 
 /* ---- finish ---- */
 
+/* What a capture spent its time on, as far as it came. By a clock that does not jump. */
+struct hf_capture_times {
+    uint64_t open_ms;    /* check of the member, opening the cursor */
+    uint64_t list_ms;    /* of the files, and what the engine says of them */
+    uint64_t copy_ms;    /* reading, packing, sending */
+    uint64_t confirm_ms; /* waiting until the copy's oplog is committed; closing the cursor */
+};
+
 /* The end of a task: its result, or its error. */
 struct hf_msg_finish {
     struct hf_id agent;
@@ -268,6 +276,7 @@ struct hf_msg_finish {
     enum hf_task_kind kind;
     enum hf_err code; /* OK, or why it failed */
     char message[HF_MESSAGE_ERROR_BYTES];
+    struct hf_capture_times times; /* of a capture, however it ended */
     /* of a capture that succeeded */
     struct hf_facts facts;                     /* owned parts */
     struct hf_tree_root root;                  /* owned */

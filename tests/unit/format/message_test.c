@@ -261,14 +261,16 @@ static void test_finish_comes_back(void **state)
 {
     struct hf_error err;
     struct hf_ref lists[] = {fixed_ref(1)};
-    struct hf_msg_finish finish = {.agent = fixed_id(1),
-                                   .session = "s",
-                                   .task = fixed_id(2),
-                                   .attempt = fixed_id(3),
-                                   .kind = HF_TASK_CAPTURE,
-                                   .root = {.lists = lists, .list_count = 1},
-                                   .adopted_count = 1,
-                                   .damaged_parent_nodes = 4};
+    struct hf_msg_finish finish = {
+        .agent = fixed_id(1),
+        .session = "s",
+        .task = fixed_id(2),
+        .attempt = fixed_id(3),
+        .kind = HF_TASK_CAPTURE,
+        .root = {.lists = lists, .list_count = 1},
+        .adopted_count = 1,
+        .times = {.open_ms = 1, .list_ms = 2, .copy_ms = 3, .confirm_ms = 4},
+        .damaged_parent_nodes = 4};
     HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT(HF_MESSAGE_MAX_BYTES);
     HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish back = {.session = ""};
     (void)state;
@@ -282,6 +284,7 @@ static void test_finish_comes_back(void **state)
     assert_int_equal(back.facts.committed.term, 7);
     assert_int_equal(back.adopted_count, 1);
     assert_int_equal(back.damaged_parent_nodes, 4);
+    assert_memory_equal(&back.times, &finish.times, sizeof back.times);
 }
 
 static void test_a_failure_needs_no_result(void **state)
