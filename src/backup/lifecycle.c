@@ -130,6 +130,64 @@ hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t cou
     return best;
 }
 
+static const struct hf_snapshot_record *find_capture(const struct hf_snapshot_record *snapshots,
+                                                     size_t count, uint64_t capture)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (snapshots[i].capture == capture) {
+            return &snapshots[i];
+        }
+    }
+    return NULL;
+}
+
+/* New bytes in so many seconds, at the rate of the newest snapshot whose parent is known too; 0: none is. */
+static uint64_t change_in(const struct hf_snapshot_record *snapshots, size_t count, uint64_t time_s)
+{
+    const struct hf_snapshot_record *newest = NULL, *parent = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        const struct hf_snapshot_record *before =
+            one->parent_capture == 0 ? NULL : find_capture(snapshots, count, one->parent_capture);
+        if (one->state == HF_SNAPSHOT_COMPLETE && before != NULL &&
+            before->created_s < one->created_s &&
+            (newest == NULL || one->capture > newest->capture)) {
+            newest = one;
+            parent = before;
+        }
+    }
+    return newest == NULL ? 0
+                          : (uint64_t)((double)newest->new_bytes * (double)time_s /
+                                       (double)(newest->created_s - parent->created_s));
+}
+
+struct hf_member_cost hf_snapshot_cost(const struct hf_snapshot_record *snapshots, size_t count,
+                                       const struct hf_member_record *member,
+                                       const struct hf_id *store, uint64_t now_s)
+{
+    const struct hf_snapshot_record *parent =
+        hf_snapshot_choose_parent(snapshots, count, member->host, store);
+    struct hf_member_cost cost = {.all_bytes = member->data_bytes};
+    uint64_t newest = 0;
+
+    for (size_t i = 0; cost.all_bytes == 0 && i < count; i++) {
+        if (snapshots[i].state == HF_SNAPSHOT_COMPLETE && snapshots[i].capture > newest) {
+            newest = snapshots[i].capture;
+        }
+    }
+    if (newest != 0) {
+        cost.all_bytes = find_capture(snapshots, count, newest)->bytes;
+    }
+    cost.send_bytes = cost.all_bytes;
+    if (parent != NULL) {
+        uint64_t age_s = parent->created_s < now_s ? now_s - parent->created_s : 0;
+        uint64_t change = change_in(snapshots, count, age_s);
+        cost.send_bytes = change < cost.all_bytes ? change : cost.all_bytes;
+    }
+    return cost;
+}
+
 /* A snapshot's place in a list. */
 struct place {
     const struct hf_snapshot_record *snapshot;

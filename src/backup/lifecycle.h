@@ -16,6 +16,7 @@
 #ifndef HF_BACKUP_LIFECYCLE_H
 #define HF_BACKUP_LIFECYCLE_H
 
+#include "backup/member.h"
 #include "backup/records.h"
 
 /* architecture.md, "Agent and server": a task that no poll names for 5 minutes is given up. */
@@ -56,6 +57,13 @@ bool hf_task_is_silent(const struct hf_task_record *task, uint64_t limit_s, uint
 const struct hf_snapshot_record *
 hf_snapshot_choose_parent(const struct hf_snapshot_record *snapshots, size_t count,
                           const char *member, const struct hf_id *store);
+/*
+ * About what a snapshot from the member would send: everything without a parent there, else what changes in so long a time,
+ * as the newest snapshot with a parent had it. data_bytes: as its agent says; 0: as the newest snapshot was.
+ */
+struct hf_member_cost hf_snapshot_cost(const struct hf_snapshot_record *snapshots, size_t count,
+                                       const struct hf_member_record *member,
+                                       const struct hf_id *store, uint64_t now_s);
 /* The newest given-up attempt on that member whose claim still stands and that no complete snapshot came after (its
  * packs were adopted then, or are older than the parent); NULL: none. */
 const struct hf_snapshot_record *

@@ -7,12 +7,14 @@
 #include <stdio.h>
 
 #include "backup/fields.h"
+#include "base/progress.h"
 
 #define R struct hf_member_record
 static const struct hf_field member_fields[] = {
     HF_FIELDS_TEXT(R, host, "host", true),
     HF_FIELDS_TEXT(R, set_name, "setName", true),
     HF_FIELDS_TEXT(R, state, "state", true),
+    HF_FIELDS_TEXT(R, primary, "primary", false),
     HF_FIELDS_U64(R, priority_millis, "priorityMillis"),
     HF_FIELDS_BOOL(R, hidden, "hidden"),
     HF_FIELDS_U64(R, delay_s, "delayS"),
@@ -144,6 +146,34 @@ static const char *why(const struct hf_member_record *member, const struct hf_me
     return "the secondary with the lowest priority";
 }
 
+/* More than this sent beyond what staying sends, and the previous member is kept. */
+static bool is_worth_keeping(const struct hf_member_cost *costs, size_t previous, size_t other)
+{
+    uint64_t stay = costs[previous].send_bytes, change = costs[other].send_bytes;
+
+    return change > stay && change - stay > costs[other].all_bytes / HF_MEMBER_WORTH_PART;
+}
+
+/* The rest of the reason: what a change costs, or why staying saves too little. */
+static void add_cost(char *text, size_t text_len, const struct hf_member_record *members,
+                     const struct hf_member_wish *wish, size_t previous, size_t other, bool kept)
+{
+    size_t used = strlen(text);
+    char stay[24], change[24];
+
+    hf_format_bytes(wish->costs[previous].send_bytes, stay, sizeof stay);
+    hf_format_bytes(wish->costs[other].send_bytes, change, sizeof change);
+    if (kept) {
+        (void)snprintf(text + used, text_len - used,
+                       ": about %s to send, after a change to %s about %s", stay,
+                       members[other].host, change);
+        return;
+    }
+    (void)snprintf(text + used, text_len - used,
+                   ": about %s to send, and %s from the previous member %s", change, stay,
+                   members[previous].host);
+}
+
 static void add_text(char *text, size_t text_len, const char *host, const char *what)
 {
     size_t used = strlen(text);
@@ -157,10 +187,13 @@ enum hf_err hf_member_choose(const struct hf_member_record *members, size_t coun
 {
     struct hf_member_wish wish = *asked;
     char against[900] = "", text[128];
-    size_t best = SIZE_MAX, of_set = 0;
+    size_t best = SIZE_MAX, of_set = 0, fresh = SIZE_MAX;
+    struct hf_member_wish unbound;
 
     wish.preferred = wish.preferred == NULL ? "" : wish.preferred;
     wish.previous = wish.previous == NULL ? "" : wish.previous;
+    unbound = wish;
+    unbound.previous = "";
     for (size_t i = 0; i < count; i++) {
         const char *reason;
 
@@ -171,8 +204,13 @@ enum hf_err hf_member_choose(const struct hf_member_record *members, size_t coun
         reason = ruled_out(&members[i], text, sizeof text);
         if (reason != NULL) {
             add_text(against, sizeof against, members[i].host, reason);
-        } else if (best == SIZE_MAX || better(&members[i], &members[best], &wish)) {
+            continue;
+        }
+        if (best == SIZE_MAX || better(&members[i], &members[best], &wish)) {
             best = i;
+        }
+        if (fresh == SIZE_MAX || better(&members[i], &members[fresh], &unbound)) {
+            fresh = i;
         }
     }
     if (of_set == 0) {
@@ -185,12 +223,49 @@ enum hf_err hf_member_choose(const struct hf_member_record *members, size_t coun
         return hf_fail(err, HF_ERR_UNAVAILABLE, "no member of set %s can be captured: %s",
                        wish.set_name, against);
     }
+    size_t previous = best;
+    bool differ = best != fresh && wish.costs != NULL;
+    bool kept = !differ || is_worth_keeping(wish.costs, previous, fresh);
+    best = kept ? best : fresh;
     out->index = best;
     (void)snprintf(out->reason, sizeof out->reason, "%s, %s", members[best].host,
                    why(&members[best], &wish));
+    if (differ) {
+        add_cost(out->reason, sizeof out->reason, members, &wish, previous, fresh, kept);
+    }
     if (against[0] != '\0') {
         size_t used = strlen(out->reason);
         (void)snprintf(out->reason + used, sizeof out->reason - used, "; not %s", against);
     }
     return HF_ERR_OK;
+}
+
+void hf_member_why(const struct hf_member_record *members, size_t index,
+                   const struct hf_member_wish *asked, const struct hf_member_choice *choice,
+                   char *out, size_t out_len)
+{
+    const struct hf_member_record *one = &members[index];
+    struct hf_member_wish wish = *asked;
+    char text[128];
+
+    wish.preferred = wish.preferred == NULL ? "" : wish.preferred;
+    wish.previous = wish.previous == NULL ? "" : wish.previous;
+    const char *against = ruled_out(one, text, sizeof text);
+    if (against != NULL) {
+        (void)snprintf(out, out_len, "no: %s", against);
+    } else if (choice == NULL) {
+        (void)snprintf(out, out_len, "no");
+    } else if (index == choice->index) {
+        (void)snprintf(out, out_len, "chosen: %s", why(one, &wish));
+    } else if (is_primary(one)) {
+        (void)snprintf(out, out_len, "not needed: it is the primary");
+    } else if (strcmp(members[choice->index].host, wish.preferred) == 0) {
+        (void)snprintf(out, out_len, "not needed: another one is preferred");
+    } else if (strcmp(one->host, wish.previous) == 0) {
+        (void)snprintf(out, out_len, "not kept: it would save too little");
+    } else if (strcmp(members[choice->index].host, wish.previous) == 0) {
+        (void)snprintf(out, out_len, "not needed: the previous member is kept");
+    } else {
+        (void)snprintf(out, out_len, "not needed: its priority, its lag or its name come after");
+    }
 }

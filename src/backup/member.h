@@ -6,6 +6,11 @@
  * The rule is backup-domain.md 4.2: the secondary with the lowest priority, the previous snapshot's
  * member first, never an arbiter or a delayed one, the primary only when nothing else exists.
  * Decided afresh for each snapshot.
+ *
+ * What the previous member saves: files, and so blocks, of two members differ although their data are the same, so a
+ * capture can only build on an earlier one of its own member. From a member without one everything is read and sent; from
+ * one with an old one, what has changed since. The previous member is kept while a change would send more than a
+ * sixteenth of the data beyond what staying sends; not as primary, which serves the application, while another will do.
  */
 #ifndef HF_BACKUP_MEMBER_H
 #define HF_BACKUP_MEMBER_H
@@ -27,8 +32,9 @@
 struct hf_member_record {
     char host[HF_NAME_BYTES]; /* host:port as the set's configuration names it */
     char set_name[HF_NAME_BYTES];
-    char state[HF_WORD_BYTES]; /* PRIMARY, SECONDARY, ... */
-    uint64_t priority_millis;  /* priority * 1000 */
+    char state[HF_WORD_BYTES];   /* PRIMARY, SECONDARY, ... */
+    char primary[HF_NAME_BYTES]; /* as it sees it; empty: none */
+    uint64_t priority_millis;    /* priority * 1000 */
     bool hidden;
     uint64_t delay_s;
     uint64_t lag_s;
@@ -58,10 +64,18 @@ bool hf_member_window_is_short(const struct hf_member_record *member, uint64_t m
 /* Carries over what an earlier report of the same member tells: whether its oplog rolls. */
 void hf_member_follow(struct hf_member_record *member, const struct hf_member_record *before);
 
+/* Of a snapshot from a member. */
+struct hf_member_cost {
+    uint64_t send_bytes; /* about */
+    uint64_t all_bytes;  /* of its data */
+};
+#define HF_MEMBER_WORTH_PART 16
+
 struct hf_member_wish {
     const char *set_name;
-    const char *preferred; /* by the operator; may be empty */
-    const char *previous;  /* member of the newest complete snapshot; may be empty */
+    const char *preferred;              /* by the operator; may be empty */
+    const char *previous;               /* member of the newest complete snapshot; may be empty */
+    const struct hf_member_cost *costs; /* for each member; NULL: not asked, the previous is kept */
 };
 
 struct hf_member_choice {
@@ -69,6 +83,10 @@ struct hf_member_choice {
     char reason[1024]; /* why this one, and what spoke against each other one */
 };
 
+/* Why a member is, or is not, the chosen one; NULL for choice: none will do. */
+void hf_member_why(const struct hf_member_record *members, size_t index,
+                   const struct hf_member_wish *wish, const struct hf_member_choice *choice,
+                   char *out, size_t out_len);
 /* UNAVAILABLE when no member will do: the message says for each one why. NOT_FOUND when no agent
  * knows the set. */
 HF_MUST_CHECK enum hf_err hf_member_choose(const struct hf_member_record *members, size_t count,

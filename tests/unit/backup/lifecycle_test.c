@@ -103,6 +103,31 @@ test_the_parent_is_the_newest_complete_snapshot_of_the_same_member_and_store(voi
     assert_null(hf_snapshot_choose_parent(all, 6, "c", &store));
 }
 
+static void test_a_member_costs_what_has_changed_since_its_own_last_snapshot(void **state)
+{
+    struct hf_snapshot_record all[] = {
+        snapshot(HF_SNAPSHOT_COMPLETE, 1, "a"), snapshot(HF_SNAPSHOT_COMPLETE, 2, "b"),
+        snapshot(HF_SNAPSHOT_COMPLETE, 3, "b"), snapshot(HF_SNAPSHOT_FAILED, 4, "b")};
+    struct hf_member_record a = {.host = "a"}, b = {.host = "b"}, c = {.host = "c"};
+    const struct hf_id store = {{7}};
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        all[i].created_s = 1000 * (i + 1);
+        all[i].bytes = 900;
+    }
+    all[2].parent_capture = 2;
+    all[2].new_bytes = 50; /* in 1000 s */
+    a.data_bytes = b.data_bytes = 1000;
+    assert_int_equal(hf_snapshot_cost(all, 4, &b, &store, 3500).send_bytes, 25);
+    assert_int_equal(hf_snapshot_cost(all, 4, &a, &store, 3500).send_bytes, 125);
+    assert_int_equal(hf_snapshot_cost(all, 4, &c, &store, 3500).send_bytes, 900);
+    assert_int_equal(hf_snapshot_cost(all, 4, &b, &store, 900000).send_bytes, 1000);
+    assert_int_equal(hf_snapshot_cost(all, 4, &b, &(struct hf_id){{8}}, 3500).send_bytes, 1000);
+    /* No rate is known: nothing speaks for its being large. */
+    assert_int_equal(hf_snapshot_cost(all, 2, &b, &store, 3500).send_bytes, 0);
+}
+
 static void test_only_a_given_up_attempt_of_the_last_week_is_adopted(void **state)
 {
     struct hf_snapshot_record all[] = {snapshot(HF_SNAPSHOT_ABANDONED, 1, "a"),
@@ -202,6 +227,7 @@ int main(void)
         cmocka_unit_test(test_a_job_that_is_not_started_takes_no_capture),
         cmocka_unit_test(
             test_the_parent_is_the_newest_complete_snapshot_of_the_same_member_and_store),
+        cmocka_unit_test(test_a_member_costs_what_has_changed_since_its_own_last_snapshot),
         cmocka_unit_test(test_only_a_given_up_attempt_of_the_last_week_is_adopted),
         cmocka_unit_test(test_damage_is_believed_until_a_later_capture_has_looked),
         cmocka_unit_test(test_snapshots_of_a_job_stay_in_their_order_when_the_clock_is_set_back),

@@ -61,6 +61,50 @@ static void test_a_previous_member_that_became_primary_is_not_kept(void **state)
     assert_string_equal(choose(members, 2, (struct hf_member_wish){.previous = "a:1"}), "b:1");
 }
 
+static void
+test_the_previous_member_is_kept_only_while_that_saves_more_than_a_sixteenth(void **state)
+{
+    struct hf_member_record members[] = {member("a:1", "PRIMARY", 2), member("b:1", "SECONDARY", 1),
+                                         member("c:1", "SECONDARY", 0)};
+    struct hf_member_cost costs[] = {{1600, 1600}, {100, 1600}, {1600, 1600}};
+    const struct hf_member_wish wish = {.set_name = "rs0", .previous = "b:1", .costs = costs};
+    struct hf_member_choice choice;
+    struct hf_error err;
+    char text[256];
+
+    (void)state;
+    assert_string_equal(choose(members, 3, wish), "b:1");
+    assert_int_equal(hf_member_choose(members, 3, &wish, &choice, &err), HF_ERR_OK);
+    assert_string_equal(choice.reason,
+                        "b:1, the secondary of the previous snapshot: about 100 B to "
+                        "send, after a change to c:1 about 1.6 KiB");
+    hf_member_why(members, 2, &wish, &choice, text, sizeof text);
+    assert_string_equal(text, "not needed: the previous member is kept");
+    costs[2].send_bytes = 200; /* one that was captured not long ago */
+    assert_string_equal(choose(members, 3, wish), "c:1");
+    costs[2].send_bytes = 201;
+    assert_string_equal(choose(members, 3, wish), "b:1");
+    costs[1].send_bytes = 1550; /* so much changes that nothing is saved */
+    costs[2].send_bytes = 1600;
+    assert_string_equal(choose(members, 3, wish), "c:1");
+    assert_int_equal(hf_member_choose(members, 3, &wish, &choice, &err), HF_ERR_OK);
+    assert_string_equal(choice.reason,
+                        "c:1, the secondary with the lowest priority: about 1.6 KiB to send, and "
+                        "1.5 KiB from the previous member b:1");
+    hf_member_why(members, 1, &wish, &choice, text, sizeof text);
+    assert_string_equal(text, "not kept: it would save too little");
+    hf_member_why(members, 0, &wish, &choice, text, sizeof text);
+    assert_string_equal(text, "not needed: it is the primary");
+    hf_member_why(members, 2, &wish, &choice, text, sizeof text);
+    assert_string_equal(text, "chosen: the secondary with the lowest priority");
+    members[1].lag_s = 30;
+    hf_member_why(members, 1, &wish, &choice, text, sizeof text);
+    assert_string_equal(text, "no: it lags 30 s behind");
+    /* The primary is left whatever that costs. */
+    assert_string_equal(
+        choose(members, 3, (struct hf_member_wish){.previous = "a:1", .costs = costs}), "c:1");
+}
+
 static void test_the_operators_wish_comes_first_even_for_the_primary(void **state)
 {
     struct hf_member_record members[] = {member("a:1", "PRIMARY", 2),
@@ -140,6 +184,8 @@ int main(void)
         cmocka_unit_test(test_the_secondary_with_the_lowest_priority_is_chosen),
         cmocka_unit_test(test_the_previous_member_is_kept_over_a_lower_priority),
         cmocka_unit_test(test_a_previous_member_that_became_primary_is_not_kept),
+        cmocka_unit_test(
+            test_the_previous_member_is_kept_only_while_that_saves_more_than_a_sixteenth),
         cmocka_unit_test(test_the_operators_wish_comes_first_even_for_the_primary),
         cmocka_unit_test(test_the_primary_serves_when_it_is_alone),
         cmocka_unit_test(test_delayed_lagging_silent_and_refused_members_are_left_out),
