@@ -31,6 +31,7 @@ static const struct hf_field head_fields[] = {
     HF_FIELDS_TEXT(R, fcv, "fcv", false),
     HF_FIELDS_TEXT(R, cause, "cause", false),
     HF_FIELDS_OPTIME(R, chain_first, "chainFirst"),
+    HF_FIELDS_U64(R, run, "run"),
     HF_FIELDS_TEXT(R, next_cause, "nextCause", false),
     HF_FIELDS_U64(R, slices, "slices"),
     HF_FIELDS_U64(R, bytes, "bytes"),

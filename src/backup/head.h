@@ -41,6 +41,7 @@ struct hf_head_record {
     char fcv[HF_WORD_BYTES];
     char cause[HF_WORD_BYTES]; /* why the chain begins where it does */
     struct hf_optime chain_first;
+    uint64_t run; /* of the job: one that the job is not in any more has ended */
     char
         next_cause[HF_WORD_BYTES]; /* it cannot go on: the next chain begins for this; else empty */
     uint64_t slices, bytes;        /* that came since this record was made */

@@ -11,8 +11,11 @@
 static const struct hf_job_does does[HF_JOB_STATES] = {
     [HF_JOB_INACTIVE] = {.keeps_snapshots = false},
     [HF_JOB_PROVISIONING] = {.keeps_snapshots = true},
-    [HF_JOB_STARTED] = {.keeps_snapshots = true, .takes_snapshots = true, .tails_oplog = true},
-    [HF_JOB_STOPPED] = {.keeps_snapshots = true},
+    [HF_JOB_STARTED] = {.keeps_snapshots = true,
+                        .takes_snapshots = true,
+                        .tails_oplog = true,
+                        .stored = true},
+    [HF_JOB_STOPPED] = {.keeps_snapshots = true, .stored = true},
     [HF_JOB_TERMINATING] = {.keeps_snapshots = false},
 };
 
@@ -143,7 +146,7 @@ enum hf_err hf_job_move(struct hf_job_record *job, enum hf_job_action action, ui
     job->moved_s = now_s;
     if (job->state == HF_JOB_STARTED) {
         job->started_s = now_s;
-        job->waiting = false;
+        job->waiting = job->leftover = false;
         forget_wishes(job);
         if (from == HF_JOB_STOPPED) {
             job->run++;
@@ -162,7 +165,10 @@ enum hf_err hf_job_move(struct hf_job_record *job, enum hf_job_action action, ui
     } else {
         forget_wishes(job);
         job->waiting = false;
-        job->leftover = job->leftover || action == HF_JOB_FORCE_TERMINATE;
+        if (action == HF_JOB_GONE || action == HF_JOB_FORCE_TERMINATE) {
+            job->ended_s = now_s;
+            job->leftover = action == HF_JOB_FORCE_TERMINATE;
+        }
     }
     return HF_ERR_OK;
 }

@@ -35,6 +35,8 @@ struct hf_job_does {
     bool keeps_snapshots; /* false: they may be deleted, or are */
     bool takes_snapshots;
     bool tails_oplog;
+    bool
+        stored; /* it may have objects in the stores: to be restored from, pruned, merged, groomed */
 };
 struct hf_job_does hf_job_does(const struct hf_job_record *job);
 

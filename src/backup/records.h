@@ -74,6 +74,7 @@ struct hf_job_record {
     uint64_t wanted_s;  /* since when: only one that was begun later will do */
     uint64_t moved_s;   /* since when it is in its state; 0: a record of before */
     uint64_t started_s; /* when it last became STARTED; 0: a record of before */
+    uint64_t ended_s;   /* when it was last terminated; 0: never */
     uint64_t run;       /* raised by each restart: the oplog of a run is a chain of its own */
     bool waiting;       /* PROVISIONING: for approval */
     bool approved;
@@ -111,6 +112,11 @@ struct hf_snapshot_record {
     uint64_t expires_s; /* 0: none planned */
     bool keep;          /* doNotDelete */
     bool encrypted;
+    /* Of the attempt, beside created_s and finished_s; 0: it did not come so far, or a record of before. */
+    uint64_t given_s;    /* its agent has begun */
+    uint64_t sent_s;     /* its agent is done, well or not */
+    uint64_t manifest_s; /* checked, and the manifest put */
+    struct hf_capture_times times;
     uint64_t put_max_bytes; /* what the attempt may put into the store; 0: a record of before */
     /* From the manifest, once the agent is done. */
     char fcv[HF_WORD_BYTES];

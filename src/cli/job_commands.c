@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Commands on jobs, over the server's API.
+ * Commands that show jobs, over the server's API.
  */
 #include <stdio.h>
 #include <string.h>
@@ -20,64 +20,6 @@ HF_CLI_VALUES(plain, HF_CLI_OPTIONS, PLAIN_ROW)
 
 #define SET_ROW(...) HF_OPTION_ROW(struct set_values, __VA_ARGS__)
 HF_CLI_VALUES(set, SET_OPTIONS, SET_ROW)
-
-/* ---- start ---- */
-
-/* The cluster of a set that an agent has reported. */
-static enum hf_err find_cluster(struct hf_cli_session *session, const char *set, char *out,
-                                size_t out_len, struct hf_error *err)
-{
-    HF_CLEANUP(hf_json_drop) struct hf_json *list = NULL;
-    char target[256];
-
-    if (hf_cli_find_project(session, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/clusters", session->project);
-    if (hf_cli_all_pages(session, target, &list, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    const struct hf_json *results = hf_json_get_array(list, "results");
-    for (size_t i = 0; i < hf_json_count(results); i++) {
-        const struct hf_json *one = hf_json_at(results, i);
-        if (strcmp(hf_cli_text(one, "replicaSetName", ""), set) == 0) {
-            (void)snprintf(out, out_len, "%s", hf_cli_text(one, "id", ""));
-            return HF_ERR_OK;
-        }
-    }
-    return hf_fail(err, HF_ERR_NOT_FOUND,
-                   "no agent has reported a set named %s; hint: start 'holdfast agent' beside a "
-                   "member, then 'holdfast "
-                   "agent list'",
-                   set);
-}
-
-static enum hf_err job_start(const struct set_values *values, const struct hf_option_rest *rest,
-                             struct hf_error *err)
-{
-    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
-    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
-    HF_CLEANUP(hf_json_drop) struct hf_json *answer = NULL;
-    const char *set = NULL;
-    char cluster[64], target[256];
-
-    if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
-        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
-        find_cluster(&session, set, cluster, sizeof cluster, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/backupConfigs/%s",
-                   session.project, cluster);
-    hf_json_set_text(body, "statusName", "STARTED");
-    if (hf_cli_call(&session, "PATCH", target, body, &answer, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (values->json) {
-        return hf_cli_print_json(answer, err);
-    }
-    (void)printf("job of set %s: %s\n", set, hf_cli_text(answer, "statusName", "?"));
-    return HF_ERR_OK;
-}
 
 /* ---- list ---- */
 
@@ -142,6 +84,16 @@ static void print_job(const struct hf_json *job)
     (void)printf("job %s of set %s: %s\n", hf_cli_text(job, "id", "?"),
                  hf_cli_text(job, "setName", "?"), hf_cli_text(job, "state", "?"));
     (void)printf("  created      %s UTC\n", created);
+    if (hf_json_get_text(job, "problem") != NULL) {
+        (void)printf("  waits        %s\n", hf_cli_text(job, "problem", ""));
+    }
+    if (hf_json_get_text(job, "preferredMember") != NULL) {
+        (void)printf("  preferred    member %s\n", hf_cli_text(job, "preferredMember", ""));
+    }
+    if (hf_json_get_u64(job, "failuresInARow", 0) > 0) {
+        (void)printf("  failed       the last %llu snapshots (holdfast job log)\n",
+                     (unsigned long long)hf_json_get_u64(job, "failuresInARow", 0));
+    }
     (void)printf("  snapshot     %s\n",
                  hf_cli_text(job, "runningSnapshotId", "none is being taken"));
     if (hf_json_get_text(job, "snapshotWanted") != NULL) {
@@ -248,8 +200,6 @@ static enum hf_err job_ranges(const struct set_values *values, const struct hf_o
 /* ---- The table ---- */
 
 #define COMMANDS(VERB)                                                                             \
-    VERB(job_start, set, "job", "start", "[SET]", 0, 1, "Start the backup job of a replica set",   \
-         "Starts the backup job of a replica set that an agent has reported.")                     \
     VERB(job_list, plain, "job", "list", "", 0, 0, "List the jobs", "Lists the backup jobs.")      \
     VERB(job_show, set, "job", "show", "[SET]", 0, 1, "Show one job", "Shows one job.")            \
     VERB(job_ranges, set, "job", "ranges", "[SET]", 0, 1,                                          \

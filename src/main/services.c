@@ -108,6 +108,10 @@ static struct hf_cancel *stop_token(void)
         "How often the snapshots of a job are checked by sampling; 0: never by itself")            \
     OPT(maintenance_jobs, NUMBER, "1", 1, 8, OPT_NONE,                                             \
         "Load factor: so many counts, grooms and checks run on the store at a time")               \
+    OPT(provision_threshold, SIZE, "0", 0, 1125899906842624, OPT_NONE,                             \
+        "The job of a set with more data waits for approval before it begins; 0: none waits")      \
+    OPT(no_first_snapshot, FLAG, "false", 0, 0, OPT_NONE,                                          \
+        "Leave a new job's first snapshot to whoever asks for it; else it is taken by itself")     \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -165,6 +169,8 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .upkeep_slots = (unsigned)values->maintenance_jobs,
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
+        .provision_threshold_bytes = values->provision_threshold,
+        .no_first_snapshot = values->no_first_snapshot,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

@@ -297,6 +297,9 @@ static enum hf_err hear_of_task(struct hf_server_app *app, const struct hf_msg_r
         if (hf_task_move(&task, HF_TASK_RUNNING, now_s, err) != HF_ERR_OK) {
             return err->code;
         }
+        if (task.kind == HF_TASK_CAPTURE) {
+            hf_flow_note_given(app, &task);
+        }
     } else if (task.state != HF_TASK_RUNNING ||
                was_just_now(task.seen_s, note_every_s(app), now_s)) {
         keep_progress(app, running);

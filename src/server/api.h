@@ -18,6 +18,7 @@ void hf_api_cluster(struct hf_server_call *call);
 void hf_api_backup_configs(struct hf_server_call *call);
 void hf_api_backup_config(struct hf_server_call *call);
 void hf_api_patch_backup_config(struct hf_server_call *call);
+void hf_api_available_members(struct hf_server_call *call);
 void hf_api_cluster_snapshots(struct hf_server_call *call);
 void hf_api_cluster_snapshot(struct hf_server_call *call);
 void hf_api_delete_cluster_snapshot(struct hf_server_call *call);
@@ -34,6 +35,11 @@ void hf_api_status(struct hf_server_call *call);
 void hf_api_agents(struct hf_server_call *call);
 void hf_api_jobs(struct hf_server_call *call);
 void hf_api_job(struct hf_server_call *call);
+void hf_api_job_force(struct hf_server_call *call);
+void hf_api_job_why_member(struct hf_server_call *call);
+void hf_api_job_log(struct hf_server_call *call);
+/* Adds "record": the attempt as an administrator knows it (backup-domain.md 4.13). */
+void hf_api_add_record(const struct hf_snapshot_record *snapshot, struct hf_json *json);
 void hf_api_events(struct hf_server_call *call);
 void hf_api_snapshots(struct hf_server_call *call);
 void hf_api_snapshot(struct hf_server_call *call);
@@ -93,6 +99,9 @@ HF_MUST_CHECK struct hf_json *hf_api_job_document(struct hf_server_call *call,
                                                   const struct hf_job_record *job);
 /* The cluster of the path's group (parameter 0) and cluster (parameter 1). False: it was answered. */
 HF_MUST_CHECK bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *out);
+/* All clusters of the caller's project; at most a few thousand. False: it was answered. */
+HF_MUST_CHECK bool hf_api_all_clusters(struct hf_server_call *call, struct hf_keep_clusters *out);
+void hf_api_cluster_path(const struct hf_cluster_record *cluster, char *out, size_t out_len);
 /* Parameter 0 is the caller's project. False: it was answered. */
 HF_MUST_CHECK bool hf_api_check_group(struct hf_server_call *call);
 /* The snapshot of that parameter, of the caller's project. False: it was answered. */

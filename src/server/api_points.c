@@ -3,6 +3,7 @@
  * Which instants can be restored: our own list with reasons, and the public one (restore.md 2); and what the stored oplog
  * says of them.
  */
+#include "backup/job.h"
 #include "oplog/find.h"
 #include "os/clock.h"
 #include "server/api.h"
@@ -55,8 +56,10 @@ enum hf_err hf_api_job_of(struct hf_server_call *call, const struct hf_cluster_r
         return err->code;
     }
     for (size_t i = 0; i < jobs.count; i++) {
-        *job = jobs.items[i].id;
-        *found = true;
+        if (hf_job_does(&jobs.items[i]).stored) {
+            *job = jobs.items[i].id;
+            *found = true;
+        }
     }
     return HF_ERR_OK;
 }

@@ -229,6 +229,7 @@ static struct hf_json *snapshot_document(struct hf_server_call *call,
     if (snapshot->state == HF_SNAPSHOT_IN_PROGRESS) {
         add_progress(call, json, "progress", hf_id_text(&snapshot->task).text);
     }
+    hf_api_add_record(snapshot, json);
     (void)snprintf(id, sizeof id, "verify-%s", hf_id_text(&snapshot->id).text);
     add_progress(call, json, "verifyProgress", id);
     return json;

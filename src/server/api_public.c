@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The beginning of the public API: projects, clusters, backup configurations, snapshots and restore jobs in the forms of
+ * The beginning of the public API: projects, clusters, snapshots and restore jobs in the forms of
  * rest-api.md 2 and 5.
  */
 #include <stdio.h>
@@ -124,7 +124,7 @@ void hf_api_group_by_name(struct hf_server_call *call)
 
 /* ---- Clusters ---- */
 
-static void cluster_path(const struct hf_cluster_record *cluster, char *out, size_t out_len)
+void hf_api_cluster_path(const struct hf_cluster_record *cluster, char *out, size_t out_len)
 {
     (void)snprintf(out, out_len, "/api/public/v1.0/groups/%s/clusters/%s",
                    hf_id_text(&cluster->project).text, hf_id_text(&cluster->id).text);
@@ -141,13 +141,12 @@ static struct hf_json *cluster_document(struct hf_server_call *call,
     hf_json_set_text(json, "clusterName", cluster->set_name);
     hf_json_set_text(json, "replicaSetName", cluster->set_name);
     hf_json_set_text(json, "typeName", "REPLICA_SET");
-    cluster_path(cluster, path, sizeof path);
+    hf_api_cluster_path(cluster, path, sizeof path);
     hf_reply_link(call, json, "self", path);
     return json;
 }
 
-/* All clusters of the caller's project; at most a few thousand. False: it was answered. */
-static bool all_clusters(struct hf_server_call *call, struct hf_keep_clusters *out)
+bool hf_api_all_clusters(struct hf_server_call *call, struct hf_keep_clusters *out)
 {
     const struct hf_id_text project = hf_id_text(&call->project);
     const struct hf_catalog_query query = {
@@ -171,7 +170,8 @@ void hf_api_clusters(struct hf_server_call *call)
     HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
     struct hf_call_page page;
 
-    if (!hf_api_check_group(call) || !hf_call_page(call, &page) || !all_clusters(call, &clusters)) {
+    if (!hf_api_check_group(call) || !hf_call_page(call, &page) ||
+        !hf_api_all_clusters(call, &clusters)) {
         return;
     }
     struct hf_json *results = hf_json_array();
@@ -190,121 +190,6 @@ void hf_api_cluster(struct hf_server_call *call)
     if (hf_api_find_cluster(call, &cluster)) {
         hf_reply_json(call, 200, cluster_document(call, &cluster));
     }
-}
-
-/* ---- Backup configurations ---- */
-
-/* A cluster without a job is INACTIVE. */
-static struct hf_json *config_document(struct hf_server_call *call,
-                                       const struct hf_cluster_record *cluster)
-{
-    struct hf_json *json = hf_json_object();
-    struct hf_job_record job;
-    struct hf_error ignored;
-    char path[160];
-
-    bool has_job =
-        hf_keep_job_get(call->app->catalog, &cluster->id, &job, NULL, &ignored) == HF_ERR_OK;
-    hf_json_set_text(json, "groupId", hf_id_text(&cluster->project).text);
-    hf_json_set_text(json, "clusterId", hf_id_text(&cluster->id).text);
-    hf_json_set_text(json, "statusName", hf_job_state_word(has_job ? job.state : HF_JOB_INACTIVE));
-    if (has_job) {
-        hf_json_set_text(json, "storageEngineName", "WIRED_TIGER");
-        hf_json_set_text(json, "preferredMember",
-                         job.preferred_member[0] == '\0' ? NULL : job.preferred_member);
-    }
-    hf_json_set_text(json, "authMechanismName", "NONE");
-    hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
-    hf_json_set_bool(json, "sslEnabled", false);
-    hf_json_set_take(json, "excludedNamespaces", hf_json_array());
-    hf_json_set_take(json, "includedNamespaces", hf_json_array());
-    (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s/backupConfigs/%s",
-                   hf_id_text(&cluster->project).text, hf_id_text(&cluster->id).text);
-    hf_reply_link(call, json, "self", path);
-    cluster_path(cluster, path, sizeof path);
-    hf_reply_link(call, json, "http://mms.mongodb.com/cluster", path);
-    return json;
-}
-
-void hf_api_backup_configs(struct hf_server_call *call)
-{
-    HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
-    struct hf_call_page page;
-
-    if (!hf_api_check_group(call) || !hf_call_page(call, &page) || !all_clusters(call, &clusters)) {
-        return;
-    }
-    struct hf_json *results = hf_json_array();
-    for (size_t i = 0; i < clusters.count; i++) {
-        if (on_page(&page, i)) {
-            hf_json_append_take(results, config_document(call, &clusters.items[i]));
-        }
-    }
-    hf_reply_list(call, &page, results, clusters.count);
-}
-
-void hf_api_backup_config(struct hf_server_call *call)
-{
-    struct hf_cluster_record cluster;
-
-    if (hf_api_find_cluster(call, &cluster)) {
-        hf_reply_json(call, 200, config_document(call, &cluster));
-    }
-}
-
-/* Ids in a body are allowed if they are the path's. False: it was answered. */
-static bool ids_match(struct hf_server_call *call)
-{
-    static const char *const names[] = {"groupId", "clusterId"};
-
-    for (size_t i = 0; i < HF_ARRAY_LEN(names); i++) {
-        const char *id = hf_json_get_text(call->body, names[i]);
-        if (id != NULL && strcmp(id, call->parameters[i]) != 0) {
-            hf_reply_fail(call, HF_ERR_INVALID, "GROUP_MISMATCH",
-                          "%s in the body differs from the path's", names[i]);
-            return false;
-        }
-    }
-    return true;
-}
-
-void hf_api_patch_backup_config(struct hf_server_call *call)
-{
-    static const struct hf_call_member members[] = {
-        {"statusName", HF_JSON_TEXT}, {"groupId", HF_JSON_TEXT},
-        {"clusterId", HF_JSON_TEXT},  {"storageEngineName", HF_JSON_TEXT},
-        {"syncSource", HF_JSON_TEXT}, {"authMechanismName", HF_JSON_TEXT},
-        {NULL, HF_JSON_NULL}};
-    struct hf_cluster_record cluster;
-    struct hf_job_record job;
-    struct hf_error err;
-
-    if (!hf_api_find_cluster(call, &cluster) || !hf_call_body_only(call, members) ||
-        !ids_match(call)) {
-        return;
-    }
-    const char *status = hf_json_get_text(call->body, "statusName");
-    const char *engine = hf_json_get_text(call->body, "storageEngineName");
-    if (status == NULL) {
-        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE", "statusName is missing");
-        return;
-    }
-    if (engine != NULL && strcmp(engine, "WIRED_TIGER") != 0) {
-        hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ENUM_VALUE",
-                      "storage engine %s is not backed up: only WIRED_TIGER is", engine);
-        return;
-    }
-    if (strcmp(status, "STARTED") != 0) {
-        hf_reply_fail(call, HF_ERR_UNSUPPORTED, "INVALID_ENUM_VALUE",
-                      "status %s is not there yet: only STARTED is", status);
-        return;
-    }
-    if (hf_flow_start_job(call->app, &cluster.id, &job, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err,
-                       err.code == HF_ERR_CONFLICT ? "CANNOT_START_BACKUP_INVALID_STATE" : NULL);
-        return;
-    }
-    hf_reply_json(call, 200, config_document(call, &cluster));
 }
 
 /* ---- Snapshots ---- */

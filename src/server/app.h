@@ -37,8 +37,11 @@ struct hf_server_app {
     uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
     uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
-    uint64_t oplog_age_s;   /* of a slice; 0: the agents' default */
-    uint64_t task_silence_s; /* after which a task is given up */
+    uint64_t
+        provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */
+    bool first_snapshot;           /* of a new job: taken by itself */
+    uint64_t oplog_age_s;          /* of a slice; 0: the agents' default */
+    uint64_t task_silence_s;       /* after which a task is given up */
     struct hf_server_heard
         *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */
     struct hf_server_links *links; /* owned: deliveries by HTTP; NULL where none are made */

@@ -15,6 +15,7 @@
 #ifndef HF_SERVER_FLOW_H
 #define HF_SERVER_FLOW_H
 
+#include "backup/job.h"
 #include "backup/member.h"
 #include "backup/records.h"
 #include "format/message.h"
@@ -34,9 +35,40 @@ struct hf_flow_wish {
 HF_MUST_CHECK enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                                        struct hf_snapshot_record *out, struct hf_error *err);
 
-/* Starts the job of a set that an agent has reported; the job's keys are made in the store. Again: CONFLICT. */
+/*
+ * Which member a snapshot of the job would be taken from now, without taking one: each member with its reason, and what a
+ * change costs. NULL and *err where it cannot be said.
+ */
+HF_MUST_CHECK struct hf_json *hf_flow_why_member(struct hf_server_app *app,
+                                                 const struct hf_job_record *job,
+                                                 struct hf_error *err);
+
+/* ---- The states of a job; flow_job.c, flow_job_end.c ---- */
+
+/*
+ * Starts the job of a set that an agent has reported, or restarts one that is STOPPED. STARTED on return, unless it waits
+ * for approval, or for a store: PROVISIONING then. CONFLICT when its state does not allow it, the set's oplog is too short
+ * or two sets have the name; UNAVAILABLE without a primary or a member that can be captured.
+ */
 HF_MUST_CHECK enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *cluster,
                                             struct hf_job_record *out, struct hf_error *err);
+/*
+ * Any other action of a person. CONFLICT as hf_job_move; a termination also while a restore or a link needs a snapshot of
+ * the job, naming it. What the new state asks for is done by hf_flow_jobs_tick.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_move_job(struct hf_server_app *app, const struct hf_id *job,
+                                           enum hf_job_action action, struct hf_job_record *out,
+                                           struct hf_error *err);
+/* Empty: the rule decides. CONFLICT for an INACTIVE job. */
+HF_MUST_CHECK enum hf_err hf_flow_prefer_member(struct hf_server_app *app, const struct hf_id *job,
+                                                const char *member, struct hf_job_record *out,
+                                                struct hf_error *err);
+/*
+ * Brings every job to what its state asks for: provisions, cancels captures of jobs that take none, deletes what
+ * terminations have to. From the server's periodic work; waits for the stores, minutes where much is deleted. A job that
+ * fails hinders no other.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_jobs_tick(struct hf_server_app *app, struct hf_error *err);
 
 /* What an agent is given for a task: parent's root, keys, directory. out is ended with hf_task_fini. */
 HF_MUST_CHECK enum hf_err hf_flow_task_message(struct hf_server_app *app,
@@ -54,6 +86,9 @@ HF_MUST_CHECK enum hf_err hf_flow_note_finish(struct hf_server_app *app,
  * stands in its record. */
 HF_MUST_CHECK enum hf_err hf_flow_finish(struct hf_server_app *app, const struct hf_id *task,
                                          struct hf_error *err);
+
+/* The agent has begun with a capture. Only for people: what cannot be noted is no error. */
+void hf_flow_note_given(struct hf_server_app *app, const struct hf_task_record *task);
 
 /* What the task needs cannot be read and will not be: it ends with that, as if its agent had said so. */
 HF_MUST_CHECK enum hf_err hf_flow_not_given(struct hf_server_app *app,

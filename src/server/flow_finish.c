@@ -11,6 +11,7 @@
  */
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "base/fault.h"
@@ -57,7 +58,8 @@ enum hf_err hf_flow_end_task(struct hf_server_app *app, const struct hf_id *id,
 }
 
 enum hf_err hf_flow_end_job_lease(struct hf_server_app *app, const struct hf_id *job_id,
-                                  const struct hf_id *snapshot, struct hf_error *err)
+                                  const struct hf_id *snapshot,
+                                  const struct hf_snapshot_record *ended, struct hf_error *err)
 {
     for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
         struct hf_job_record job;
@@ -68,6 +70,9 @@ enum hf_err hf_flow_end_job_lease(struct hf_server_app *app, const struct hf_id 
         }
         if (!hf_job_end_capture(&job, snapshot)) {
             return HF_ERR_OK;
+        }
+        if (ended != NULL) {
+            hf_job_note_attempt(&job, ended);
         }
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
         if (code != HF_ERR_CONFLICT) {
@@ -149,7 +154,7 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
         return err->code;
     }
     if (HF_FAULT("server.finish.claims_dropped", err) != HF_ERR_OK ||
-        hf_flow_end_job_lease(app, &record->job, &record->id, err) != HF_ERR_OK ||
+        hf_flow_end_job_lease(app, &record->job, &record->id, record, err) != HF_ERR_OK ||
         hf_flow_end_task(app, &record->task, &outcome, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -402,7 +407,11 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
     if (fill_manifest(app, record, finish, &keyring, manifest, err) != HF_ERR_OK) {
         return err->code;
     }
-    return hf_commit_manifest(app->store, &keyring, manifest, err);
+    if (hf_commit_manifest(app->store, &keyring, manifest, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    record->manifest_s = hf_flow_now_s();
+    return HF_ERR_OK;
 }
 
 /* FAILED, then the manifest, then the claim (store-format.md 5). */
@@ -545,13 +554,36 @@ enum hf_err hf_flow_not_given(struct hf_server_app *app, const struct hf_task_re
                                                    : hf_flow_wind_up(app, &record, err);
 }
 
+/* What the agent says of its phases, however it ended. Of a record that has ended since nothing is noted. */
+static enum hf_err note_times(struct hf_server_app *app, const struct hf_task_record *task,
+                              const struct hf_msg_finish *finish, struct hf_snapshot_record *record,
+                              struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_CONFLICT;
+
+    for (unsigned tries = 0; code == HF_ERR_CONFLICT && tries < CAS_TRIES; tries++) {
+        uint64_t revision = 0;
+        if (hf_keep_snapshot_get(app->catalog, &task->snapshot, record, &revision, err) !=
+            HF_ERR_OK) {
+            return err->code;
+        }
+        if (record->state != HF_SNAPSHOT_IN_PROGRESS || record->sent_s != 0) {
+            return HF_ERR_OK;
+        }
+        record->sent_s = task->seen_s;
+        record->times = finish->times;
+        code = hf_keep_snapshot_replace(app->catalog, record, &revision, err);
+    }
+    return code;
+}
+
 static enum hf_err finish_capture(struct hf_server_app *app, const struct hf_task_record *task,
                                   struct hf_msg_finish *finish, struct hf_error *err)
 {
     HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
     struct hf_snapshot_record record;
 
-    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK) {
+    if (note_times(app, task, finish, &record, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record.state != HF_SNAPSHOT_IN_PROGRESS) {

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "backup/job.h"
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
@@ -59,7 +60,7 @@ static enum hf_err add_usage(struct hf_server_app *app, const struct hf_job_reco
     return code == HF_ERR_EXISTS ? HF_ERR_OK : code;
 }
 
-/* Each job has a record, and no record is without its job. */
+/* Each job that has something stored has a record, and no record is without such a job. */
 static enum hf_err match_jobs(struct hf_server_app *app, struct hf_error *err)
 {
     const struct hf_id_text project = hf_id_text(&app->project);
@@ -72,6 +73,14 @@ static enum hf_err match_jobs(struct hf_server_app *app, struct hf_error *err)
         load_usages(app, &usages, err) != HF_ERR_OK) {
         return err->code;
     }
+    /* Jobs that have nothing in the store need no upkeep. */
+    size_t stored = 0;
+    for (size_t i = 0; i < jobs.count; i++) {
+        if (hf_job_does(&jobs.items[i]).stored) {
+            jobs.items[stored++] = jobs.items[i];
+        }
+    }
+    jobs.count = stored;
     /* Both begin with their ids. */
     qsort(jobs.items, jobs.count, sizeof *jobs.items, by_id);
     qsort(usages.items, usages.count, sizeof *usages.items, by_id);

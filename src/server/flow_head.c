@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "oplog/chain.h"
@@ -26,6 +27,9 @@ static enum hf_err want_snapshot(struct hf_server_app *app, const struct hf_head
 
         if (hf_keep_job_get(app->catalog, &head->id, &job, &revision, err) != HF_ERR_OK) {
             return err->code == HF_ERR_NOT_FOUND ? HF_ERR_OK : err->code;
+        }
+        if (!hf_job_does(&job).takes_snapshots) {
+            return HF_ERR_OK; /* its restart wants one */
         }
         (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", head->gap_text);
         job.wanted_s = hf_flow_now_s();

@@ -7,14 +7,47 @@
 
 #include "server/flow.h"
 
+/* The job of a set of this project. */
+HF_MUST_CHECK enum hf_err hf_flow_find_job(struct hf_server_app *app, const char *set_name,
+                                           struct hf_job_record *out, uint64_t *revision,
+                                           struct hf_error *err);
+/* Changes a job by compare-and-set until nobody else did meanwhile; change false: it stays as it is. */
+HF_MUST_CHECK enum hf_err
+hf_flow_change_job(struct hf_server_app *app, const struct hf_id *job,
+                   bool (*change)(struct hf_job_record *job, const void *what), const void *what,
+                   struct hf_job_record *out, struct hf_error *err);
+/* What PROVISIONING or TERMINATING waits for; written down and logged once each time that it changes. */
+HF_MUST_CHECK enum hf_err hf_flow_job_waits(struct hf_server_app *app, const struct hf_id *job,
+                                            enum hf_job_state state, const char *why,
+                                            struct hf_error *err);
+/* One step of a termination, as far as it goes now. */
+HF_MUST_CHECK enum hf_err hf_flow_terminate(struct hf_server_app *app,
+                                            const struct hf_job_record *job, struct hf_error *err);
+/* Every snapshot of the job is EXPIRED, nothing of it can be adopted: before its objects go. */
+HF_MUST_CHECK enum hf_err hf_flow_expire_all(struct hf_server_app *app, const struct hf_id *job,
+                                             struct hf_error *err);
+/* Restores, links and leases that need a snapshot of the job: CONFLICT, naming the first. */
+HF_MUST_CHECK enum hf_err hf_flow_check_unneeded(struct hf_server_app *app, const struct hf_id *job,
+                                                 struct hf_error *err);
+/* And they are ended. */
+HF_MUST_CHECK enum hf_err hf_flow_end_needs(struct hf_server_app *app, const struct hf_id *job,
+                                            struct hf_error *err);
+/*
+ * Deletes all objects of the job and forgets the head of its chain, the keys last. What a store does not let go of stays,
+ * with the keys: the first such error. UNAVAILABLE while a store is not there.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id *job,
+                                                 struct hf_error *err);
 /* The task is ENDED, with its outcome for the agent; one that has ended, or is gone, stays as it is. */
 HF_MUST_CHECK enum hf_err hf_flow_end_task(struct hf_server_app *app, const struct hf_id *id,
                                            const struct hf_error *outcome, struct hf_error *err);
 void hf_flow_forget_finish(struct hf_server_app *app, const struct hf_id *task);
-/* The job is idle again, if this snapshot held it. */
+/* The job is idle again, if this snapshot held it; how it ended is counted. ended NULL: it never had a record. */
 HF_MUST_CHECK enum hf_err hf_flow_end_job_lease(struct hf_server_app *app,
                                                 const struct hf_id *job_id,
-                                                const struct hf_id *snapshot, struct hf_error *err);
+                                                const struct hf_id *snapshot,
+                                                const struct hf_snapshot_record *ended,
+                                                struct hf_error *err);
 /* Moves an IN_PROGRESS snapshot; one that has ended already is left as it is, and *record shows how. */
 HF_MUST_CHECK enum hf_err hf_flow_end_snapshot(struct hf_server_app *app,
                                                struct hf_snapshot_record *record,
@@ -52,6 +85,10 @@ HF_MUST_CHECK enum hf_err hf_flow_plan_point(struct hf_server_app *app,
 /* After the lease is written: what was deleted before it came is seen here, since the oldest slice goes first. */
 HF_MUST_CHECK enum hf_err hf_flow_plan_still_there(struct hf_server_app *app,
                                                    const struct hf_flow_plan *plan,
+                                                   struct hf_error *err);
+/* CONFLICT, naming it, while a restore from the snapshot is under way. */
+HF_MUST_CHECK enum hf_err hf_flow_check_no_restore(struct hf_server_app *app,
+                                                   const struct hf_id *snapshot,
                                                    struct hf_error *err);
 /* CONFLICT, naming it, while a link to the snapshot can be used or is. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_link(struct hf_server_app *app,

@@ -69,6 +69,7 @@ static void member_from_message(const struct hf_msg_member *from, const struct h
     (void)snprintf(to->host, sizeof to->host, "%s", from->address);
     (void)snprintf(to->set_name, sizeof to->set_name, "%s", from->set_name);
     (void)snprintf(to->state, sizeof to->state, "%s", from->state);
+    (void)snprintf(to->primary, sizeof to->primary, "%s", from->primary);
     (void)snprintf(to->fcv, sizeof to->fcv, "%s", from->fcv);
     (void)snprintf(to->server_version, sizeof to->server_version, "%s", from->server_version);
     (void)snprintf(to->engine, sizeof to->engine, "%s", from->engine);

@@ -5,6 +5,7 @@
  */
 #include "server/flow_merge.h"
 
+#include "backup/job.h"
 #include "base/alloc.h"
 #include "oplog/merge.h"
 #include "server/flow.h"
@@ -81,7 +82,8 @@ enum hf_err hf_flow_merge_tick(struct hf_server_app *app, struct hf_error *err)
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
         struct hf_error one;
-        if (merge_job(app, &jobs.items[i].id, &one) != HF_ERR_OK &&
+        if (hf_job_does(&jobs.items[i]).stored &&
+            merge_job(app, &jobs.items[i].id, &one) != HF_ERR_OK &&
             !hf_cancel_requested(app->cancel)) {
             hf_log_warn(app->log, "oplog.merge.failed",
                         HF_STR("job", hf_id_text(&jobs.items[i].id).text),

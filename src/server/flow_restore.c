@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "backup/lifecycle.h"
 #include "base/fault.h"
 #include "server/flow.h"
@@ -34,7 +35,14 @@ enum hf_err hf_flow_need_complete(struct hf_server_app *app, const struct hf_id 
                        "snapshot %s is %s", hf_id_text(snapshot).text,
                        hf_snapshot_state_word(out->state));
     }
-    return HF_ERR_OK;
+    struct hf_job_record job;
+    enum hf_err code = hf_keep_job_get(app->catalog, &out->job, &job, NULL, err);
+    if (code == HF_ERR_OK && !hf_job_does(&job).keeps_snapshots) {
+        return hf_fail(err, HF_ERR_CONFLICT,
+                       "snapshot %s is being deleted: the job of set %s is %s",
+                       hf_id_text(snapshot).text, job.set_name, hf_job_state_word(job.state));
+    }
+    return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
 }
 
 enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot,
@@ -286,8 +294,8 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
 }
 
 /* A restore under way holds its snapshot. */
-static enum hf_err check_not_read(struct hf_server_app *app, const struct hf_id *snapshot,
-                                  struct hf_error *err)
+enum hf_err hf_flow_check_no_restore(struct hf_server_app *app, const struct hf_id *snapshot,
+                                     struct hf_error *err)
 {
     const struct hf_id_text id = hf_id_text(snapshot);
     const struct hf_catalog_query query = {
@@ -333,7 +341,7 @@ enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapsh
     }
     if (record.state != HF_SNAPSHOT_EXPIRED) {
         if (hf_flow_need_complete(app, snapshot, &record, &revision, err) != HF_ERR_OK ||
-            check_not_read(app, snapshot, err) != HF_ERR_OK ||
+            hf_flow_check_no_restore(app, snapshot, err) != HF_ERR_OK ||
             hf_flow_check_no_link(app, snapshot, err) != HF_ERR_OK) {
             return err->code;
         }

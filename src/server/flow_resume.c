@@ -20,7 +20,7 @@ enum hf_err hf_flow_take_failed(struct hf_server_app *app, const struct hf_snaps
 
     enum hf_err code = hf_keep_snapshot_get(app->catalog, &wished->id, &record, NULL, err);
     if (code == HF_ERR_NOT_FOUND) {
-        return hf_flow_end_job_lease(app, &wished->job, &wished->id, err);
+        return hf_flow_end_job_lease(app, &wished->job, &wished->id, NULL, err);
     }
     if (code != HF_ERR_OK ||
         hf_flow_end_snapshot(app, &record, HF_SNAPSHOT_FAILED, why, err) != HF_ERR_OK) {
@@ -51,7 +51,7 @@ static enum hf_err resume_job(struct hf_server_app *app, const struct hf_job_rec
     }
     enum hf_err code = hf_keep_snapshot_get(app->catalog, &job->running, &record, NULL, err);
     if (code == HF_ERR_NOT_FOUND) {
-        return hf_flow_end_job_lease(app, &job->id, &job->running, err);
+        return hf_flow_end_job_lease(app, &job->id, &job->running, NULL, err);
     }
     if (code != HF_ERR_OK) {
         return code;

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "base/fault.h"
@@ -18,6 +19,7 @@
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
 #define PRUNE_EVERY_MS 600000
+#define CHAIN_WAIT_S 120
 
 /* ---- Its end ---- */
 
@@ -234,8 +236,8 @@ static enum hf_err look_after(struct hf_server_app *app, const struct hf_job_rec
         return hf_flow_tail_finish(app, &task, HF_ERR_UNAVAILABLE,
                                    "nothing was heard of the agent for too long", err);
     }
-    return job->state == HF_JOB_STARTED || task.cancelled ? HF_ERR_OK
-                                                          : hf_flow_cancel_task(app, &task.id, err);
+    bool wanted = hf_job_does(job).tails_oplog && head->run == job->run;
+    return wanted || task.cancelled ? HF_ERR_OK : hf_flow_cancel_task(app, &task.id, err);
 }
 
 /* ---- What the operator should know ---- */
@@ -309,9 +311,6 @@ static enum hf_err tell(struct hf_server_app *app, const struct hf_job_record *j
 {
     bool behind = head->told_behind, window = head->told_window;
 
-    if (job->state != HF_JOB_STARTED) {
-        return HF_ERR_OK;
-    }
     if (tell_behind(app, job, head, err) != HF_ERR_OK ||
         (app->oplog_window_min_s != 0 && tell_window(app, job, head, err) != HF_ERR_OK)) {
         return err->code;
@@ -341,9 +340,22 @@ static enum hf_err have_snapshot(struct hf_server_app *app, const struct hf_job_
     return code == HF_ERR_CONFLICT ? HF_ERR_OK : code; /* at the next tick */
 }
 
-/* Taken by itself: a range that ended needs a new base before anything can be restored from what is saved now. */
+/* A base has to lie in the chain that later points are reached by: after a start its first slice is waited for, a while. */
+static bool waits_for_chain(const struct hf_job_record *job, const struct hf_head_record *head)
+{
+    uint64_t now_s = hf_flow_now_s();
+    bool begun =
+        head->run == job->run && head->next_cause[0] == '\0' && !hf_optime_is_none(&head->last);
+
+    return !begun && now_s >= job->started_s && now_s - job->started_s < CHAIN_WAIT_S;
+}
+
+/*
+ * Taken by itself: the first one; one after a restart; and a range that ended needs a new base before anything can be
+ * restored from what is saved now.
+ */
 static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_record *job,
-                               struct hf_error *err)
+                               const struct hf_head_record *head, struct hf_error *err)
 {
     const struct hf_id_text id = hf_id_text(&job->id);
     const struct hf_catalog_query query = {
@@ -352,8 +364,8 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
     struct hf_snapshot_record taken;
     struct hf_error why;
 
-    if (job->snapshot_wanted[0] == '\0' || job->state != HF_JOB_STARTED ||
-        !hf_id_is_none(&job->running)) {
+    if (job->snapshot_wanted[0] == '\0' || !hf_job_does(job).takes_snapshots ||
+        !hf_id_is_none(&job->running) || waits_for_chain(job, head)) {
         return HF_ERR_OK;
     }
     if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
@@ -376,6 +388,44 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
     return HF_ERR_OK;
 }
 
+/* A restart: the tail of the run before ends, then the next chain begins for that cause. */
+static enum hf_err begin_run(struct hf_server_app *app, const struct hf_job_record *job,
+                             struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    if (head->run == job->run) {
+        return HF_ERR_OK;
+    }
+    /* What the old tail put and did not tell of belongs to the old chain. */
+    if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
+        hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    struct hf_head_record next = *head;
+    next.run = job->run;
+    if (!hf_optime_is_none(&next.last)) {
+        hf_head_lose(&next, HF_CHAIN_RESUMED);
+    }
+    if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = next;
+    return HF_FAULT("server.tail.run_begun", err);
+}
+
+/* Nothing but what may be left of a tail. */
+static enum hf_err tick_quiet_job(struct hf_server_app *app, const struct hf_job_record *job,
+                                  struct hf_error *err)
+{
+    struct hf_head_record head;
+    bool open = false;
+
+    enum hf_err code = hf_keep_head_get(app->catalog, &job->id, &head, NULL, err);
+    if (code == HF_ERR_OK) {
+        code = look_after(app, job, &head, &open, err);
+    }
+    return code == HF_ERR_NOT_FOUND || code == HF_ERR_CONFLICT ? HF_ERR_OK : code;
+}
+
 static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_record *job,
                             struct hf_error *err)
 {
@@ -383,19 +433,24 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
     uint64_t revision = 0;
     bool open = false, restored = false;
 
+    if (!hf_job_does(job).tails_oplog) {
+        return tick_quiet_job(app, job, err);
+    }
     if (hf_flow_head_open(app, job, &head, &revision, err) != HF_ERR_OK ||
         hf_flow_head_tell(app, &head, &revision, err) != HF_ERR_OK ||
         tell(app, job, &head, &revision, err) != HF_ERR_OK ||
-        take_wanted(app, job, err) != HF_ERR_OK ||
+        take_wanted(app, job, &head, err) != HF_ERR_OK ||
         look_after(app, job, &head, &open, err) != HF_ERR_OK ||
         hf_flow_target_has_set(app, &job->cluster, &restored, err) != HF_ERR_OK) {
         return err->code == HF_ERR_CONFLICT ? HF_ERR_OK : err->code; /* the next tick sees it */
     }
-    if (open || restored || job->state != HF_JOB_STARTED ||
-        !hf_head_may_begin(&head, hf_flow_now_s())) {
+    if (open || restored || !hf_head_may_begin(&head, hf_flow_now_s())) {
         return HF_ERR_OK;
     }
-    enum hf_err code = begin_tail(app, job, &head, &revision, err);
+    enum hf_err code = begin_run(app, job, &head, &revision, err);
+    if (code == HF_ERR_OK) {
+        code = begin_tail(app, job, &head, &revision, err);
+    }
     if (code != HF_ERR_OK && code != HF_ERR_CONFLICT) {
         note_problem(app, &job->id, err->message);
     }
@@ -435,7 +490,8 @@ enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
             (void)hf_wrap(&first, "oplog of set %s", jobs.items[i].set_name);
         }
         uint64_t deleted = 0;
-        if (prune && hf_flow_prune(app, &jobs.items[i].id, &deleted, err) != HF_ERR_OK) {
+        if (prune && hf_job_does(&jobs.items[i]).stored &&
+            hf_flow_prune(app, &jobs.items[i].id, &deleted, err) != HF_ERR_OK) {
             hf_log_warn(app->log, "oplog.prune.failed", HF_STR("set", jobs.items[i].set_name),
                         HF_STR("error", err->message));
         }

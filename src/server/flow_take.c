@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The start of a job and of a snapshot: steps 1 and 2 of store-format.md 5, and the task that the agent is given.
+ * The start of a snapshot: steps 1 and 2 of store-format.md 5, and the task that the agent is given.
  */
 #include <stdio.h>
 
@@ -15,102 +15,6 @@
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
 #include "snapshot/restore.h"
-
-/* The job of a set, by its cluster. */
-static enum hf_err find_job(struct hf_server_app *app, const char *set_name,
-                            struct hf_job_record *out, uint64_t *revision, struct hf_error *err)
-{
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {.index = "projectId", .equals_text = project.text};
-    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
-
-    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    for (size_t i = 0; i < jobs.count; i++) {
-        if (strcmp(jobs.items[i].set_name, set_name) == 0) {
-            return hf_keep_job_get(app->catalog, &jobs.items[i].id, out, revision, err);
-        }
-    }
-    return hf_fail(err, HF_ERR_NOT_FOUND,
-                   "set %s has no backup job; hint: holdfast job start --set %s", set_name,
-                   set_name);
-}
-
-/* A source that keeps its oplog for less than the agents' longest absence loses it sooner or later: said before, not after. */
-static enum hf_err check_window(struct hf_server_app *app, const char *set_name,
-                                struct hf_error *err)
-{
-    struct hf_flow_members members = {0};
-
-    if (app->oplog_window_min_s == 0) {
-        return HF_ERR_OK;
-    }
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    enum hf_err code = HF_ERR_OK;
-    for (size_t i = 0; i < members.count && code == HF_ERR_OK; i++) {
-        const struct hf_member_record *one = &members.items[i];
-        if (strcmp(one->set_name, set_name) == 0 &&
-            hf_member_window_is_short(one, app->oplog_window_min_s)) {
-            code = hf_fail(err, HF_ERR_CONFLICT,
-                           "the oplog of %s reaches back %llu s, and should %llu s: with less, an "
-                           "agent or a server that is away breaks the restorable range; hint: "
-                           "enlarge it (replSetResizeOplog), or start the server with a shorter "
-                           "--minimum-oplog-window",
-                           one->host, (unsigned long long)(one->oplog_last_s - one->oplog_first_s),
-                           (unsigned long long)app->oplog_window_min_s);
-        }
-    }
-    hf_free(members.items);
-    return code;
-}
-
-enum hf_err hf_flow_start_job(struct hf_server_app *app, const struct hf_id *cluster,
-                              struct hf_job_record *out, struct hf_error *err)
-{
-    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
-    struct hf_cluster_record set;
-    uint64_t revision = 0;
-
-    if (hf_keep_cluster_get(app->catalog, cluster, &set, NULL, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if (find_job(app, set.set_name, out, &revision, err) == HF_ERR_OK) {
-        return hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is %s already", set.set_name,
-                       hf_job_state_word(out->state));
-    }
-    if (err->code != HF_ERR_NOT_FOUND || check_window(app, set.set_name, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    /* The job's id follows from its cluster: two starts at once make one job, and the second is told so. */
-    *out = (struct hf_job_record){
-        .id = *cluster,
-        .project = set.project,
-        .cluster = *cluster,
-        .store = app->mark.store,
-        .state = HF_JOB_STARTED,
-        .next_capture = 1,
-        .created_s = hf_flow_now_s(),
-    };
-    (void)snprintf(out->set_name, sizeof out->set_name, "%s", set.set_name);
-    /* Keys first: a job that is listed can be captured. Keys that an earlier, unfinished start left are the job's. */
-    if (hf_job_keys_create(app->store, &app->mark, &app->key, &out->id, &keyring, err) !=
-            HF_ERR_OK &&
-        err->code != HF_ERR_EXISTS) {
-        return hf_wrap(err, "start the job of set %s", set.set_name);
-    }
-    if (hf_keep_job_insert(app->catalog, out, err) != HF_ERR_OK) {
-        return err->code == HF_ERR_EXISTS
-                   ? hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is STARTED already",
-                             set.set_name)
-                   : err->code;
-    }
-    hf_log_info(app->log, "job.started", HF_STR("set", set.set_name),
-                HF_STR("job", hf_id_text(&out->id).text));
-    return HF_ERR_OK;
-}
 
 /* All snapshots of the job, for parent, adoption and the previous member. */
 static enum hf_err snapshots_of(struct hf_server_app *app, const struct hf_id *job,
@@ -152,39 +56,105 @@ static uint64_t put_max_bytes(const struct hf_server_app *app, uint64_t data_byt
                : limit;
 }
 
+/* What the choice is made from, and the choice. */
+struct source {
+    struct hf_keep_snapshots snapshots;
+    struct hf_flow_members members;
+    struct hf_member_cost *costs; /* owned */
+    struct hf_member_wish wish;
+    struct hf_member_choice choice;
+};
+
+static void source_fini(struct source *source)
+{
+    hf_keep_snapshots_fini(&source->snapshots);
+    hf_free(source->members.items);
+    hf_free(source->costs);
+}
+HF_CLEANUP_DEFINE_VALUE(source_fini, struct source)
+
+/* UNAVAILABLE and NOT_FOUND as hf_member_choose: all but the choice is there then. */
+static enum hf_err find_source(struct hf_server_app *app, const struct hf_job_record *job,
+                               struct source *out, struct hf_error *err)
+{
+    if (snapshots_of(app, &job->id, &out->snapshots, err) != HF_ERR_OK ||
+        hf_flow_members(app, &out->members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    out->costs = hf_alloc_array(out->members.count + 1, sizeof *out->costs);
+    if (out->costs == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    for (size_t i = 0; i < out->members.count; i++) {
+        out->costs[i] = hf_snapshot_cost(out->snapshots.items, out->snapshots.count,
+                                         &out->members.items[i], &job->store, hf_flow_now_s());
+    }
+    const struct hf_snapshot_record *previous = newest_complete(&out->snapshots);
+    out->wish = (struct hf_member_wish){
+        .set_name = job->set_name,
+        .preferred = job->preferred_member,
+        .previous = previous == NULL ? NULL : previous->member,
+        .costs = out->costs,
+    };
+    return hf_member_choose(out->members.items, out->members.count, &out->wish, &out->choice, err);
+}
+
+struct hf_json *hf_flow_why_member(struct hf_server_app *app, const struct hf_job_record *job,
+                                   struct hf_error *err)
+{
+    HF_CLEANUP(source_fini) struct source source = {.costs = NULL};
+    char why[512];
+
+    enum hf_err code = find_source(app, job, &source, err);
+    bool chosen = code == HF_ERR_OK;
+    if (!chosen && code != HF_ERR_UNAVAILABLE && code != HF_ERR_NOT_FOUND) {
+        return NULL;
+    }
+    struct hf_json *json = hf_json_object(), *list = hf_json_array();
+    hf_json_set_text(json, "setName", job->set_name);
+    hf_json_set_text(json, "preferredMember",
+                     job->preferred_member[0] == '\0' ? NULL : job->preferred_member);
+    hf_json_set_text(json, "previousMember", source.wish.previous);
+    hf_json_set_text(json, "member",
+                     chosen ? source.members.items[source.choice.index].host : NULL);
+    hf_json_set_text(json, "reason", chosen ? source.choice.reason : err->message);
+    for (size_t i = 0; i < source.members.count; i++) {
+        const struct hf_member_record *one = &source.members.items[i];
+        if (strcmp(one->set_name, job->set_name) != 0) {
+            continue;
+        }
+        struct hf_json *member = hf_member_record_encode(one);
+        hf_member_why(source.members.items, i, &source.wish, chosen ? &source.choice : NULL, why,
+                      sizeof why);
+        hf_json_set_text(member, "why", why);
+        hf_json_set_u64(member, "sendBytes", source.costs[i].send_bytes);
+        hf_json_set_bool(member, "chosen", chosen && i == source.choice.index);
+        hf_json_append_take(list, member);
+    }
+    hf_json_set_take(json, "members", list);
+    return json;
+}
+
 /* Member, parent and adopted attempt, into the record. */
 static enum hf_err choose_source(struct hf_server_app *app, const struct hf_job_record *job,
                                  struct hf_snapshot_record *record, struct hf_error *err)
 {
-    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
-    struct hf_flow_members members = {0};
-    struct hf_member_choice choice;
+    HF_CLEANUP(source_fini) struct source source = {.costs = NULL};
 
-    if (snapshots_of(app, &job->id, &snapshots, err) != HF_ERR_OK ||
-        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (find_source(app, job, &source, err) != HF_ERR_OK) {
         return err->code;
     }
-    const struct hf_snapshot_record *previous = newest_complete(&snapshots);
-    const struct hf_member_wish wish = {
-        .set_name = job->set_name,
-        .preferred = job->preferred_member,
-        .previous = previous == NULL ? NULL : previous->member,
-    };
-    if (hf_member_choose(members.items, members.count, &wish, &choice, err) != HF_ERR_OK) {
-        hf_free(members.items);
-        return err->code;
-    }
-    const struct hf_member_record *member = &members.items[choice.index];
+    const struct hf_keep_snapshots *snapshots = &source.snapshots;
+    const struct hf_member_record *member = &source.members.items[source.choice.index];
     (void)snprintf(record->member, sizeof record->member, "%s", member->host);
     (void)snprintf(record->member_state, sizeof record->member_state, "%s", member->state);
-    (void)snprintf(record->reason, sizeof record->reason, "%s", choice.reason);
+    (void)snprintf(record->reason, sizeof record->reason, "%s", source.choice.reason);
     record->agent = member->agent;
     record->put_max_bytes = put_max_bytes(app, member->data_bytes);
-    hf_free(members.items);
     const struct hf_snapshot_record *parent =
-        hf_snapshot_choose_parent(snapshots.items, snapshots.count, record->member, &job->store);
+        hf_snapshot_choose_parent(snapshots->items, snapshots->count, record->member, &job->store);
     const struct hf_snapshot_record *adopted = hf_snapshot_choose_adopted(
-        snapshots.items, snapshots.count, record->member, hf_flow_now_s());
+        snapshots->items, snapshots->count, record->member, hf_flow_now_s());
     record->parent_capture = parent == NULL ? 0 : parent->capture;
     if (adopted != NULL) {
         record->adopted_capture = adopted->capture;
@@ -265,7 +235,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     struct hf_job_record job;
     uint64_t revision = 0;
 
-    if (find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
+    if (hf_flow_find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
@@ -302,6 +272,20 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
                 HF_STR("set", out->set_name), HF_STR("member", out->member),
                 HF_STR("reason", out->reason), HF_U64("put_max_bytes", out->put_max_bytes));
     return HF_ERR_OK;
+}
+
+void hf_flow_note_given(struct hf_server_app *app, const struct hf_task_record *task)
+{
+    struct hf_snapshot_record record;
+    struct hf_error ignored;
+    uint64_t revision = 0;
+
+    if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, &revision, &ignored) ==
+            HF_ERR_OK &&
+        record.state == HF_SNAPSHOT_IN_PROGRESS && record.given_s == 0) {
+        record.given_s = hf_flow_now_s();
+        (void)!hf_keep_snapshot_replace(app->catalog, &record, &revision, &ignored);
+    }
 }
 
 /* Root and member of the parent, out of its manifest. A parent that is gone or damaged means a full capture. */

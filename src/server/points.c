@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "backup/link.h"
 #include "base/alloc.h"
 #include "os/clock.h"
@@ -143,6 +144,10 @@ enum hf_err hf_points_load_chains(struct hf_server_app *app, const struct hf_id 
         return err->code == HF_ERR_NOT_FOUND
                    ? hf_fail(err, HF_ERR_NOT_FOUND, "there is no job %s", hf_id_text(job).text)
                    : err->code;
+    }
+    if (!hf_job_does(&points->job).stored) {
+        return hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is %s: nothing of it is stored",
+                       points->job.set_name, hf_job_state_word(points->job.state));
     }
     if (hf_job_keys_load(app->store, &app->key, job, &points->keyring, err) != HF_ERR_OK ||
         load_chains(app, points, err) != HF_ERR_OK) {

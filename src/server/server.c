@@ -260,6 +260,26 @@ static void upkeep(struct hf_server *server)
     }
 }
 
+static void run_jobs(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+
+    if (hf_flow_jobs_tick(&server->app, &err) != HF_ERR_OK) {
+        hf_log_debug(server->app.log, "server.jobs.failed", HF_STR("error", err.message));
+    }
+    atomic_store(&server->jobs_running, false);
+}
+
+/* Beside the resume: a termination may delete for hours. */
+static void run_jobs_later(struct hf_server *server)
+{
+    if (!atomic_exchange(&server->jobs_running, true) &&
+        !hf_server_pool_try(server->streams, run_jobs, server)) {
+        atomic_store(&server->jobs_running, false);
+    }
+}
+
 static void notify_agent(void *context, const struct hf_id *agent)
 {
     struct hf_server *server = context;
@@ -297,6 +317,7 @@ static void beat(struct hf_server *server)
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
             resume(server);
+            run_jobs_later(server);
         }
         /* Somebody waits for what was asked for; a tick that runs sees it by itself, unless it is about to end. */
         bool wanted = atomic_load(&server->app.upkeep_wanted) &&
@@ -334,6 +355,8 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .alone = true, /* the lock below */
                 .oplog_window_min_s = options->oplog_window_min_s,
                 .oplog_age_s = options->oplog_age_s,
+                .provision_threshold_bytes = options->provision_threshold_bytes,
+                .first_snapshot = !options->no_first_snapshot,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

@@ -28,6 +28,9 @@ struct hf_server_options {
     unsigned upkeep_slots;       /* works on the store at a time; 0: 1 */
     uint64_t oplog_window_min_s; /* the source's oplog should reach back so far; 0: any will do */
     uint64_t oplog_age_s;        /* a slice is closed when its first write is so old; 0: 10 */
+    uint64_t
+        provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */
+    bool no_first_snapshot;        /* a new job's first snapshot is left to whoever asks for it */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *

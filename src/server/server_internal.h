@@ -34,10 +34,11 @@ struct hf_server {
     struct hf_server_pool *upkeep;  /* of the store: hours each */
     struct hf_server_pool *streams; /* downloads and verifications: minutes or hours each */
     struct hf_http_server *http;
-    char url[512];         /* "http://127.0.0.1:8080" */
-    atomic_bool resuming;  /* hf_flow_resume waits or runs */
-    atomic_bool merging;   /* hf_flow_merge_tick waits or runs */
-    atomic_uint upkeeping; /* hf_flow_upkeep_tick waits or runs, so many times */
+    char url[512];            /* "http://127.0.0.1:8080" */
+    atomic_bool resuming;     /* hf_flow_resume waits or runs */
+    atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */
+    atomic_bool merging;      /* hf_flow_merge_tick waits or runs */
+    atomic_uint upkeeping;    /* hf_flow_upkeep_tick waits or runs, so many times */
 };
 
 /* ---- Routes ---- */

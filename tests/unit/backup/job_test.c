@@ -84,6 +84,7 @@ static void test_a_job_does_what_the_state_table_says(void **state)
         assert_int_equal(does.keeps_snapshots, rows[i][0]);
         assert_int_equal(does.takes_snapshots, rows[i][1]);
         assert_int_equal(does.tails_oplog, rows[i][2]);
+        assert_int_equal(does.stored, i == HF_JOB_STARTED || i == HF_JOB_STOPPED);
     }
 }
 

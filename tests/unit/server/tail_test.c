@@ -253,6 +253,52 @@ static void fall_silent(struct rig *rig, size_t i)
 
 /* ---- Tests ---- */
 
+static void move_job(struct rig *rig, enum hf_job_action action)
+{
+    struct hf_error err;
+    EXPECT_OK(hf_flow_move_job(&rig->app, &rig->job.id, action, &rig->job, &err), &err);
+}
+
+static void
+test_the_oplog_of_a_restarted_job_is_another_chain_and_a_snapshot_is_wanted(void **state)
+{
+    struct rig rig;
+    struct tailer first, second;
+    char text[HF_RECORD_ERROR_BYTES];
+    (void)state;
+    rig_begin(&rig, false);
+    tick(&rig);
+    tailer_begin(&first, &rig);
+    tailer_save(&first, 1, 5);
+    tailer_put(&first, 6, 7); /* and not told of, before the tail is stopped */
+    move_job(&rig, HF_JOB_STOP);
+    tick(&rig);
+    tailer_finish(&first, HF_ERR_CANCELLED, "cancelled");
+    tick(&rig);
+    tick(&rig);
+    assert_int_equal(open_tails(&rig), 0);
+    assert_string_equal(job_of(&rig).snapshot_wanted, "");
+    struct hf_error err;
+    EXPECT_OK(hf_flow_start_job(&rig.app, &rig.job.cluster, &rig.job, &err), &err);
+    tick(&rig);
+    assert_int_equal(open_tails(&rig), 1);
+    tailer_begin(&second, &rig);
+    assert_int_equal(second.task.tail.start.cause, HF_CHAIN_RESUMED);
+    assert_int_equal(second.task.tail.start.broken_after.increment, 7);
+    tailer_save(&second, 12, 13);
+    struct hf_head_record head = head_of(&rig);
+    assert_string_equal(head.cause, "resumed");
+    assert_int_equal(head.chain_first.increment, 12);
+    assert_int_equal(events_of(&rig, HF_EVENT_OPLOG_GAP, text, sizeof text), 1);
+    assert_non_null(strstr(text, "the job had been stopped"));
+    assert_non_null(strstr(job_of(&rig).snapshot_wanted, "resumed"));
+    tick(&rig);
+    assert_int_equal(head_of(&rig).run, 1);
+    tailer_end(&first);
+    tailer_end(&second);
+    rig_end(&rig);
+}
+
 static void test_a_started_job_has_one_tail_and_its_slices_move_the_head(void **state)
 {
     struct rig rig;
@@ -707,6 +753,8 @@ static void test_old_slices_go_but_for_what_the_base_of_the_window_needs(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(
+            test_the_oplog_of_a_restarted_job_is_another_chain_and_a_snapshot_is_wanted),
         cmocka_unit_test(test_a_started_job_has_one_tail_and_its_slices_move_the_head),
         cmocka_unit_test(test_a_tail_moves_when_its_member_goes_and_goes_on_at_the_very_entry),
         cmocka_unit_test(test_a_silent_agent_loses_its_tail_and_what_it_brings_late_is_refused),
