@@ -28,6 +28,7 @@
 #define TEMPORARY_PREFIX ".hf-tmp-"
 #define TEMPORARY_DIGITS 16
 #define MOST_NAMES_SWEPT 10000000
+#define MOST_TRIES 64
 /* Smaller content costs more waiting than copying. */
 #define SMALLEST_PAST_CACHE ((size_t)1 << 20)
 
@@ -129,20 +130,48 @@ static void close_unlocked(int fd)
     (void)close(fd); /* all is synced, or has failed: nothing is left that could fail */
 }
 
+/* A sweep that came between the making of the file and its lock has taken it for a left-over. */
+static bool was_swept(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 && info.st_nlink == 0;
+}
+
+/* The open temporary, which a sweep leaves alone from now on; negative after an error. */
+static int make_temporary(const char *path, uint32_t mode, char **out, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < MOST_TRIES; tries++) {
+        HF_CLEANUP(hf_free) char *temporary = temporary_beside(path);
+        if (temporary == NULL) {
+            (void)hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a name");
+            return -1;
+        }
+        int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+        if (fd < 0) {
+            (void)hf_fail_errno(err, errno, "make a temporary file");
+            return -1;
+        }
+        /* A sweep has the lock for a moment only. Without locks (some network file systems) it may take the file away:
+         * then its new name cannot be given, and that is said. */
+        (void)flock(fd, LOCK_EX);
+        if (!was_swept(fd)) {
+            *out = HF_TAKE(temporary);
+            return fd;
+        }
+        (void)close(fd);
+    }
+    (void)hf_fail(err, HF_ERR_BUSY, "temporary files are swept away as soon as they are made");
+    return -1;
+}
+
 static enum hf_err publish(const char *path, struct hf_bytes content, uint32_t mode, bool replace,
                            struct hf_error *err)
 {
-    HF_CLEANUP(hf_free) char *temporary = temporary_beside(path);
-    if (temporary == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory for a name");
-    }
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    HF_CLEANUP(hf_free) char *temporary = NULL;
+    int fd = make_temporary(path, mode, &temporary, err);
     if (fd < 0) {
-        return hf_fail_errno(err, errno, "make a temporary file");
+        return err->code;
     }
-    /* Without the lock (some network file systems) a sweep may take the file away: then the link
-     * fails, and says so. */
-    (void)flock(fd, LOCK_EX | LOCK_NB);
     if (write_and_sync(fd, content, err) != HF_ERR_OK) {
         goto unlink_temporary;
     }

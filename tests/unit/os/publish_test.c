@@ -4,6 +4,8 @@
  */
 #include "room.h"
 
+#include "base/thread.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
@@ -312,6 +314,43 @@ static void test_a_sweep_that_cannot_remove_says_what(void **state)
     assert_int_equal(hf_fs_sweep_temporaries(room->dir, &err), HF_ERR_NO_MEMORY);
 }
 
+struct sweeping {
+    const char *dir;
+    atomic_bool ends;
+};
+
+static void sweep_again_and_again(void *argument)
+{
+    struct sweeping *sweeping = argument;
+    struct hf_error err;
+    while (!atomic_load(&sweeping->ends)) {
+        assert_int_equal(hf_fs_sweep_temporaries(sweeping->dir, &err), HF_ERR_OK);
+    }
+}
+
+static void test_a_sweep_at_the_wrong_moment_takes_nothing_that_is_needed(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    struct sweeping sweeping = {.dir = room->dir};
+    struct hf_thread *threads[3] = {NULL};
+    for (size_t i = 0; i < HF_ARRAY_LEN(threads); i++) {
+        assert_int_equal(
+            hf_thread_start("sweep", sweep_again_and_again, &sweeping, &threads[i], &err),
+            HF_ERR_OK);
+    }
+    for (unsigned i = 0; i < 400; i++) {
+        if (hf_fs_publish_replace(at(room, "note"), text("content"), 0600, &err) != HF_ERR_OK) {
+            fail_msg("%u: %s", i, err.message);
+        }
+    }
+    atomic_store(&sweeping.ends, true);
+    for (size_t i = 0; i < HF_ARRAY_LEN(threads); i++) {
+        hf_thread_join(threads[i]);
+    }
+    assert_content(at(room, "note"), "content");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +371,7 @@ int main(void)
         IN_ROOM(test_a_sweep_takes_temporaries_and_nothing_else),
         cmocka_unit_test(test_a_name_of_a_temporary_is_known_by_all_of_it),
         IN_ROOM(test_a_sweep_leaves_what_a_living_process_writes),
+        IN_ROOM(test_a_sweep_at_the_wrong_moment_takes_nothing_that_is_needed),
         IN_ROOM(test_a_sweep_that_cannot_remove_says_what),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
