@@ -14,7 +14,7 @@
 #define NOTES_MAX ((size_t)100000)
 
 struct hf_agent_state {
-    char *dir, *tasks, *cursors, *journal, *cache; /* owned */
+    char *dir, *tasks, *cursors, *journal, *cache, *targets; /* owned */
     struct hf_lock_file *lock;
     struct hf_id id;
 };
@@ -30,6 +30,7 @@ void hf_agent_state_close(struct hf_agent_state *state)
     hf_free(state->cursors);
     hf_free(state->journal);
     hf_free(state->cache);
+    hf_free(state->targets);
     hf_free(state);
 }
 
@@ -105,6 +106,7 @@ enum hf_err hf_agent_state_open(const char *dir, struct hf_agent_state **out, st
         make_sub_dir(dir, "cursors", &state->cursors, err) != HF_ERR_OK ||
         make_sub_dir(dir, "journal", &state->journal, err) != HF_ERR_OK ||
         make_sub_dir(dir, "cache", &state->cache, err) != HF_ERR_OK ||
+        make_sub_dir(dir, "targets", &state->targets, err) != HF_ERR_OK ||
         read_or_make_id(state, err) != HF_ERR_OK) {
         return hf_wrap(err, "open state directory %s", dir);
     }
@@ -311,7 +313,8 @@ enum hf_err hf_agent_state_cache(struct hf_agent_state *state, const struct hf_i
 
 enum hf_err hf_agent_state_targets(struct hf_agent_state *state, char **path, struct hf_error *err)
 {
-    return make_sub_dir(state->dir, "targets", path, err);
+    *path = hf_strdup(state->targets);
+    return *path == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
 }
 
 enum hf_err hf_agent_state_recovery(struct hf_agent_state *state, const char *member, char **path,
