@@ -27,10 +27,6 @@
 /* The path of a program that may stand in PATH; free with hf_free. */
 static enum hf_err find_program(const char *program, char **out, struct hf_error *err)
 {
-    HF_CLEANUP(hf_free) char *path = NULL;
-    const char *search = getenv("PATH");
-    const char *at = search != NULL ? search : "/usr/bin:/bin";
-
     if (strchr(program, '/') != NULL) {
         if (access(program, X_OK) != 0) {
             return hf_fail(err, HF_ERR_INVALID,
@@ -41,18 +37,9 @@ static enum hf_err find_program(const char *program, char **out, struct hf_error
         *out = hf_strdup(program);
         return *out != NULL ? HF_ERR_OK : hf_fail(err, HF_ERR_NO_MEMORY, "%s", program);
     }
-    while (*at != '\0') {
-        size_t len = strcspn(at, ":");
-        hf_free(HF_TAKE(path));
-        path = hf_asprintf("%.*s/%s", (int)len, at, program);
-        if (path == NULL) {
-            return hf_fail(err, HF_ERR_NO_MEMORY, "%s", program);
-        }
-        if (len > 0 && access(path, X_OK) == 0) {
-            *out = HF_TAKE(path);
-            return HF_ERR_OK;
-        }
-        at += len + (at[len] == ':' ? 1 : 0);
+    enum hf_err code = hf_path_search(program, out, err);
+    if (code != HF_ERR_NOT_FOUND) {
+        return code;
     }
     return hf_fail(err, HF_ERR_INVALID,
                    "no program %s in PATH; hint: name the mongod of the snapshot's version by its "

@@ -137,6 +137,9 @@ HF_MUST_CHECK enum hf_err hf_file_append(struct hf_file *file, struct hf_bytes b
                                          struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_file_truncate(struct hf_file *file, uint64_t size_bytes,
                                            struct hf_error *err);
+/* The whole file as another's content, with the same blocks on the disk until one of them is written. False, and nothing
+ * has changed, where the file system cannot do that. */
+HF_MUST_CHECK bool hf_file_clone(struct hf_file *from, struct hf_file *to);
 /* Makes a range read as zeros, as a hole where the file system can; the size stays. The range lies within the file. */
 HF_MUST_CHECK enum hf_err hf_file_zero(struct hf_file *file, uint64_t offset, uint64_t len,
                                        struct hf_error *err);
@@ -163,6 +166,8 @@ HF_CLEANUP_DEFINE(hf_lock_file_drop, struct hf_lock_file *)
 
 /* "dir/name"; NULL on no memory. */
 HF_MUST_CHECK char *hf_path_join(const char *dir, const char *name);
+/* A program by its name in $PATH, or in /usr/bin and /bin where there is none. NOT_FOUND. Free with hf_free. */
+HF_MUST_CHECK enum hf_err hf_path_search(const char *name, char **out, struct hf_error *err);
 /* Absolute, without symbolic links; the path must exist. Free with hf_free. */
 HF_MUST_CHECK enum hf_err hf_path_real(const char *path, char **out, struct hf_error *err);
 /*

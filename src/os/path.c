@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/alloc.h"
 #include "os/fs.h"
@@ -70,4 +71,24 @@ enum hf_err hf_fs_make_temp_dir(const char *prefix, char **out, struct hf_error 
     }
     *out = HF_TAKE(path);
     return HF_ERR_OK;
+}
+
+enum hf_err hf_path_search(const char *name, char **out, struct hf_error *err)
+{
+    const char *search = getenv("PATH");
+    const char *at = search != NULL ? search : "/usr/bin:/bin";
+
+    while (*at != '\0') {
+        size_t len = strcspn(at, ":");
+        HF_CLEANUP(hf_free) char *path = hf_asprintf("%.*s/%s", (int)len, at, name);
+        if (path == NULL) {
+            return hf_fail(err, HF_ERR_NO_MEMORY, "%s", name);
+        }
+        if (len > 0 && access(path, X_OK) == 0) {
+            *out = HF_TAKE(path);
+            return HF_ERR_OK;
+        }
+        at += len + (at[len] == ':' ? 1 : 0);
+    }
+    return hf_fail(err, HF_ERR_NOT_FOUND, "no program %s in PATH", name);
 }

@@ -514,6 +514,24 @@ static void test_a_lock_that_cannot_be_made_says_why(void **state)
     assert_null(lock);
 }
 
+/* Where the file system cannot (most of those that tests run on), nothing changes. */
+static void test_a_clone_is_whole_or_not_at_all(void **state)
+{
+    struct room *room = *state;
+    struct hf_error err;
+    HF_CLEANUP(hf_file_drop) struct hf_file *from = NULL;
+    HF_CLEANUP(hf_file_drop) struct hf_file *to = NULL;
+    HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(64);
+    put(at(room, "from"), "of the one");
+    put(at(room, "to"), "the other");
+    assert_int_equal(hf_file_open(at(room, "from"), HF_OPEN_READ, 0, &from, &err), HF_ERR_OK);
+    assert_int_equal(hf_file_open(at(room, "to"), HF_OPEN_WRITE, 0, &to, &err), HF_ERR_OK);
+    bool cloned = hf_file_clone(from, to);
+    assert_int_equal(hf_fs_read_whole(at(room, "to"), 64, &text, &err), HF_ERR_OK);
+    assert_string_equal(hf_buf_text(&text), cloned ? "of the one" : "the other");
+    assert_false(hf_file_clone(to, from)); /* open for reading only */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -524,6 +542,7 @@ int main(void)
         IN_ROOM(test_writes_and_reads_find_each_other),
         IN_ROOM(test_offsets_beyond_any_file_are_refused),
         IN_ROOM(test_a_file_open_for_reading_is_not_written),
+        IN_ROOM(test_a_clone_is_whole_or_not_at_all),
         IN_ROOM(test_appending_goes_to_the_end),
         IN_ROOM(test_truncation_cuts_and_extends),
         IN_ROOM(test_faults_name_the_file_and_the_place),
