@@ -38,8 +38,11 @@ struct hf_restore_options {
     struct hf_progress *progress;
     const struct hf_cancel *cancel;
     struct hf_log *log;
-    bool onto;          /* the directory holds an earlier restore, or a database's files: only what
+    bool onto; /* the directory holds an earlier restore, or a database's files: only what
                            differs is written */
+    /* onto: another directory, in use or not, whose blocks are taken where they are the snapshot's, by place and hash, before
+     * any is fetched. The directory may be empty or missing then. NULL: none. */
+    const char *like;
     bool leave_foreign; /* onto: what is not a database's stays; else its name is refused */
 };
 struct hf_restore_result {
@@ -48,6 +51,7 @@ struct hf_restore_result {
     uint64_t written_bytes;
     /* onto: of the files that lay there */
     uint64_t compared_bytes, equal_bytes, removed_files;
+    uint64_t reused_bytes; /* equal, or taken from `like`; without zeros, which are nowhere */
 };
 /*
  * Reads in address order, joins near ranges, writes in place, leaves holes, syncs files and

@@ -81,6 +81,10 @@ HF_MUST_CHECK enum hf_err hf_restore_close_files(struct hf_restore_writer *write
 
 /* ---- any thread ---- */
 
+/* The block itself, which was proved. */
+HF_MUST_CHECK enum hf_err hf_restore_write(struct hf_restore_writer *writer,
+                                           const struct hf_fetch_item *item, struct hf_bytes plain,
+                                           struct hf_error *err);
 /* Makes a range of a file of the window zero. */
 HF_MUST_CHECK enum hf_err hf_restore_write_zeros(struct hf_restore_writer *writer,
                                                  const struct hf_fetch_item *item,

@@ -14,16 +14,17 @@
  * In between the directory holds a mixture. The mark says so to us, and a database is kept off: while we live by the lock
  * on mongod.lock, after our death by storage.bson, which no mongod can read then. Whoever starts such a restore again goes
  * on, because what was written is equal now.
+ *
+ * With `like` it may begin with nothing: new files then share the blocks of the old ones where the file system can do that,
+ * and are compared like any others.
  */
 #include <inttypes.h>
 
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
-#include "snapshot/restore_internal.h"
+#include "snapshot/restore_onto_internal.h"
 
-/* Read at once, unless one block is larger (measured: mongodb-observed 7.5). */
-#define READ_BYTES ((size_t)1 << 20)
 /* One worker's piece of a file, so that the last ones end together. */
 #define UNIT_BYTES ((uint32_t)8 << 20)
 #define UNITS ((size_t)16384)
@@ -33,254 +34,10 @@
     "restore %016" PRIx64 "\n"
 #define FENCE_TEXT "holdfast: a restore onto these files did not end; they are a mixture\n"
 
-struct unit {
-    uint64_t first; /* block; all of a unit stand in one node */
-    uint32_t count;
-    uint32_t file;
-};
-
-struct comparer {
-    struct hf_block_coder *coder; /* owned */
-    uint8_t *buffer;              /* owned; of buffer_bytes */
-    size_t buffer_bytes;
-    struct hf_node node;
-};
-
-struct onto {
-    const struct hf_restore_options *options; /* borrowed */
-    struct hf_restore_writer writer;
-    struct hf_restore_look look;
-    struct hf_lock_file *lock; /* owned: on mongod.lock */
-    bool made_lock, had_mark;  /* mongod.lock was not there; an earlier restore's mark was */
-    struct hf_file_entry
-        *entries; /* owned; of the writer's files, their paths borrowed from there */
-    struct hf_file_entry metadata;  /* storage.bson, kept for the end */
-    struct unit *units;             /* owned; to be compared */
-    size_t unit_count, block_count; /* of units */
-    struct comparer *comparers;     /* owned; one a worker */
-    struct hf_mutex mutex;          /* guards: writer.window, while units are compared */
-    atomic_uint_fast64_t compared_bytes, equal_bytes;
-    struct hf_restore_result result;
-};
-
-/* ---- comparing; any thread ---- */
-
-struct comparison {
-    struct onto *onto;
-    struct comparer *comparer;
-    const struct hf_file_entry *entry;
-    const struct unit *unit;
-    struct hf_file *file;          /* borrowed */
-    uint64_t data_start, data_end; /* the stretch of data that was asked for last */
-};
-
-static uint32_t length_of(const struct comparison *at, uint64_t block)
-{
-    return hf_block_length(at->entry->size_bytes, at->entry->block_bytes, block);
-}
-
-static const struct hf_ref *ref_of(const struct comparison *at, uint64_t block)
-{
-    return &at->comparer->node.refs[block % HF_NODE_REFS];
-}
-
-static struct hf_fetch_item item_of(const struct comparison *at, uint64_t block)
-{
-    return (struct hf_fetch_item){
-        .ref = *ref_of(at, block),
-        .plain_bytes = length_of(at, block),
-        .file = at->unit->file,
-        .offset = block * at->entry->block_bytes,
-    };
-}
-
-static void is_equal(const struct comparison *at, uint64_t block)
-{
-    uint32_t len = length_of(at, block);
-    atomic_fetch_add(&at->onto->equal_bytes, len);
-    hf_progress_add_done(at->onto->options->progress, len);
-}
-
-/* The window has room: no more units are compared at once than fit into it. */
-static enum hf_err differs(const struct comparison *at, uint64_t block, struct hf_error *err)
-{
-    struct onto *onto = at->onto;
-    struct hf_fetch_window *window = &onto->writer.window;
-    struct hf_fetch_item item = item_of(at, block);
-    if (hf_ref_is_zero(&item.ref)) {
-        return hf_restore_write_zeros(&onto->writer, &item, err);
-    }
-    HF_LOCKED(&onto->mutex);
-    HF_ASSERT(window->count < window->capacity);
-    window->items[window->count++] = item;
-    return HF_ERR_OK;
-}
-
-static enum hf_err compare_block(const struct comparison *at, uint64_t block, struct hf_bytes there,
-                                 struct hf_error *err)
-{
-    const struct hf_ref *ref = ref_of(at, block);
-    bool equal;
-    if (hf_ref_is_zero(ref)) {
-        equal = hf_block_is_zero(there);
-    } else {
-        struct hf_hash hash;
-        hf_block_hash(at->comparer->coder, there, &hash);
-        equal = hf_hash_equal(&hash, &ref->hash);
-    }
-    if (equal) {
-        is_equal(at, block);
-        return HF_ERR_OK;
-    }
-    return differs(at, block, err);
-}
-
-static enum hf_err is_hole(struct comparison *at, uint64_t block, bool *out, struct hf_error *err)
-{
-    uint64_t offset = block * at->entry->block_bytes;
-    if (offset >= at->data_end &&
-        hf_file_next_data(at->file, offset, &at->data_start, &at->data_end, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    *out = offset + length_of(at, block) <= at->data_start;
-    return HF_ERR_OK;
-}
-
-/* As many blocks from `block` on as one read takes: up to the next hole, the unit's end, the buffer's size. */
-static enum hf_err plan_read(struct comparison *at, uint64_t block, size_t *bytes, uint32_t *blocks,
-                             struct hf_error *err)
-{
-    uint64_t end = at->unit->first + at->unit->count;
-    *bytes = 0;
-    *blocks = 0;
-    while (block + *blocks < end) {
-        bool hole = false;
-        uint32_t len = length_of(at, block + *blocks);
-        if (*bytes + len > at->comparer->buffer_bytes) {
-            break;
-        }
-        if (is_hole(at, block + *blocks, &hole, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        if (hole) {
-            break;
-        }
-        *bytes += len;
-        (*blocks)++;
-    }
-    return HF_ERR_OK;
-}
-
-/* A hole can only be equal to zeros. */
-static enum hf_err compare_hole(const struct comparison *at, uint64_t block, struct hf_error *err)
-{
-    if (hf_ref_is_zero(ref_of(at, block))) {
-        is_equal(at, block);
-        return HF_ERR_OK;
-    }
-    return differs(at, block, err);
-}
-
-static enum hf_err compare_data(const struct comparison *at, uint64_t block, size_t bytes,
-                                uint32_t blocks, struct hf_error *err)
-{
-    struct comparer *comparer = at->comparer;
-    uint64_t offset = block * at->entry->block_bytes;
-    size_t got = 0;
-    if (HF_FAULT("snapshot.restore.compare", err) != HF_ERR_OK ||
-        hf_file_read_at_uncached(at->file, offset, comparer->buffer, bytes, &got, err) !=
-            HF_ERR_OK) {
-        return err->code;
-    }
-    if (got != bytes) {
-        return hf_fail(err, HF_ERR_CONFLICT, "the file shrank under the restore, to %" PRIu64,
-                       offset + got);
-    }
-    atomic_fetch_add(&at->onto->compared_bytes, bytes);
-    for (uint32_t i = 0; i < blocks; i++) {
-        struct hf_bytes there = hf_bytes_of(comparer->buffer + (size_t)i * at->entry->block_bytes,
-                                            length_of(at, block + i));
-        if (compare_block(at, block + i, there, err) != HF_ERR_OK) {
-            return err->code;
-        }
-    }
-    return HF_ERR_OK;
-}
-
-static enum hf_err make_room(struct comparer *comparer, uint32_t block_bytes, struct hf_error *err)
-{
-    size_t wanted = block_bytes > READ_BYTES ? block_bytes : READ_BYTES;
-    if (comparer->buffer_bytes >= wanted) {
-        return HF_ERR_OK;
-    }
-    hf_free(comparer->buffer);
-    comparer->buffer_bytes = 0;
-    comparer->buffer = hf_alloc(wanted);
-    if (comparer->buffer == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "buffer of %zu bytes", wanted);
-    }
-    comparer->buffer_bytes = wanted;
-    return HF_ERR_OK;
-}
-
-static enum hf_err compare_unit(struct comparison *at, struct hf_error *err)
-{
-    uint64_t end = at->unit->first + at->unit->count;
-    for (uint64_t block = at->unit->first; block < end;) {
-        size_t bytes = 0;
-        uint32_t blocks = 0;
-        if (hf_cancel_check(at->onto->options->cancel, err) != HF_ERR_OK ||
-            plan_read(at, block, &bytes, &blocks, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        enum hf_err code = blocks == 0 ? compare_hole(at, block, err)
-                                       : compare_data(at, block, bytes, blocks, err);
-        if (code != HF_ERR_OK) {
-            return hf_wrap(err, "at %" PRIu64, block * at->entry->block_bytes);
-        }
-        block += blocks == 0 ? 1 : blocks;
-    }
-    return HF_ERR_OK;
-}
-
-static enum hf_err run_unit(void *context, unsigned worker, size_t item, struct hf_error *err)
-{
-    struct onto *onto = context;
-    struct comparison at = {.onto = onto,
-                            .comparer = &onto->comparers[worker],
-                            .unit = &onto->units[item],
-                            .entry = &onto->entries[onto->units[item].file]};
-    const char *path = onto->writer.files[at.unit->file].path;
-    HF_CLEANUP(hf_file_drop) struct hf_file *file = NULL;
-    hf_restore_show_file(onto->options, at.entry->path);
-    if (make_room(at.comparer, at.entry->block_bytes, err) != HF_ERR_OK ||
-        hf_tree_file_refs(onto->writer.reader, at.comparer->coder, at.entry,
-                          at.unit->first / HF_NODE_REFS, &at.comparer->node, err) != HF_ERR_OK ||
-        hf_file_open(path, HF_OPEN_READ, 0, &file, err) != HF_ERR_OK) {
-        return hf_wrap(err, "%s", path);
-    }
-    at.file = file;
-    return compare_unit(&at, err) == HF_ERR_OK ? HF_ERR_OK : hf_wrap(err, "%s", path);
-}
-
 /* ---- files; the caller's thread ---- */
 
-static enum hf_err compare_units(struct onto *onto, struct hf_error *err)
-{
-    struct hf_pool_work work = {
-        .count = onto->unit_count,
-        .workers = onto->writer.workers,
-        .cancel = onto->options->cancel,
-        .run = run_unit,
-        .context = onto,
-    };
-    enum hf_err code = hf_pool_run(&work, err);
-    onto->unit_count = 0;
-    onto->block_count = 0;
-    return code;
-}
-
-static enum hf_err flush(struct onto *onto, enum hf_restore_rest rest, struct hf_error *err)
+static enum hf_err flush(struct hf_restore_onto *onto, enum hf_restore_rest rest,
+                         struct hf_error *err)
 {
     struct hf_restore_writer *writer = &onto->writer;
     size_t last = writer->file_count;
@@ -294,8 +51,9 @@ static enum hf_err flush(struct onto *onto, enum hf_restore_rest rest, struct hf
 }
 
 /* The lock and the look were before; whoever changed the file since then is not to be written over. */
-static enum hf_err set_size(struct onto *onto, const char *path, const struct hf_file_entry *entry,
-                            const struct hf_file_info *info, struct hf_error *err)
+static enum hf_err set_size(struct hf_restore_onto *onto, const char *path,
+                            const struct hf_file_entry *entry, const struct hf_file_info *info,
+                            struct hf_error *err)
 {
     HF_CLEANUP(hf_file_drop) struct hf_file *file = NULL;
     if (info->kind != HF_FILE_REGULAR || info->names > 1) {
@@ -315,7 +73,32 @@ static enum hf_err set_size(struct onto *onto, const char *path, const struct hf
     return hf_file_close(HF_TAKE(file), err);
 }
 
-static enum hf_err begin_file(struct onto *onto, const struct hf_file_entry *entry,
+/* Whatever it comes to, the file is compared afterwards. */
+static enum hf_err share_blocks(const struct hf_restore_onto *onto, const char *path,
+                                const struct hf_file_entry *entry, struct hf_error *err)
+{
+    HF_CLEANUP(hf_file_drop) struct hf_file *from = NULL;
+    HF_CLEANUP(hf_file_drop) struct hf_file *to = NULL;
+    struct hf_error ignored;
+    if (onto->options->like == NULL || entry->size_bytes == 0) {
+        return HF_ERR_OK;
+    }
+    HF_CLEANUP(hf_free)
+    char *like = hf_asprintf("%s/%.*s", onto->options->like, HF_STR_ARG(entry->path));
+    if (like == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "path");
+    }
+    if (hf_file_open(like, HF_OPEN_READ, 0, &from, &ignored) != HF_ERR_OK) {
+        return HF_ERR_OK;
+    }
+    if (hf_file_open(path, HF_OPEN_WRITE, 0, &to, err) != HF_ERR_OK ||
+        (hf_file_clone(from, to) && hf_file_truncate(to, entry->size_bytes, err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    return hf_file_close(HF_TAKE(to), err);
+}
+
+static enum hf_err begin_file(struct hf_restore_onto *onto, const struct hf_file_entry *entry,
                               struct hf_error *err)
 {
     struct hf_restore_writer *writer = &onto->writer;
@@ -326,7 +109,9 @@ static enum hf_err begin_file(struct onto *onto, const struct hf_file_entry *ent
     }
     enum hf_err code = hf_fs_lstat(path, &info, err);
     if (code == HF_ERR_NOT_FOUND) {
-        code = hf_restore_make_file(writer, path, entry, err);
+        code = hf_restore_make_file(writer, path, entry, err) != HF_ERR_OK
+                   ? err->code
+                   : share_blocks(onto, path, entry, err);
     } else if (code == HF_ERR_OK) {
         code = set_size(onto, path, entry, &info, err);
     }
@@ -340,31 +125,32 @@ static enum hf_err begin_file(struct onto *onto, const struct hf_file_entry *ent
     return HF_ERR_OK;
 }
 
-static enum hf_err add_unit(struct onto *onto, uint64_t first, uint32_t count, struct hf_error *err)
+static enum hf_err add_unit(struct hf_restore_onto *onto, uint64_t first, uint32_t count,
+                            struct hf_error *err)
 {
     struct hf_fetch_window *window = &onto->writer.window;
     if ((onto->unit_count == UNITS ||
          window->count + onto->block_count + count > window->capacity) &&
-        compare_units(onto, err) != HF_ERR_OK) {
+        hf_restore_compare_units(onto, err) != HF_ERR_OK) {
         return err->code;
     }
     if (window->count + count > window->capacity &&
         flush(onto, HF_RESTORE_LAST_GOES_ON, err) != HF_ERR_OK) {
         return err->code;
     }
-    onto->units[onto->unit_count++] = (struct unit){
+    onto->units[onto->unit_count++] = (struct hf_restore_unit){
         .first = first, .count = count, .file = (uint32_t)(onto->writer.file_count - 1)};
     onto->block_count += count;
     return HF_ERR_OK;
 }
 
-static enum hf_err finish_window(struct onto *onto, struct hf_error *err)
+static enum hf_err finish_window(struct hf_restore_onto *onto, struct hf_error *err)
 {
-    return compare_units(onto, err) == HF_ERR_OK ? flush(onto, HF_RESTORE_ALL_WHOLE, err)
-                                                 : err->code;
+    return hf_restore_compare_units(onto, err) == HF_ERR_OK ? flush(onto, HF_RESTORE_ALL_WHOLE, err)
+                                                            : err->code;
 }
 
-static enum hf_err restore_file(struct onto *onto, const struct hf_file_entry *entry,
+static enum hf_err restore_file(struct hf_restore_onto *onto, const struct hf_file_entry *entry,
                                 struct hf_error *err)
 {
     uint64_t blocks = hf_block_count(entry->size_bytes, entry->block_bytes);
@@ -390,7 +176,7 @@ static enum hf_err restore_file(struct onto *onto, const struct hf_file_entry *e
 }
 
 /* The metadata waits: until all else is durable no database is to read it. */
-static enum hf_err restore_files(struct onto *onto, struct hf_error *err)
+static enum hf_err restore_files(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_file_walk_destroy) struct hf_file_walk *walk = NULL;
     const struct hf_file_entry *entry = NULL;
@@ -420,14 +206,15 @@ static enum hf_err restore_files(struct onto *onto, struct hf_error *err)
 
 /* ---- the directory ---- */
 
-static enum hf_err join(const struct onto *onto, const char *name, char **out, struct hf_error *err)
+static enum hf_err join(const struct hf_restore_onto *onto, const char *name, char **out,
+                        struct hf_error *err)
 {
     *out = hf_path_join(onto->options->directory, name);
     return *out == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "path") : HF_ERR_OK;
 }
 
 /* Nobody uses the directory, and no database or other restore can begin to while the lock is held. */
-static enum hf_err lock_directory(struct onto *onto, struct hf_error *err)
+static enum hf_err lock_directory(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *lock = NULL;
     HF_CLEANUP(hf_free) char *mark = NULL;
@@ -458,7 +245,7 @@ static enum hf_err lock_directory(struct onto *onto, struct hf_error *err)
     return HF_ERR_OK;
 }
 
-static enum hf_err look(struct onto *onto, struct hf_error *err)
+static enum hf_err look(struct hf_restore_onto *onto, struct hf_error *err)
 {
     const struct hf_restore_look_options options = {
         .restore = onto->options, .reader = onto->writer.reader, .coder = onto->writer.coder};
@@ -466,7 +253,7 @@ static enum hf_err look(struct onto *onto, struct hf_error *err)
 }
 
 /* In place, so that it keeps its owner. */
-static enum hf_err raise_fence(struct onto *onto, struct hf_error *err)
+static enum hf_err raise_fence(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *path = NULL;
     HF_CLEANUP(hf_file_drop) struct hf_file *file = NULL;
@@ -484,7 +271,7 @@ static enum hf_err raise_fence(struct onto *onto, struct hf_error *err)
     return hf_fs_sync_dir(onto->options->directory, err);
 }
 
-static enum hf_err put_mark(struct onto *onto, struct hf_error *err)
+static enum hf_err put_mark(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *mark = NULL;
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(HF_RESTORE_MARK_BYTES);
@@ -498,7 +285,7 @@ static enum hf_err put_mark(struct onto *onto, struct hf_error *err)
 }
 
 /* From here on the directory holds a mixture. restoreInfo.txt told of files that are no more. */
-static enum hf_err begin_mixture(struct onto *onto, struct hf_error *err)
+static enum hf_err begin_mixture(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *info = NULL;
     if (join(onto, HF_RESTORE_INFO_NAME, &info, err) != HF_ERR_OK ||
@@ -512,7 +299,7 @@ static enum hf_err begin_mixture(struct onto *onto, struct hf_error *err)
 }
 
 /* Takes away the directories that became empty, from the deepest up. One that is not empty stays, and does no harm. */
-static void remove_empty(const struct onto *onto, char *path)
+static void remove_empty(const struct hf_restore_onto *onto, char *path)
 {
     struct hf_error ignored;
     char *slash = strrchr(path, '/');
@@ -535,7 +322,7 @@ static bool same_directory(const char *a, const char *b)
 }
 
 /* The lock and the metadata go last, by their own. */
-static enum hf_err remove_extra(struct onto *onto, struct hf_error *err)
+static enum hf_err remove_extra(struct hf_restore_onto *onto, struct hf_error *err)
 {
     const struct hf_restore_look *look = &onto->look;
     for (size_t i = 0; i < look->extra_count; i++) {
@@ -567,7 +354,7 @@ static enum hf_err remove_extra(struct onto *onto, struct hf_error *err)
     return HF_ERR_OK;
 }
 
-static enum hf_err restore_metadata(struct onto *onto, struct hf_error *err)
+static enum hf_err restore_metadata(struct hf_restore_onto *onto, struct hf_error *err)
 {
     HF_CLEANUP(hf_free) char *path = NULL;
     if (onto->look.snapshot_has_metadata) {
@@ -582,7 +369,7 @@ static enum hf_err restore_metadata(struct onto *onto, struct hf_error *err)
                                                                          : err->code;
 }
 
-static enum hf_err end_mixture(struct onto *onto, struct hf_error *err)
+static enum hf_err end_mixture(struct hf_restore_onto *onto, struct hf_error *err)
 {
     const struct hf_restore_options *options = onto->options;
     HF_CLEANUP(hf_free) char *mark = NULL;
@@ -608,11 +395,12 @@ static enum hf_err end_mixture(struct onto *onto, struct hf_error *err)
 
 /* ---- the run ---- */
 
-static void onto_fini(struct onto *onto)
+static void onto_fini(struct hf_restore_onto *onto)
 {
     for (unsigned i = 0; onto->comparers != NULL && i < onto->writer.workers; i++) {
         hf_block_coder_destroy(onto->comparers[i].coder);
         hf_free(onto->comparers[i].buffer);
+        hf_free(onto->comparers[i].like);
     }
     hf_free(onto->comparers);
     hf_free(onto->units);
@@ -622,9 +410,9 @@ static void onto_fini(struct onto *onto)
     hf_lock_file_drop(onto->lock);
     hf_mutex_fini(&onto->mutex);
 }
-HF_CLEANUP_DEFINE_VALUE(onto_fini, struct onto)
+HF_CLEANUP_DEFINE_VALUE(onto_fini, struct hf_restore_onto)
 
-static enum hf_err open_parts(struct onto *onto, struct hf_error *err)
+static enum hf_err open_parts(struct hf_restore_onto *onto, struct hf_error *err)
 {
     struct hf_restore_writer *writer = &onto->writer;
     struct hf_block_coder_options coding = {.keyring = onto->options->keyring};
@@ -646,7 +434,7 @@ static enum hf_err open_parts(struct onto *onto, struct hf_error *err)
 }
 
 /* What cannot be removed does no harm: an empty mongod.lock, a mark on files that are whole. */
-static void remove_unused(const struct onto *onto, const char *name)
+static void remove_unused(const struct hf_restore_onto *onto, const char *name)
 {
     struct hf_error ignored;
     HF_CLEANUP(hf_free) char *path = hf_path_join(onto->options->directory, name);
@@ -655,11 +443,27 @@ static void remove_unused(const struct onto *onto, const char *name)
     }
 }
 
-/* Up to the mark. After a failure all is as it was. */
-static enum hf_err prepare(struct onto *onto, struct hf_error *err)
+/* Files to go on with; or, where others are like them, nothing at all. */
+static enum hf_err need_files(const struct hf_restore_onto *onto, struct hf_error *err)
 {
-    if (open_parts(onto, err) != HF_ERR_OK ||
-        hf_restore_is_database(onto->options->directory, err) != HF_ERR_OK) {
+    const char *directory = onto->options->directory;
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
+    if (onto->options->like != NULL) {
+        if (hf_fs_make_dirs(directory, HF_RESTORE_DIR_MODE, err) != HF_ERR_OK ||
+            hf_fs_list(directory, HF_RESTORE_NAMES_MAX, &list, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        if (list.count == 0) {
+            return HF_ERR_OK;
+        }
+    }
+    return hf_restore_is_database(directory, err);
+}
+
+/* Up to the mark. After a failure all is as it was. */
+static enum hf_err prepare(struct hf_restore_onto *onto, struct hf_error *err)
+{
+    if (open_parts(onto, err) != HF_ERR_OK || need_files(onto, err) != HF_ERR_OK) {
         return err->code;
     }
     if (lock_directory(onto, err) == HF_ERR_OK && look(onto, err) == HF_ERR_OK) {
@@ -676,7 +480,7 @@ static enum hf_err prepare(struct onto *onto, struct hf_error *err)
     return err->code;
 }
 
-static void tell_removed(const struct onto *onto)
+static void tell_removed(const struct hf_restore_onto *onto)
 {
     if (onto->result.removed_files > 0) {
         hf_log_info(onto->options->log, "restore.removed",
@@ -689,7 +493,7 @@ static void tell_removed(const struct onto *onto)
 enum hf_err hf_restore_onto(const struct hf_restore_options *options, struct hf_restore_result *out,
                             struct hf_error *err)
 {
-    HF_CLEANUP(onto_fini) struct onto onto = {.options = options};
+    HF_CLEANUP(onto_fini) struct hf_restore_onto onto = {.options = options};
     hf_restore_writer_init(&onto.writer, options);
     hf_mutex_init(&onto.mutex);
     if (prepare(&onto, err) != HF_ERR_OK) {
@@ -707,6 +511,7 @@ enum hf_err hf_restore_onto(const struct hf_restore_options *options, struct hf_
     onto.result.written_bytes = atomic_load(&onto.writer.written_bytes);
     onto.result.compared_bytes = atomic_load(&onto.compared_bytes);
     onto.result.equal_bytes = atomic_load(&onto.equal_bytes);
+    onto.result.reused_bytes = atomic_load(&onto.reused_bytes);
     *out = onto.result;
     return HF_ERR_OK;
 }

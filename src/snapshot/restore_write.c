@@ -115,6 +115,12 @@ static enum hf_err write_block(void *context, const struct hf_fetch_item *item,
     return write_range(context, item, plain, err);
 }
 
+enum hf_err hf_restore_write(struct hf_restore_writer *writer, const struct hf_fetch_item *item,
+                             struct hf_bytes plain, struct hf_error *err)
+{
+    return write_range(writer, item, plain, err);
+}
+
 enum hf_err hf_restore_write_zeros(struct hf_restore_writer *writer,
                                    const struct hf_fetch_item *item, struct hf_error *err)
 {

@@ -19,6 +19,7 @@
 struct fixture {
     struct kit kit;
     char *source, *target; /* owned */
+    char *like;            /* owned; NULL: none */
     struct hf_manifest manifest;
     struct hf_restore_result result;
     struct hf_error err;
@@ -102,6 +103,7 @@ static enum hf_err restore_onto(struct fixture *f)
         .workers = 3,
         .onto = true,
         .leave_foreign = f->leave_foreign,
+        .like = f->like,
     };
     f->result = (struct hf_restore_result){.files = 0};
     return hf_restore_run(&options, &f->result, &f->err);
@@ -131,6 +133,7 @@ static int tear_down(void **state)
     hf_manifest_fini(&f->manifest);
     hf_free(f->source);
     hf_free(f->target);
+    hf_free(f->like);
     kit_close(&f->kit);
     hf_free(f);
     return 0;
@@ -537,11 +540,99 @@ static void test_a_failure_leaves_the_mark_and_says_so(void **state)
     expect_restored(f);
 }
 
+/* ---- Beside other files ---- */
+
+#define DATA_BYTES(f)                                                                              \
+    ((f)->manifest.root.sums.bytes - 199 * (uint64_t)BLOCK) /* without the holes */
+
+/* The restored files are those of a member that runs; the new ones are to be made from them. */
+static void make_like(struct fixture *f)
+{
+    f->like = f->target;
+    f->target = kit_path(&f->kit, "beside");
+}
+
+/* Restores, and the files that were only looked at are as they were. */
+static void restore_beside(struct fixture *f)
+{
+    HF_CLEANUP(hf_free) char *copy = kit_path(&f->kit, "copy");
+    HF_CLEANUP(hf_free) char *command = hf_asprintf("cp -a %s %s", f->like, copy);
+    assert_int_equal(system(command), 0); /* NOLINT */
+    KIT_OK(restore_onto(f), &f->err);
+    kit_expect_same_tree(copy, f->like);
+    expect_restored(f);
+}
+
+static void test_blocks_of_other_files_are_taken_and_not_fetched(void **state)
+{
+    struct fixture *f = *state;
+    make_like(f);
+    restore_beside(f);
+    assert_int_equal(f->result.reused_bytes, DATA_BYTES(f));
+    assert_int_equal(f->result.read_bytes, 0);
+    assert_int_equal(f->result.written_bytes, DATA_BYTES(f));
+    assert_int_equal(info_of(f->target, "sparse.wt").disk_bytes,
+                     info_of(f->source, "sparse.wt").disk_bytes);
+}
+
+static void test_what_other_files_do_not_have_is_fetched(void **state)
+{
+    struct fixture *f = *state;
+    make_like(f);
+    write_at(f->like, "a.wt", 5 * BLOCK + 7, 1, 100);
+    set_size(f->like, "app/b.wt", 290 * BLOCK + 1);
+    write_at(f->like, "sparse.wt", 100 * BLOCK, 3 * BLOCK, 105);
+    forget(f->like, "journal/WiredTigerLog.0000000001");
+    write_at(f->like, "mine", 0, 99, 106);
+    restore_beside(f);
+    assert_int_equal(f->result.reused_bytes, DATA_BYTES(f) - BLOCK - 10 * BLOCK - 5 - 2 * BLOCK);
+    assert_true(f->result.read_bytes > 0);
+}
+
+static void test_no_other_files_are_no_failure(void **state)
+{
+    struct fixture *f = *state;
+    make_like(f);
+    struct hf_error err;
+    KIT_OK(hf_fs_remove_tree(f->like, &err), &err);
+    KIT_OK(restore_onto(f), &f->err);
+    assert_int_equal(f->result.reused_bytes, 0);
+    expect_restored(f);
+}
+
+static void test_a_restore_beside_that_died_is_gone_on_with(void **state)
+{
+    struct fixture *f = *state;
+    unsigned deaths = 0;
+    make_like(f);
+    for (uint64_t nth = 1;; nth += 40) {
+        int status = 0;
+        pid_t pid = fork();
+        if (pid == 0) {
+            hf_fault_arm_death("snapshot.restore.reuse", nth);
+            _exit(restore_onto(f) == HF_ERR_OK ? 0 : 1);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (!WIFSIGNALED(status)) {
+            assert_int_equal(WEXITSTATUS(status), 0);
+            break;
+        }
+        deaths++;
+        assert_true(is_there(f->target, HF_RESTORE_MARK_NAME));
+    }
+    assert_true(deaths > 1);
+    expect_restored(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
         TEST(test_what_is_equal_is_neither_fetched_nor_touched),
+        TEST(test_blocks_of_other_files_are_taken_and_not_fetched),
+        TEST(test_what_other_files_do_not_have_is_fetched),
+        TEST(test_no_other_files_are_no_failure),
+        TEST(test_a_restore_beside_that_died_is_gone_on_with),
         TEST(test_only_the_blocks_that_differ_are_written),
         TEST(test_shorter_longer_missing_and_empty_files),
         TEST(test_holes_and_zeros),
