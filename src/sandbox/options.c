@@ -18,6 +18,7 @@ static const char *const parameters[] = {
     "maxNumberOfTransactionOperationsInSingleOplogEntry",
     "recoverFromOplogAsStandalone",
     "recoverToOplogTimestamp",
+    "sandboxVersion", /* what it says it is */
     "takeUnstableCheckpointOnShutdown",
     "transactionLifetimeLimitSeconds",
     "ttlMonitorEnabled",
@@ -79,6 +80,15 @@ static enum hf_err take_option(struct hf_sandbox_options *out, int *at, struct h
         return hf_fail(err, HF_ERR_INVALID, "Bad value for %s: %s", name, value);
     }
     return HF_ERR_OK;
+}
+
+const char *hf_sandbox_options_version(const struct hf_sandbox_options *options)
+{
+    bson_iter_t iter;
+
+    return bson_iter_init_find(&iter, &options->set_parameters, "sandboxVersion")
+               ? bson_iter_utf8(&iter, NULL)
+               : HF_SANDBOX_VERSION;
 }
 
 bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const char *parameter)

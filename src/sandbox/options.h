@@ -31,6 +31,9 @@ struct hf_sandbox_options {
 HF_MUST_CHECK enum hf_err hf_sandbox_options_parse(int argc, const char *const *argv,
                                                    struct hf_sandbox_options *out,
                                                    struct hf_error *err);
+#define HF_SANDBOX_VERSION "4.4.6-8"
+/* That, or what a test wants it to say. */
+const char *hf_sandbox_options_version(const struct hf_sandbox_options *options);
 /* Whether the parameter was set to true. */
 bool hf_sandbox_options_is_set(const struct hf_sandbox_options *options, const char *parameter);
 /* The `parsed` document of getCmdLineOpts. */

@@ -16,7 +16,6 @@
 #include "sandbox/value.h"
 #include "sandbox/wire.h"
 
-#define HF_SANDBOX_VERSION "4.4.6-8"
 #define HF_SANDBOX_BATCH_MAX_BYTES (16 * 1024 * 1024)
 #define HF_SANDBOX_DOC_MAX (16 * 1024 * 1024)
 

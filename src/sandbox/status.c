@@ -45,7 +45,9 @@ int32_t hf_sandbox_cmd_ping(struct hf_sandbox_call *call)
 
 int32_t hf_sandbox_cmd_build_info(struct hf_sandbox_call *call)
 {
-    BCON_APPEND(call->reply, "version", HF_SANDBOX_VERSION, "psmdbVersion", HF_SANDBOX_VERSION,
+    const char *version = hf_sandbox_options_version(&call->server->options);
+
+    BCON_APPEND(call->reply, "version", BCON_UTF8(version), "psmdbVersion", BCON_UTF8(version),
                 "gitVersion", "holdfast-sandbox-" HF_VERSION, "modules", "[", "]", "allocator",
                 "system", "javascriptEngine", "none", "sysInfo", "deprecated", "versionArray", "[",
                 BCON_INT32(4), BCON_INT32(4), BCON_INT32(7), BCON_INT32(-100), "]", "openssl", "{",
