@@ -106,7 +106,7 @@ void hf_flow_fill_point(const struct hf_restore_point *point, struct hf_facts *f
 /* What a finish says of the replay. */
 void hf_flow_take_replay(const struct hf_msg_replay *replay, struct hf_restore_point *point);
 
-/* ---- Restores onto sets; flow_target.c ---- */
+/* ---- Restores onto sets; flow_target*.c ---- */
 
 HF_MUST_CHECK enum hf_err hf_flow_fill_target(struct hf_server_app *app,
                                               const struct hf_task_record *task,
@@ -119,6 +119,10 @@ HF_MUST_CHECK enum hf_err hf_flow_finish_target(struct hf_server_app *app,
 /* As far as its members allow. What fails is logged, and tried again by the next tick. */
 void hf_flow_target_drive(struct hf_server_app *app, const struct hf_id *restore);
 void hf_flow_target_tick(struct hf_server_app *app);
+/* Of flow_target_begin.c: the set may be restored again. OK too when the lock is another's by now. */
+HF_MUST_CHECK enum hf_err hf_flow_target_drop_lock(struct hf_server_app *app,
+                                                   const struct hf_target_record *record,
+                                                   struct hf_error *err);
 /* Of flow_target_jobs.c. Members are stopped, or run on data that may go again: none is tailed. */
 bool hf_flow_target_changes(const struct hf_target_record *record);
 /* *has: a restore has the set in that sense. */
