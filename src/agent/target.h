@@ -5,6 +5,7 @@
  * this share this header.
  *
  *   target.c          the steps         target_note.c   the note
+ *   target_look.c     what it is
  *   target_build.c    the new directory target_swap.c   the old one steps aside, and back
  *   target_member.c   its server process: found, stopped, started
  *   target_guard.c    what is done when the server is not heard of any more
@@ -45,6 +46,7 @@ struct hf_agent_target_note {
     char *config;                /* owned; of the set, as JSON, once it is stopped; may be NULL */
     struct hf_mongo_login login; /* owned; what we log in with, to be known to the new data too */
     uint64_t files, bytes, written_bytes;
+    uint64_t reused_bytes, fetched_bytes; /* of the files: from what lay there; from the store */
 };
 void hf_agent_target_note_fini(struct hf_agent_target_note *note);
 HF_CLEANUP_DEFINE_VALUE(hf_agent_target_note_fini, struct hf_agent_target_note)
@@ -63,6 +65,18 @@ HF_MUST_CHECK enum hf_err hf_agent_target_note_write(struct hf_agent_state *stat
 HF_MUST_CHECK enum hf_err hf_agent_target_note_forget(struct hf_agent_state *state,
                                                       const char *member, struct hf_error *err);
 
+/* ---- What it is ---- */
+
+/* Its report for the server; touches nothing. */
+HF_MUST_CHECK enum hf_err hf_agent_target_report(const struct hf_agent_work *work,
+                                                 struct hf_agent_target_note *note,
+                                                 struct hf_msg_finish *finish,
+                                                 struct hf_error *err);
+/* Into the note, for a step that comes first: directory, program, login. CONFLICT when it is not as the report said. */
+HF_MUST_CHECK enum hf_err hf_agent_target_know(const struct hf_agent_work *work,
+                                               struct hf_agent_target_note *note,
+                                               struct hf_error *err);
+
 /* ---- Its directories ---- */
 
 /* ".holdfast-new" and ".holdfast-old": beside the dbPath with its name in front, or inside. Free with hf_free; NULL on no
@@ -79,6 +93,8 @@ HF_MUST_CHECK enum hf_err hf_agent_target_swap_back(const struct hf_agent_contex
 /* CONFLICT when the directory is not one that a mongod was started on, or must not be emptied. */
 HF_MUST_CHECK enum hf_err hf_agent_target_check_directory(const char *db_path,
                                                           struct hf_error *err);
+/* On the disk, of what is a database's: as much as a restore onto it has at least. */
+uint64_t hf_agent_target_data_bytes(const char *db_path);
 /* Owner and modes of what lies in dir become those of the dbPath and its files. */
 HF_MUST_CHECK enum hf_err hf_agent_target_own(const struct hf_agent_target_note *note,
                                               const char *dir, struct hf_error *err);

@@ -34,16 +34,7 @@ static void builder_fini(struct builder *builder)
 }
 HF_CLEANUP_DEFINE_VALUE(builder_fini, struct builder)
 
-static bool is_empty(const char *directory)
-{
-    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
-    struct hf_error ignored;
-
-    return !hf_fs_exists(directory) ||
-           (hf_fs_list(directory, 1000000, &list, &ignored) == HF_ERR_OK && list.count == 0);
-}
-
-static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_error *err)
+static enum hf_err restore_files(struct builder *builder, struct hf_error *err)
 {
     const struct hf_agent_context *context = builder->work->context;
     const struct hf_task *task = builder->work->task;
@@ -64,7 +55,8 @@ static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_e
         .progress = builder->work->progress,
         .cancel = builder->work->cancel,
         .log = context->log,
-        .onto = onto,
+        .onto = true,
+        .like = builder->note->in_place ? NULL : builder->note->db_path,
         .leave_foreign = true,
     };
     if (hf_restore_run(&options, &result, err) != HF_ERR_OK) {
@@ -73,21 +65,23 @@ static enum hf_err restore_files(struct builder *builder, bool onto, struct hf_e
     builder->note->files = result.files;
     builder->note->bytes = result.bytes;
     builder->note->written_bytes += result.written_bytes;
+    builder->note->reused_bytes = result.reused_bytes;
+    builder->note->fetched_bytes += result.read_bytes;
     return HF_FAULT("agent.target.files", err);
 }
 
-/* What an earlier try left is built upon, if it is a restore's; else it goes. */
+/* Blocks of the old files are taken where they are the snapshot's. What an earlier try left is built upon, if it is a
+ * restore's; else it goes. */
 static enum hf_err fill(struct builder *builder, struct hf_error *err)
 {
-    bool onto = builder->note->in_place || !is_empty(builder->directory);
-    enum hf_err code = restore_files(builder, onto, err);
+    enum hf_err code = restore_files(builder, err);
 
-    if (code == HF_ERR_CONFLICT && onto && !builder->note->in_place) {
+    if (code == HF_ERR_CONFLICT && !builder->note->in_place) {
         /* What lies there is nothing that can be gone on with. */
         if (hf_fs_remove_tree(builder->directory, err) != HF_ERR_OK) {
             return err->code;
         }
-        code = restore_files(builder, false, err);
+        code = restore_files(builder, err);
     }
     return code;
 }

@@ -140,10 +140,12 @@ static enum hf_err run_command(const char *const *argv, struct hf_error *err)
 
 static enum hf_err systemctl(const char *verb, const char *unit, struct hf_error *err)
 {
-    const char *program =
-        hf_fs_exists("/usr/bin/systemctl") ? "/usr/bin/systemctl" : "/bin/systemctl";
-    const char *const argv[] = {program, verb, unit, NULL};
+    HF_CLEANUP(hf_free) char *program = NULL;
 
+    if (hf_path_search("systemctl", &program, err) != HF_ERR_OK) {
+        return hf_wrap(err, "%s unit %s", verb, unit);
+    }
+    const char *const argv[] = {program, verb, unit, NULL};
     return run_command(argv, err);
 }
 

@@ -104,6 +104,8 @@ enum hf_err hf_agent_target_note_write(struct hf_agent_state *state,
     hf_json_set_u64(json, "files", note->files);
     hf_json_set_u64(json, "bytes", note->bytes);
     hf_json_set_u64(json, "writtenBytes", note->written_bytes);
+    hf_json_set_u64(json, "reusedBytes", note->reused_bytes);
+    hf_json_set_u64(json, "fetchedBytes", note->fetched_bytes);
     hf_json_set_take(json, "program", program_to_json(&note->program));
     if (note_path(state, note->member, &path, err) != HF_ERR_OK ||
         login_to_json(&note->login, json, err) != HF_ERR_OK ||
@@ -214,6 +216,8 @@ static enum hf_err note_from_json(const struct hf_json *json, struct hf_agent_ta
     out->files = hf_json_get_u64(json, "files", 0);
     out->bytes = hf_json_get_u64(json, "bytes", 0);
     out->written_bytes = hf_json_get_u64(json, "writtenBytes", 0);
+    out->reused_bytes = hf_json_get_u64(json, "reusedBytes", 0);
+    out->fetched_bytes = hf_json_get_u64(json, "fetchedBytes", 0);
     return copy_text(json, "config", &out->config, err) != HF_ERR_OK ||
                    login_from_json(hf_json_get_object(json, "login"), &out->login, err) != HF_ERR_OK
                ? err->code

@@ -121,6 +121,45 @@ enum hf_err hf_agent_target_check_directory(const char *db_path, struct hf_error
     return HF_ERR_OK;
 }
 
+static uint64_t disk_bytes(const char *path, unsigned depth)
+{
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
+    struct hf_file_info info;
+    struct hf_error ignored;
+    uint64_t sum = 0;
+
+    if (hf_fs_lstat(path, &info, &ignored) != HF_ERR_OK) {
+        return 0;
+    }
+    if (info.kind != HF_FILE_DIR) {
+        return info.disk_bytes;
+    }
+    if (depth == DEEPEST || hf_fs_list(path, NAMES_MAX, &list, &ignored) != HF_ERR_OK) {
+        return 0;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        HF_CLEANUP(hf_free) char *below = hf_path_join(path, list.names[i]);
+        sum += below == NULL ? 0 : disk_bytes(below, depth + 1);
+    }
+    return sum;
+}
+
+uint64_t hf_agent_target_data_bytes(const char *db_path)
+{
+    HF_CLEANUP(hf_dir_list_fini) struct hf_dir_list list = {.names = NULL};
+    struct hf_error ignored;
+    uint64_t sum = 0;
+
+    if (hf_fs_list(db_path, NAMES_MAX, &list, &ignored) != HF_ERR_OK) {
+        return 0;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        HF_CLEANUP(hf_free) char *path = hf_path_join(db_path, list.names[i]);
+        sum += path != NULL && is_databases(db_path, list.names[i]) ? disk_bytes(path, 1) : 0;
+    }
+    return sum;
+}
+
 /* ---- Moving ---- */
 
 enum which { DATABASES, FOREIGN, ALL };

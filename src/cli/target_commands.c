@@ -32,8 +32,8 @@ static void spent_text(const struct hf_json *member, char *out, size_t out_len)
 
 static void print_members(const struct hf_json *target)
 {
-    static const char *const titles[] = {"MEMBER",  "STATE", "TRIES", "BYTES",
-                                         "WRITTEN", "RATE",  "TOOK",  "ERROR"};
+    static const char *const titles[] = {"MEMBER", "STATE", "TRIES", "BYTES", "WRITTEN",
+                                         "REUSED", "RATE",  "TOOK",  "ERROR"};
     struct hf_cli_table *table = hf_cli_table_create(titles, HF_ARRAY_LEN(titles));
     const struct hf_json *members = hf_json_get_array(target, "members");
 
@@ -45,13 +45,14 @@ static void print_members(const struct hf_json *target)
         uint64_t rate = progress != NULL ? hf_json_get_u64(progress, "rateBytesS", 0)
                         : build_s > 0    ? bytes / build_s
                                          : 0;
-        char tries[24], size[24], written[24], speed[24], speed_s[32], took[32];
+        char tries[24], size[24], written[24], reused[24], speed[24], speed_s[32], took[32];
         (void)snprintf(tries, sizeof tries, "%llu",
                        (unsigned long long)hf_json_get_u64(one, "tries", 0));
         hf_format_bytes(progress != NULL ? hf_json_get_u64(progress, "bytesDone", 0) : bytes, size,
                         sizeof size);
         hf_format_bytes(hf_json_get_u64(one, "writtenBytes", 0), written, sizeof written);
         hf_format_bytes(rate, speed, sizeof speed);
+        hf_format_bytes(hf_json_get_u64(one, "reusedBytes", 0), reused, sizeof reused);
         (void)snprintf(speed_s, sizeof speed_s, "%s/s", speed);
         spent_text(one, took, sizeof took);
         const char *cells[] = {hf_cli_text(one, "host", ""),
@@ -59,6 +60,7 @@ static void print_members(const struct hf_json *target)
                                tries,
                                size,
                                written,
+                               reused,
                                rate == 0 ? "" : speed_s,
                                took,
                                hf_cli_text(one, "error", "")};

@@ -7,7 +7,10 @@ After each of them a set runs, on its old data or on the restored, and never on 
 import contextlib
 import os
 import pathlib
+import re
+import shlex
 import signal
+import threading
 import unittest
 
 import harness
@@ -32,6 +35,10 @@ def pid_of(member):
     return None
 
 
+def command_line(pid):
+    return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 class Set(harness.ReplicaSet):
     """A set whose members may be started by an agent, and an agent for each of them."""
 
@@ -39,7 +46,10 @@ class Set(harness.ReplicaSet):
         super().__init__(scratch, count, name, config, arguments=member_arguments)
         self.server = server
         seeds = ",".join(member.host for member in self.members)
-        self.agents = [harness.Agent(scratch, f"agent-{name}-{i}", server, seeds, [member.host]).start()
+        self.restored = scratch.dir / f"restored-{name}"
+        own = ["--mongod", harness.member_binary()]  # the others find what their member runs
+        self.agents = [harness.Agent(scratch, f"agent-{name}-{i}", server, seeds, [member.host], self.restored if i == 0 else None,
+                                     arguments=own if i == 0 else []).start()
                        for i, member in enumerate(self.members[:agents])]
 
     def lock(self, key, user):
@@ -175,14 +185,16 @@ class Base(harness.TestCase):
     def check_new(self, target):
         """Every member has the snapshot's data, the same oplog end, the new configuration; and the set takes writes."""
         target.settle()
-        hashes, ends = [], []
+        hashes, ends, uuids = [], [], []
         for member in target.data_members():
+            uuids.append({one["name"]: one["info"]["uuid"] for one in member.client.app.list_collections()})
             found = state_of(member.client, "app")
             self.assertEqual(compare_states(self.expected, found), "", member.name)
             self.assertNotIn("old", member.client.list_database_names())
             hashes.append(harness.hashes_of(member.client, "app"))
             ends.append(member.client.local["system.replset"].find_one()["settings"]["replicaSetId"])
         self.assertTrue(all(one == hashes[0] for one in hashes))
+        self.assertTrue(uuids[0] and all(one == uuids[0] for one in uuids), uuids)  # R17.15
         self.assertEqual(len(set(ends)), 1)
         target.primary_client().get_database("after").things.insert_one({"_id": 1})
         self.assertEqual(target.leftovers(), [])
@@ -227,13 +239,23 @@ class Sets(Base):
                        "--target-set", "rs1")
         self.cli.fails(3, "no agent has reported a set rs7", "restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs7", "--yes")
         real = bool(os.environ.get("HOLDFAST_TEST_MONGOD"))  # the sandbox has one layout only
-        lonely = self.make_set(2, "rs2", agents=1, member_arguments=["--directoryperdb"] if real else [])
+        lonely = self.make_set(2, "rs2", agents=0, member_arguments=["--directoryperdb"] if real else ["--setParameter", "sandboxVersion=6.0.1"])
+        member = lonely.members[0]
+        lonely.agents = [harness.Agent(self.scratch, "agent-rs2", self.server, member.host, [member.host]).start(
+            env={"HOLDFAST_FAULTS": ";".join(f"agent.target.room:{n}=NO_SPACE" for n in (1, 2, 3))})]
         self.wait_known(lonely, lonely.members[:1])
         (lonely.members[0].dbpath / "storage.bson").rename(lonely.members[0].dbpath / "storage.bson.gone")
         out = self.cli.run("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs2", "--dry-run").out
         self.assertRegex(out, f"(?m)^AGENT: .*{lonely.members[1].host}, which no agent serves")
         self.assertRegex(out, "(?m)^DIRECTORY: .*does not look like a dbPath: it has no storage.bson")
         self.assertEqual("storage.directoryPerDB is true there, the snapshot has false" in out, real, out)
+        if not real:
+            self.assertRegex(out, f"(?m)^VERSION: {member.host}: it runs 6.0.1, which does not open files of FCV 4.4$")
+        room = f"(?m)^SPACE: {member.host}: 0 MiB are free for its data, (\\d+) MiB are needed"
+        self.assertRegex(out, room)
+        beside = int(re.search(room, out).group(1))
+        out = self.cli.run("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs2", "--dry-run", "--reuse-space").out
+        self.assertLess(int(re.search(room, out).group(1)), beside)  # the old files are room, too
         self.cli.fails(6, "restore .*: BROKEN: .*and more; see restore show", "restore", "start", "--snapshot", self.snapshot["id"],
                        "--target-set", "rs2", "--yes")
         (lonely.members[0].dbpath / "storage.bson.gone").rename(lonely.members[0].dbpath / "storage.bson")
@@ -245,6 +267,7 @@ class Sets(Base):
         self.target.primary_client().old.things.insert_one({"_id": "old"})
         (self.target.members[0].dbpath / "mongod.conf").write_text("mine\n")
         modes = [os.stat(member.dbpath / "WiredTiger").st_mode for member in self.target.members]
+        commands = [command_line(pid) for pid in self.target.pids()]
         reply = self.order(self.target, snapshotId=self.snapshot["id"])
         self.assertEqual((reply.status, reply.json["totalCount"]), (200, 1), reply.body)
         job, = reply.json["results"]
@@ -265,6 +288,7 @@ class Sets(Base):
         self.assertEqual((record["state"], record["targetSet"], record["target"]["phase"]), ("FINISHED", "rs1", "DONE"), record)
         self.check_new(self.target)
         self.assertEqual(sorted(one["bytes"] > 0 for one in record["target"]["members"]), [False, True, True])
+        self.assertEqual([command_line(pid) for pid in self.target.pids()], commands)  # the agents found them by themselves
         self.assertEqual((self.target.members[0].dbpath / "mongod.conf").read_text(), "mine\n")
         self.assertEqual([os.stat(member.dbpath / "WiredTiger").st_mode for member in self.target.members], modes)
 
@@ -284,8 +308,30 @@ class Sets(Base):
         self.assertLess(record["writtenBytes"], record["bytes"])
         self.check_new(self.source)
 
+    def command_of(self, member):
+        return " ".join(shlex.quote(str(word)) for word in member.command) + f" >>{member.log} 2>&1"
+
+    def make_systemctl(self, member):
+        """A directory with one that does as if the member were its unit."""
+        program = self.scratch.dir / "bin" / "systemctl"
+        program.parent.mkdir()
+        program.write_text(f"""#!/bin/sh
+echo "$@" >>{self.scratch.dir}/systemctl.log
+case $1 in
+stop)
+    pid=$(cat {member.dbpath}/mongod.lock)
+    kill "$pid"
+    while grep -q '^State:.[^Z]' "/proc/$pid/status" 2>/dev/null; do sleep 0.05; done ;;
+start)
+    setsid {self.command_of(member)} </dev/null & ;;
+esac
+""")
+        program.chmod(0o755)
+        return str(program.parent)
+
     def test_5_agents_that_log_in(self):
-        """Afterwards the target's agents go on with their user, and all others are the source's."""
+        """Afterwards the target's agents go on with their user, and all others are the source's. One member is a unit of systemd, one is
+        started by a command."""
         target = self.make_set(2, "rs3", agents=0)
         admin = target.primary_client().admin
         concern = {"writeConcern": {"w": "majority"}}
@@ -301,12 +347,21 @@ class Sets(Base):
         stored = [target.primary_client().admin["system.users"].find_one({"user": "holdfast"}),
                   target.primary_client().admin["system.roles"].find_one({"role": "onlooker"})]
         seeds = ",".join(member.host for member in target.members)
+        ways = [["--member-unit", f"{target.members[0].host}=mongod-a.service"],
+                ["--member-start", f"{target.members[1].host}=echo begun >>{self.scratch.dir}/begun; exec {self.command_of(target.members[1])}"]]
+        # One of them is treated as if its dbPath were a mount point.
+        how = [{}, {"HOLDFAST_FAULTS": ";".join(f"agent.target.inside:{n}=DENIED" for n in (1, 2))}]
+        path = self.make_systemctl(target.members[0]) + ":" + os.environ["PATH"]
         target.agents = [harness.Agent(self.scratch, f"agent-rs3-{i}", self.server, seeds, [member.host],
-                                       arguments=["--user", "holdfast", "--password-file", password]).start()
+                                       arguments=["--user", "holdfast", "--password-file", password, *ways[i]]).start(env={"PATH": path, **how[i]})
                          for i, member in enumerate(target.members)]
         self.wait_known(target)
+        inodes = [os.stat(member.dbpath).st_ino for member in target.members]
         record = self.restore(target)
         self.assertEqual((record["state"], record["target"]["login"]), ("FINISHED", "admin.holdfast"), record)
+        self.assertEqual([os.stat(member.dbpath).st_ino == inode for member, inode in zip(target.members, inodes)], [False, True])
+        self.assertEqual((self.scratch.dir / "systemctl.log").read_text(), "stop mongod-a.service\nstart mongod-a.service\n")
+        self.assertEqual((self.scratch.dir / "begun").read_text(), "begun\n")
         target.log_in(("clerk", "of the source"))
         self.check_new(target)
         for member in target.members:
@@ -355,7 +410,8 @@ class Points(Base):
         app.orders.update_many({}, {"$set": {"oops": 1}})
         app.people.drop()
         self.source.primary_client().old.things.insert_one({"_id": "later"})
-        self.wait_saved(self.last_entry())
+        mistake, with_mistake = self.last_entry(), state_of(self.source.primary_client(), "app")
+        self.wait_saved(mistake)
         point = ("--set", "rs0", "--oplog-ts", f"{good.time}.{good.inc}")
         self.cli.fails(3, "nearest", "restore", "start", "--set", "rs0", "--target-set", "rs0", "--yes", "--oplog-ts", "1000000000.1")
         record = self.cli("restore", "start", "--target-set", "rs0", "--dry-run", *point)
@@ -371,23 +427,59 @@ class Points(Base):
         self.assertGreater(record["replayInserted"], 100, record)
         self.check_new(self.source)
         self.check_cut()
+        self.check_both_histories(mistake, with_mistake)
+
+    def check_both_histories(self, mistake, with_mistake):
+        """R17.18: points in the new range and none across. R17.19: the history that the restore ended is still there."""
+        orders = self.source.primary_client().app.get_collection("orders", write_concern=harness.WriteConcern("majority"))
+        orders.insert_many([{"_id": f"new-{i}"} for i in range(30)])
+        later, now = self.last_entry(), state_of(self.source.primary_client(), "app")
+        orders.delete_many({})
+
+        def ranges():
+            found = self.cli("job", "ranges", "--set", "rs0")["results"]
+            return found if len(found) > 1 and (found[-1]["end"]["seconds"], found[-1]["end"]["increment"]) > (later.time, later.inc) else None
+
+        old, new = wait_for(ranges, f"a second range that reaches {later}", LIMIT_S, every=0.3)[-2:]
+        across = f"{old['end']['seconds']}.{old['end']['increment'] + 1}"
+        self.assertLess((old["end"]["seconds"], old["end"]["increment"] + 1), (new["start"]["seconds"], new["start"]["increment"]))
+        self.cli.fails(3, "cannot be restored: the set was itself restored; hint: the nearest", "restore", "start", "--set", "rs0", "--to", self.source.restored / "across", "--oplog-ts", across)
+        for ts, expected in ((later, now), (mistake, with_mistake)):
+            directory = self.source.restored / f"{ts.time}.{ts.inc}"
+            record = self.cli("restore", "start", "--set", "rs0", "--to", directory, "--oplog-ts", f"{ts.time}.{ts.inc}", limit=LIMIT_S)
+            self.assertEqual(record["state"], "FINISHED", record)
+            with harness.opened(self.scratch, directory) as member:
+                self.assertEqual(compare_states(expected, state_of(member.client, "app")), "", ts)
 
 
 class Failing(Base):
     """Something dies, or is cancelled, in each phase: afterwards a set runs, old or new."""
 
-    AGENT = ["agent.target.files", "agent.target.replayed", "agent.target.configured", "agent.target.built", "agent.target.stopped",
+    AGENT = ["agent.target.checked", "agent.target.files", "agent.target.replayed", "agent.target.configured", "agent.target.built", "agent.target.stopped",
              "agent.target.old_aside", "agent.target.swapped", "agent.target.starting", "agent.target.launch", "agent.target.started",
-             "agent.target.primary", "agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2"]
-    BACK = ["agent.target.new_aside", "agent.target.put_back", "agent.target.undone"]
+             "agent.target.primary", "agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2", "snapshot.restore.reuse:9"]
+    BACK = ["agent.target.halted", "agent.target.new_aside", "agent.target.put_back", "agent.target.undone"]
     SERVER = ["server.target.noted:1", "server.target.noted:4", "server.target.moved:2", "server.target.moved:4", "server.target.moved:6",
-              "server.target.ended"]
+              "server.target.cut", "server.target.ended"]
 
     @classmethod
     def deploy(cls):
         super().deploy()
         cls.target = cls.make_set(2, "rs1")
         cls.wait_known(cls.target)
+
+    first_fetched = None
+
+    def check_reuse(self, record):
+        """Every restore but the first finds blocks of the same snapshot in the old files."""
+        members = record["target"]["members"]
+        fetched = max(one["fetchedBytes"] for one in members)
+        if self.first_fetched is None:
+            type(self).first_fetched = fetched
+            return
+        for one in members:
+            self.assertGreater(one["reusedBytes"], 1 << 20, record)
+            self.assertLess(one["fetchedBytes"], self.first_fetched * 0.7, record)
 
     def share(self, points, count):
         """All of them in a soak, else so many of them."""
@@ -423,13 +515,14 @@ class Failing(Base):
                 agent.start()
                 record = self.wait_ended(restore)
                 self.assertEqual(record["state"], "FINISHED", record)
+                self.check_reuse(record)
                 self.check_new(self.target)
         if SOAK:
             self.a_step_fails()
             self.an_agent_dies_on_the_way_back()
 
     def a_step_fails(self):
-        for point in [one for one in self.AGENT if one not in ("agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2")]:
+        for point in [one for one in self.AGENT if one not in ("agent.target.cleaned", "agent.target.noted:3", "os.fs.moved:2", "snapshot.restore.reuse:9")]:
             with self.subTest(point):
                 self.restore(self.target)
                 self.check_new(self.target)
@@ -473,13 +566,64 @@ class Failing(Base):
                 self.server.start()
                 record = self.wait_ended(restore)
                 self.assertEqual(record["state"], "FINISHED", record)
+                self.check_reuse(record)
                 self.check_new(self.target)
 
+    if SOAK:
+
+        def test_the_server_dies_before_it_answers(self):
+            """Nothing is asked of the agents, and nothing stands in the way of the next one."""
+            for point in ("server.target.locked", "server.target.recorded"):
+                with self.subTest(point):
+                    self.mark("g")
+                    self.server.stop()
+                    self.server.start(env={"HOLDFAST_FAULTS": point + "=die"})
+                    self.wait_known(self.target)
+                    words = ("restore", "start", "--snapshot", self.snapshot["id"], "--target-set", "rs1", "--yes", "--no-wait", "--json")
+                    self.assertNotEqual(self.cli.run(*words).code, 0)
+                    self.assertEqual(self.server.wait(LIMIT_S), -signal.SIGKILL)
+                    self.server.start()
+                    self.wait_known(self.target)
+
+                    def accepted():
+                        answer = self.cli.run(*words)
+                        return answer.code == 0 and answer.json["id"]
+
+                    record = self.wait_ended(wait_for(accepted, "the next restore to be accepted", LIMIT_S, every=0.5))
+                    self.assertEqual(record["state"], "FINISHED", record)
+                    self.check_new(self.target)
+
+    def begin_writing(self):
+        """A thread that writes with w: majority; the ids that were acknowledged, and what ends it."""
+        acknowledged, going = set(), threading.Event()
+        written = self.target.client(serverSelectionTimeoutMS=500).old.get_collection(
+            "written", write_concern=harness.WriteConcern("majority", wtimeout=20000))
+        written.delete_many({})
+
+        def write():
+            number = 0
+            while not going.is_set():
+                number += 1
+                with contextlib.suppress(harness.pymongo.errors.PyMongoError):
+                    written.insert_one({"_id": number})
+                    acknowledged.add(number)
+
+        thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+
+        def stop():
+            going.set()
+            thread.join(LIMIT_S)
+
+        return acknowledged, stop
+
     def test_cancelled_in_a_phase(self):
+        """What was acknowledged up to the stop is there afterwards: clients may write as long as they can."""
         phases = ["CHECK", "BUILD", "STOP", "SWAP", "START", "PRIMARY"]
-        for phase in self.share(phases, 1):
+        for phase in phases if SOAK else ["STOP"]:
             with self.subTest(phase):
                 self.mark("e")
+                acknowledged, stop = self.begin_writing()
                 restore = self.begin(self.target)
 
                 def reached():
@@ -489,6 +633,7 @@ class Failing(Base):
                 wait_for(reached, f"phase {phase}", LIMIT_S, every=0.02)
                 answer = self.cli.run("restore", "cancel", restore)
                 record = self.wait_ended(restore)
+                stop()
                 if record["state"] == "FINISHED":
                     self.assertEqual(answer.code, 6, answer.err)
                     self.check_new(self.target)
@@ -497,6 +642,9 @@ class Failing(Base):
                 self.target.settle()
                 for member in self.target.members:
                     self.assertEqual(member.client.old.things.find_one(), {"_id": "e"})
+                there = {one["_id"] for one in self.target.primary_client().old.written.find()}
+                self.assertGreater(len(acknowledged), 10)
+                self.assertEqual(acknowledged - there, set())
                 self.assertEqual(self.target.leftovers(), [])
 
     if SOAK:  # else a server that comes back
