@@ -35,7 +35,10 @@ HF_MUST_CHECK enum hf_err hf_tail_source_start(const struct hf_agent_work *work,
                                                const struct hf_cancel *stop,
                                                struct hf_tail_source **out, struct hf_error *err);
 void hf_tail_source_stop(struct hf_tail_source *source);
-/* The next item, the caller's; NULL when there was none for wait_ms. False: there will be none, memory ran out. */
+/*
+ * The next item, the caller's, who has destroyed the one before; NULL when there was none for wait_ms. False: there will be
+ * none, memory ran out.
+ */
 HF_MUST_CHECK bool hf_tail_source_next(struct hf_tail_source *source, uint64_t wait_ms,
                                        struct hf_tail_item **item);
 /* Any thread: entries read so far, and the seconds of the newest commit point seen (0: none yet). */

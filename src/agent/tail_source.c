@@ -15,8 +15,10 @@
 #include "base/fault.h"
 #include "os/clock.h"
 
-/* With the one being read and the one being cut into slices: four at most in memory. */
 #define ITEMS_AHEAD 2
+/* Of what was read and is not cut into slices yet: while there is so much, nothing more is read. Entries may have 16 MB. */
+#define AHEAD_BYTES ((uint64_t)8 << 20)
+#define ROOM_CHECK_MS 50
 #define AWAY_MS 20000
 #define AWAY_PAUSE_MS 500
 #define READ_WAIT_MS 1000
@@ -29,6 +31,10 @@ struct hf_tail_source {
     struct hf_thread *thread;
     atomic_uint_fast64_t entries, committed_s;
     uint64_t away_since_ms; /* the thread's; 0: it is there */
+    uint64_t held_bytes;    /* the caller's: of the item that it was given last */
+    struct hf_mutex mutex;  /* guards: ahead_bytes */
+    struct hf_cond room;
+    uint64_t ahead_bytes; /* of batches that were given, the held one among them */
 };
 
 void hf_tail_item_destroy(struct hf_tail_item *item)
@@ -47,6 +53,26 @@ static bool give_take(struct hf_tail_source *source, struct hf_tail_item *item)
     }
     hf_tail_item_destroy(item);
     return false;
+}
+
+static uint64_t bytes_of(const struct hf_tail_item *item)
+{
+    return item->batch == NULL ? 0 : hf_mongo_tail_batch_facts(item->batch).bytes;
+}
+
+static void wait_for_room(struct hf_tail_source *source)
+{
+    HF_LOCKED(&source->mutex);
+    while (source->ahead_bytes >= AHEAD_BYTES && !hf_cancel_requested(source->stop)) {
+        (void)hf_cond_wait_for(&source->room, &source->mutex, ROOM_CHECK_MS);
+    }
+}
+
+static void count_ahead(struct hf_tail_source *source, uint64_t more, uint64_t less)
+{
+    HF_LOCKED(&source->mutex);
+    source->ahead_bytes = source->ahead_bytes + more - less;
+    hf_cond_signal(&source->room);
 }
 
 static const char *member_of(const struct hf_tail_source *source)
@@ -169,6 +195,7 @@ static bool give_entries_take(struct hf_tail_source *source, struct hf_mongo_tai
     item->kind = HF_TAIL_ENTRIES;
     item->batch = batch;
     source->entries += hf_mongo_tail_batch_facts(batch).entries;
+    count_ahead(source, bytes_of(item), 0);
     if (!give_take(source, item)) {
         (void)hf_fail(err, HF_ERR_CANCELLED, "cancelled");
         return false;
@@ -181,6 +208,8 @@ static void read_on(struct hf_tail_source *source, struct hf_error *err)
 {
     for (;;) {
         struct hf_mongo_tail_batch *batch = NULL;
+
+        wait_for_room(source);
         enum hf_err code = HF_FAULT("agent.tail.read", err);
 
         if (code == HF_ERR_OK) {
@@ -232,6 +261,8 @@ enum hf_err hf_tail_source_start(const struct hf_agent_work *work, const struct 
     }
     source->work = work;
     source->stop = stop;
+    hf_mutex_init(&source->mutex);
+    hf_cond_init(&source->room);
     source->items = hf_queue_create(ITEMS_AHEAD);
     options.client.host = work->task->tail.member;
     enum hf_err code = source->items == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory")
@@ -263,6 +294,8 @@ void hf_tail_source_stop(struct hf_tail_source *source)
     }
     hf_queue_destroy(source->items);
     hf_mongo_tail_destroy(source->tail);
+    hf_cond_fini(&source->room);
+    hf_mutex_fini(&source->mutex);
     hf_free(source);
 }
 
@@ -270,9 +303,12 @@ bool hf_tail_source_next(struct hf_tail_source *source, uint64_t wait_ms,
                          struct hf_tail_item **item)
 {
     void *next = NULL;
-    bool more = hf_queue_pop_for(source->items, wait_ms, &next);
 
+    count_ahead(source, 0, source->held_bytes);
+    source->held_bytes = 0;
+    bool more = hf_queue_pop_for(source->items, wait_ms, &next);
     *item = next;
+    source->held_bytes = next == NULL ? 0 : bytes_of(next);
     return more;
 }
 

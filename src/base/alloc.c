@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include "base/bytes.h"
 #include "base/fault_internal.h"
@@ -19,6 +22,16 @@
 /* Of x86-64 and AArch64. Fresh memory for one object of 16 MiB is four thousand faults with small pages, eight with these. */
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 #define HUGE_FROM_BYTES ((size_t)8 << 20)
+
+/* A batch of a tail, a body of a request. The heap's own bound grows with what is freed, up to 32 MiB. */
+#define MAPPED_FROM_BYTES (1 << 20)
+
+void hf_alloc_settle(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES); /* without it all works, with more memory */
+#endif
+}
 
 static bool refused(void)
 {

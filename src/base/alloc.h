@@ -11,6 +11,9 @@
 
 #define HF_PAGE_BYTES ((size_t)4096)
 
+/* Once, first thing in main: large memory goes back to the system when it is freed, instead of filling every thread's heap. */
+void hf_alloc_settle(void);
+
 /* All return NULL when memory ran out; size 0 gives a pointer that may be freed. Free with hf_free. */
 HF_MUST_CHECK void *hf_alloc(size_t size);
 HF_MUST_CHECK void *hf_alloc_zero(size_t size);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/fault.h"
 #include "cli/command.h"
 #include "main/services.h"
@@ -111,6 +112,7 @@ int main(int argc, char **argv)
     struct hf_error err;
     int used = 0;
 
+    hf_alloc_settle();
     hf_error_clear(&err);
     hf_mongo_unname_counters();
 #ifdef HF_FAULTS
