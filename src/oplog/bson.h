@@ -66,9 +66,12 @@ HF_MUST_CHECK bool hf_bson_timestamp(const struct hf_bson_element *element, uint
                                      uint32_t *increment);
 /* BSON true, or a number that is not 0. */
 bool hf_bson_true(const struct hf_bson_element *element);
+/* Inline: several times for each field of each entry, and with a literal the compiler knows its length. */
 static inline bool hf_bson_key_is(const struct hf_bson_element *element, const char *key)
 {
-    return hf_str_equal_c(element->key, key);
+    size_t len = strlen(key);
+
+    return element->key.len == len && memcmp(element->key.data, key, len) == 0;
 }
 
 #endif
