@@ -122,6 +122,7 @@ def measure(data, scratch_dir, make):
     files and says what to list; they go before the restore, which needs their room."""
     os.environ["HOLDFAST_TEST_TMP"] = str(scratch_dir)
     scratch = harness.Scratch("bench-many")
+    scratch.env.pop("HOLDFAST_NICE")  # the tests' agents do not stand back: no default
     try:
         dbpath, port, _ = start_member(scratch, data, "127.0.0.2")
         added = make(dbpath / FOLDER)

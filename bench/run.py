@@ -4,18 +4,21 @@
 how to read that: bench/README.md.
 
 Environment (or `make bench NAME=value`):
-  SIZE=2GiB      size of the data set, made by the sandbox and kept in build/bench
+  SIZE=2GiB      size of the data set, made by the sandbox and kept in build/bench; 64M where no part that was asked for needs it
   MONGOD=FILE    a real mongod makes it, and is the member that is captured, instead of the sandbox
+  REPLAY_MONGOD=FILE    a real mongod for the part replay alone, which has mongorestore only with one
   DBPATH=DIR     files that a real server wrote (and that nobody writes now), instead: for the contest only
   CHANGED=DIR    with DBPATH: the same files in a later state
   RUNS=3         how often each tool does each work; the order of the tools moves on with each run; medians are shown
   COLD=1         drop the pages of the files from the page cache before each work; else all are read once before
   TOOLS=a,b      only these of: holdfast restic kopia borg tar cp
-  RESTIC=FILE, KOPIA=FILE    these programs instead of the newest that can be had
-  PARTS=a,b      only these of: contest server source memory
+  RESTIC=FILE, KOPIA=FILE, MONGORESTORE=FILE    these programs instead of those that can be had
+  PARTS=a,b      only these of: contest server source memory tail replay lag load
   FILES=100000   how many files the part memory has; 5000 where SIZE is below 1 GiB
   LARGE=20GiB    the part memory captures so much in large files too; 1.6 times that is needed on the disk
-  RESULTS=FILE   where the tables go (bench/results.md)
+  ENTRIES=1000000    how many oplog entries the parts tail and replay have, OPERATIONS=100000 how many of them replay has beside mongorestore
+                 (200000 and 20000 with a real mongod); SECONDS=30 how long the part lag writes
+  RESULTS=FILE   where the tables go (bench/results.md); of its two sections, snapshots and oplog, one that was not asked for stays as it is
   SCRATCH=DIR    where repositories and restored trees go (build/bench/scratch): the disk that is measured
 """
 import json
@@ -28,6 +31,7 @@ import sys
 import aims
 import get_tools
 import many_files
+import oplog
 import report
 import source
 import way_through
@@ -35,7 +39,10 @@ from contest import Contest
 from contestants import TOOLS
 from measure import HERE, MIB, PROGRAMS, ROOT, WORK, Failed, call, clear, files_below, parse_size, warm
 
-PARTS = ("contest", "server", "source", "memory")
+SNAPSHOT_PARTS = ("contest", "server", "source", "memory")
+PARTS = SNAPSHOT_PARTS + oplog.PARTS
+SMALL_SIZE = "64M"
+OPLOG_HEAD = "## The oplog"
 FEW_FILES = 5000
 
 
@@ -54,7 +61,7 @@ def check_files(top):
 class Data:
     """What is captured: `before`, its later state `after` or None, and the data set's directory where the bench made it."""
 
-    def __init__(self):
+    def __init__(self, parts):
         self.program = pathlib.Path(os.environ.get("MONGOD") or ROOT / "build" / "holdfast-sandbox").resolve()
         self.made = self.after = None
         if named := os.environ.get("DBPATH"):
@@ -62,7 +69,7 @@ class Data:
             if later := os.environ.get("CHANGED"):
                 self.after = check_files(pathlib.Path(later).resolve())
             return
-        size_mib = parse_size(os.environ.get("SIZE") or "2GiB") // MIB
+        size_mib = parse_size(os.environ.get("SIZE") or ("2GiB" if {*SNAPSHOT_PARTS, "load"} & set(parts) else SMALL_SIZE)) // MIB
         self.made = WORK / f"data-{size_mib}m{'-mongod' if os.environ.get('MONGOD') else ''}"
         if not self.made.exists():
             subprocess.run([sys.executable, HERE / "make_data.py", "--mib", str(size_mib), "--to", self.made, "--program", self.program], check=True)
@@ -119,23 +126,7 @@ def measure_parts(contest, data, parts):
     return found
 
 
-def main():
-    os.environ["LC_ALL"] = "C.UTF-8"
-    WORK.mkdir(parents=True, exist_ok=True)
-    subprocess.run([ROOT / "tools" / "build.sh", "bench"], check=True)
-    names = listed("TOOLS", [tool.name for tool in TOOLS])
-    parts = listed("PARTS", PARTS)
-    data = Data()
-    scratch = pathlib.Path(os.environ.get("SCRATCH") or WORK / "scratch").resolve()
-    scratch.mkdir(parents=True, exist_ok=True)
-    notes = get_tools.use_newest(names) if "contest" in parts else []
-    # Nobody can be asked to install the one that Debian does not have.
-    if not os.environ.get("TOOLS") and any(tool.name == "kopia" and tool.missing() for tool in TOOLS):
-        names.remove("kopia")
-    contest = Contest(data.before, data.after, scratch, int(os.environ.get("RUNS") or 3), os.environ.get("COLD", "") not in ("", "0"), names)
-    need = 3 * contest.bytes
-    if shutil.disk_usage(scratch).free < need:
-        raise SystemExit(f"bench: {scratch} needs {need // MIB} MiB free")
+def snapshot_section(contest, data, parts, notes):
     load_before = os.getloadavg()[0]
     limits = measure_limits(contest)
     if "contest" in parts:
@@ -147,13 +138,62 @@ def main():
     lines += report.contest_lines(contest) + report.limits_lines(limits)
     lines += ["", "Every restored tree equals its source (sha256 of paths, modes and contents)." if not contest.problems else
               "PROBLEMS: " + "; ".join(contest.problems)]
-    text = "\n".join(lines) + "\n"
-    pathlib.Path(os.environ.get("RESULTS") or HERE / "results.md").write_text(text, encoding="utf-8")
+    return lines, limits, found
+
+
+def oplog_section(contest, data, parts):
+    load_before, problems = os.getloadavg()[0], []
+    if data.made is None:
+        problems.append("with DBPATH there is no member")
+        found = {}
+    else:
+        found = oplog.measure(data, contest.scratch, parts, problems.append)
+    lines = oplog.lines(found, load_before, os.getloadavg()[0], data.program.name)
+    if problems:
+        lines += ["", "PROBLEMS: " + "; ".join(problems)]
+        contest.problems += problems
+    return lines, found
+
+
+def write_results(snapshots, of_oplog):
+    """None: what the file says stays."""
+    path = pathlib.Path(os.environ.get("RESULTS") or HERE / "results.md")
+    before, _, after = (path.read_text(encoding="utf-8") if path.exists() else "").partition(OPLOG_HEAD)
+    sections = [snapshots if snapshots is not None else before.strip(), of_oplog if of_oplog is not None else f"{OPLOG_HEAD}{after}".strip() if after else ""]
+    path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
+
+
+def main():
+    os.environ["LC_ALL"] = "C.UTF-8"
+    WORK.mkdir(parents=True, exist_ok=True)
+    subprocess.run([ROOT / "tools" / "build.sh", "bench"], check=True)
+    names = listed("TOOLS", [tool.name for tool in TOOLS])
+    parts = listed("PARTS", PARTS)
+    data = Data(parts)
+    scratch = pathlib.Path(os.environ.get("SCRATCH") or WORK / "scratch").resolve()
+    scratch.mkdir(parents=True, exist_ok=True)
+    notes = get_tools.use_newest(names) if "contest" in parts else []
+    # Nobody can be asked to install the one that Debian does not have.
+    if not os.environ.get("TOOLS") and any(tool.name == "kopia" and tool.missing() for tool in TOOLS):
+        names.remove("kopia")
+    contest = Contest(data.before, data.after, scratch, int(os.environ.get("RUNS") or 3), os.environ.get("COLD", "") not in ("", "0"), names)
+    need = 3 * contest.bytes
+    if shutil.disk_usage(scratch).free < need:
+        raise SystemExit(f"bench: {scratch} needs {need // MIB} MiB free")
+    snapshots = of_oplog = limits = None
+    found = {}
+    if set(SNAPSHOT_PARTS) & set(parts):
+        snapshots, limits, found = snapshot_section(contest, data, parts, notes)
+    if set(oplog.PARTS) & set(parts):
+        of_oplog, of_parts = oplog_section(contest, data, parts)
+        found.update(of_parts)
+    texts = ["\n".join(lines) if lines is not None else None for lines in (snapshots, of_oplog)]
+    write_results(*texts)
     costs = {f"{tool} {work}": [vars(cost) for cost in costs] for (tool, work), costs in contest.costs.items()}
     (WORK / "results.json").write_text(json.dumps({"bytes": contest.bytes, "files": contest.files, "costs": costs, "stored": contest.stored, "grown": contest.grown,
                                                    "new_bytes": contest.new_bytes, "holdfast": contest.details.get("holdfast"), "limits": limits, "parts": found,
-                                                   "problems": contest.problems}, indent=1), encoding="utf-8")
-    print(text)
+                                                   "problems": contest.problems}, indent=1, default=str), encoding="utf-8")
+    print("\n\n".join(text for text in texts if text))
     return 1 if contest.problems else 0
 
 

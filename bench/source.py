@@ -10,6 +10,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 from measure import HERE, MIB, Failed, chill, files_below, size_below, warm
@@ -51,11 +52,12 @@ class Deployed:
 
     made = 0
 
-    def __init__(self, scratch, port):
+    def __init__(self, scratch, port, agent_arguments=()):
         Deployed.made += 1
         self.server = harness.Server(scratch, f"server-{Deployed.made}").start()
         restored = scratch.dir / f"restored-{Deployed.made}"
-        self.agent = harness.Agent(scratch, f"agent-{Deployed.made}", self.server, f"127.0.0.1:{port}", [f"127.0.0.1:{port}"], restored).start()
+        self.agent = harness.Agent(scratch, f"agent-{Deployed.made}", self.server, f"127.0.0.1:{port}", [f"127.0.0.1:{port}"], restored,
+                                   arguments=agent_arguments).start()
         self.restored = restored
         self.cli = harness.Cli(scratch, self.server.data / "cli.profile")
         harness.wait_for(lambda: [one for agent in self.cli("agent", "list")["results"] for one in agent["members"] if not one.get("refusal")],
@@ -156,16 +158,19 @@ def page_cache(scratch, dbpath, port, client):
 
 class Writer:
     def __init__(self, port, rate=0.0):
-        self.process = subprocess.Popen([sys.executable, HERE / "writer.py", str(port), "--rate", str(rate)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self.out = tempfile.TemporaryFile("w+")  # a pipe that nobody reads is full after two minutes
+        self.process = subprocess.Popen([sys.executable, HERE / "writer.py", str(port), "--rate", str(rate)], stdin=subprocess.PIPE, stdout=self.out,
                                         text=True, preexec_fn=harness._die_with_parent)
-        self.text = None
 
     def stop(self):
         """How far it was, and when."""
-        self.text, _ = self.process.communicate("")
+        self.process.communicate("")
+        with self.out:
+            self.out.seek(0)
+            lines = self.out.read().splitlines()
         if self.process.returncode != 0:
             raise Failed(f"the writer ended with {self.process.returncode}")
-        self.points = [tuple(map(float, line.split())) for line in self.text.splitlines()]
+        self.points = [tuple(map(float, line.split())) for line in lines]
 
     def documents_at(self, moment):
         at = bisect.bisect([when for when, _ in self.points], moment)
@@ -179,7 +184,7 @@ class Writer:
 
 
 def write_round(scratch, port, expected_s, rate):
-    """Documents a second before, while and after a full snapshot is taken. The writer's output is small: its pipe holds it."""
+    """Documents a second before, while and after a full snapshot is taken."""
     base_s = min(max(expected_s, BASE_S[0]), BASE_S[1])
     with Deployed(scratch, port) as deployed:
         writer = Writer(port, rate)
@@ -206,6 +211,7 @@ def write_rounds(scratch, port, expected_s):
 def measure(data, scratch_dir):
     os.environ["HOLDFAST_TEST_TMP"] = str(scratch_dir)
     scratch = harness.Scratch("bench-source")
+    scratch.env.pop("HOLDFAST_NICE")  # the tests' agents do not stand back: no default
     try:
         dbpath, port, client = start_member(scratch, data)
         client.admin.command("fsync")
