@@ -502,6 +502,20 @@ uint16_t hf_free_port(void)
     return port;
 }
 
+bool hf_port_listens(uint16_t port)
+{
+    const struct sockaddr_in address = {.sin_family = AF_INET,
+                                        .sin_port = htons(port),
+                                        .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    bool taken = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0;
+    (void)close(fd);
+    return taken;
+}
+
 bool hf_stdout_is_terminal(unsigned *columns)
 {
     struct winsize size = {.ws_col = 0};

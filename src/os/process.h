@@ -61,6 +61,8 @@ bool hf_stand_back_thread(unsigned nice);
 bool hf_stand_back_session(unsigned nice);
 /* A free TCP port of 127.0.0.1, as the kernel picked it a moment ago. 0 when none. */
 uint16_t hf_free_port(void);
+/* Whether someone takes connections on that port of 127.0.0.1 now. */
+bool hf_port_listens(uint16_t port);
 /* True when stdout is a terminal; its width in columns (80 when unknown). */
 bool hf_stdout_is_terminal(unsigned *columns);
 

@@ -359,7 +359,7 @@ static void test_the_limit_of_open_files_goes_up_to_the_hard_one(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
-static void test_a_free_port_can_be_bound(void **state)
+static void test_a_free_port_can_be_bound_and_listened_on(void **state)
 {
     (void)state;
     uint16_t port = hf_free_port();
@@ -369,7 +369,11 @@ static void test_a_free_port_can_be_bound(void **state)
                                   .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (const struct sockaddr *)&address, sizeof address), 0);
+    assert_false(hf_port_listens(port));
+    assert_int_equal(listen(fd, 1), 0);
+    assert_true(hf_port_listens(port));
     (void)close(fd);
+    assert_false(hf_port_listens(port));
 }
 
 /* In a child, because the choice holds for the whole process. */
@@ -515,7 +519,7 @@ int main(void)
         cmocka_unit_test(test_a_terminal_tells_its_width),
         cmocka_unit_test(test_waiting_for_a_child_that_was_taken_away_fails),
         cmocka_unit_test(test_the_limit_of_open_files_goes_up_to_the_hard_one),
-        cmocka_unit_test(test_a_free_port_can_be_bound),
+        cmocka_unit_test(test_a_free_port_can_be_bound_and_listened_on),
         cmocka_unit_test(test_a_thread_stands_back_and_others_do_not),
         cmocka_unit_test(test_a_session_stands_back_only_for_its_leader),
         cmocka_unit_test(test_signals_request_the_token_and_a_second_ctrl_c_kills),
