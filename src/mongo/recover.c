@@ -393,6 +393,17 @@ enum hf_err hf_recover_state_read(struct hf_recover *recover, struct hf_recover_
     return HF_ERR_OK;
 }
 
+struct hf_mongo_ts hf_recover_truncate_point(const struct hf_recover_state *version,
+                                             struct hf_mongo_ts last)
+{
+    if (version->version_major < 4 || (version->version_major == 4 && version->version_minor < 4)) {
+        /* Removed is what is at or after the point: it stands behind the last entry that stays. */
+        last.seconds += last.increment == UINT32_MAX ? 1 : 0;
+        last.increment++;
+    }
+    return last;
+}
+
 enum hf_err hf_recover_set_truncate(struct hf_recover *recover, struct hf_mongo_ts last,
                                     struct hf_error *err)
 {
@@ -402,17 +413,13 @@ enum hf_err hf_recover_set_truncate(struct hf_recover *recover, struct hf_mongo_
     if (read_version(recover, &version, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (version.version_major < 4 || (version.version_major == 4 && version.version_minor < 4)) {
-        /* Removed is what is at or after the point: it stands behind the last entry that stays. */
-        last.seconds += last.increment == UINT32_MAX ? 1 : 0;
-        last.increment++;
-    }
+    const struct hf_mongo_ts point = hf_recover_truncate_point(&version, last);
     (void)snprintf(
         command, sizeof command,
         "{\"update\": \"" TRUNCATE
         "\", \"updates\": [{\"q\": {\"_id\": \"oplogTruncateAfterPoint\"}, \"u\": {\"$set\": "
         "{\"oplogTruncateAfterPoint\": {\"$timestamp\": {\"t\": %u, \"i\": %u}}}}, "
         "\"upsert\": true}]}",
-        last.seconds, last.increment);
+        point.seconds, point.increment);
     return hf_recover_run(recover, "local", command, err);
 }

@@ -71,6 +71,9 @@ struct hf_recover_state {
 HF_MUST_CHECK enum hf_err hf_recover_state_read(struct hf_recover *recover,
                                                 struct hf_recover_state *out, struct hf_error *err);
 
+/* What that release has to be told so that the entry with that timestamp is the last that stays. */
+struct hf_mongo_ts hf_recover_truncate_point(const struct hf_recover_state *version,
+                                             struct hf_mongo_ts last);
 /*
  * The point for the next run of recovery: the entry with exactly that timestamp is the last that stays, on every version
  * (4.2 removes what is at or after the point).
@@ -120,6 +123,11 @@ HF_MUST_CHECK enum hf_err hf_recover_make_noop(struct hf_recover *recover, struc
 /* "shop.orders", "by_name"; OK too when collection or index are not there. Plain mode only. */
 HF_MUST_CHECK enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collection,
                                                 const char *index, struct hf_error *err);
+
+/* specs: a BSON array of index definitions. OK too when the collection is not there. Plain mode only. */
+HF_MUST_CHECK enum hf_err hf_recover_make_indexes(struct hf_recover *recover,
+                                                  const char *collection, struct hf_bytes specs,
+                                                  struct hf_error *err);
 
 struct hf_recover_count {
     bool is_collection; /* false: a view, or not there; nothing else is set */

@@ -164,21 +164,33 @@ enum hf_err hf_recover_count(struct hf_recover *recover, const char *database,
     return HF_ERR_OK;
 }
 
-enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collection,
-                                  const char *index, struct hf_error *err)
+/* "shop" of "shop.orders"; *rest is "orders". Free with hf_free. */
+static enum hf_err split_name(const char *collection, char **database, const char **rest,
+                              struct hf_error *err)
 {
-    HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
-    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
     const char *dot = strchr(collection, '.');
 
     if (dot == NULL) {
         return hf_fail(err, HF_ERR_INVALID, "%s is no collection", collection);
     }
-    HF_CLEANUP(hf_free) char *database = hf_asprintf("%.*s", (int)(dot - collection), collection);
-    if (database == NULL) {
-        return hf_fail(err, HF_ERR_NO_MEMORY, "%s", collection);
+    *rest = dot + 1;
+    *database = hf_asprintf("%.*s", (int)(dot - collection), collection);
+    return *database != NULL ? HF_ERR_OK : hf_fail(err, HF_ERR_NO_MEMORY, "%s", collection);
+}
+
+enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collection,
+                                  const char *index, struct hf_error *err)
+{
+    HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
+    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
+    HF_CLEANUP(hf_free) char *database = NULL;
+    const char *name = NULL;
+
+    HF_ASSERT(recover->writable);
+    if (split_name(collection, &database, &name, err) != HF_ERR_OK) {
+        return err->code;
     }
-    (void)BSON_APPEND_UTF8(&command, "dropIndexes", dot + 1);
+    (void)BSON_APPEND_UTF8(&command, "dropIndexes", name);
     (void)BSON_APPEND_UTF8(&command, "index", index);
     bson_destroy(&reply);
     enum hf_err result = hf_recover_command(recover, database, &command, &reply, err);
@@ -187,6 +199,46 @@ enum hf_err hf_recover_drop_index(struct hf_recover *recover, const char *collec
         return HF_ERR_OK;
     }
     return result == HF_ERR_OK ? HF_ERR_OK : hf_wrap(err, "drop %s of %s", index, collection);
+}
+
+/* createIndexes would make the collection, too. */
+static enum hf_err has_collection(struct hf_recover *recover, const char *database,
+                                  const char *name, bool *has, struct hf_error *err)
+{
+    struct hf_recover_count found = {.is_collection = false};
+
+    enum hf_err result = read_options(recover, database, name, &found, err);
+    *has = found.is_collection;
+    return result;
+}
+
+enum hf_err hf_recover_make_indexes(struct hf_recover *recover, const char *collection,
+                                    struct hf_bytes specs, struct hf_error *err)
+{
+    HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
+    HF_BSON_CLEANUP bson_t reply = BSON_INITIALIZER;
+    HF_CLEANUP(hf_free) char *database = NULL;
+    const char *name = NULL;
+    bool there = false;
+    bson_t array;
+
+    HF_ASSERT(recover->writable);
+    if (!bson_init_static(&array, specs.data, specs.len)) {
+        return hf_fail(err, HF_ERR_CORRUPT, "the indexes of %s are no BSON", collection);
+    }
+    if (split_name(collection, &database, &name, err) != HF_ERR_OK ||
+        has_collection(recover, database, name, &there, err) != HF_ERR_OK) {
+        return hf_wrap(err, "make indexes of %s", collection);
+    }
+    if (!there) {
+        return HF_ERR_OK;
+    }
+    (void)BSON_APPEND_UTF8(&command, "createIndexes", name);
+    (void)BSON_APPEND_ARRAY(&command, "indexes", &array);
+    bson_destroy(&reply);
+    return hf_recover_command(recover, database, &command, &reply, err) == HF_ERR_OK
+               ? HF_ERR_OK
+               : hf_wrap(err, "make indexes of %s", collection);
 }
 
 /* ---- A new set ---- */

@@ -392,28 +392,21 @@ static enum hf_err look_at_each(struct run *run, struct hf_recover *server, stru
     return HF_ERR_OK;
 }
 
-/*
- * A build that is older than the checkpoint was ended by the server itself when it was started plainly. Where it was
- * aborted at the source its indexes go; where it was under way they stay, whole.
- */
-static enum hf_err look_at_builds(struct run *run, struct hf_recover *server, struct hf_error *err)
+/* Builds that were under way at the point: their indexes are not there. */
+static enum hf_err look_at_builds(struct run *run, struct hf_error *err)
 {
     for (size_t i = 0; i < run->builds.count; i++) {
         const struct hf_replay_build *build = &run->builds.items[i];
-        bool aborted = !hf_optime_is_none(&build->abort);
-        bool begun = !hf_optime_is_none(&build->start);
+        if (build->committed || !hf_optime_is_none(&build->abort)) {
+            continue;
+        }
         for (size_t j = 0; j < build->index_count; j++) {
             char text[512];
-            if (aborted && !begun &&
-                hf_recover_drop_index(server, build->collection, build->indexes[j], err) !=
-                    HF_ERR_OK) {
-                return err->code;
-            }
             (void)snprintf(text, sizeof text,
                            "the build of its index %s had begun and not ended at that point: it "
                            "comes without it; hint: make the index again",
                            build->indexes[j]);
-            if (!aborted && add_note(run, build->collection, false, text, err) != HF_ERR_OK) {
+            if (add_note(run, build->collection, false, text, err) != HF_ERR_OK) {
                 return err->code;
             }
         }
@@ -450,8 +443,7 @@ static enum hf_err look(struct run *run, struct hf_error *err)
     if (name_log(run, "look", err) != HF_ERR_OK ||
         hf_recover_start(&run->server, HF_RECOVER_PLAIN, &server, err) != HF_ERR_OK ||
         hf_recover_state_read(server, &state, err) != HF_ERR_OK ||
-        check_kept(run, &state, err) != HF_ERR_OK ||
-        look_at_builds(run, server, err) != HF_ERR_OK ||
+        check_kept(run, &state, err) != HF_ERR_OK || look_at_builds(run, err) != HF_ERR_OK ||
         look_at_each(run, server, err) != HF_ERR_OK ||
         hf_recover_stop(HF_TAKE(server), err) != HF_ERR_OK) {
         return hf_wrap(err, "look at the collections");

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Index builds among the replayed entries. A recovery of 4.4 dies of one that is begun and not ended at the point, and of
- * one that is aborted; so entries of builds that are not committed are made no-ops before it. Must not know how.
+ * one that is aborted; so entries of builds that are not committed are made no-ops before it. One that is committed and was
+ * begun before the checkpoint is not taken up again by a standalone: its commit does nothing, its indexes stay half made,
+ * and a drop of their collection is tried for ever; so they are made whole before. Must not know how.
  */
 #include <string.h>
 
@@ -17,6 +19,7 @@ static void build_fini(struct hf_replay_build *build)
     }
     hf_free(build->indexes);
     hf_free(build->collection);
+    hf_free(build->specs);
     *build = (struct hf_replay_build){.index_count = 0};
 }
 HF_CLEANUP_DEFINE_VALUE(build_fini, struct hf_replay_build)
@@ -30,7 +33,7 @@ void hf_replay_builds_fini(struct hf_replay_builds *builds)
     *builds = (struct hf_replay_builds){.count = 0};
 }
 
-/* Names in the array `indexes` of the command. */
+/* Names in the array `indexes` of the command, and the array itself. */
 static enum hf_err read_indexes(struct hf_bytes o, struct hf_replay_build *out,
                                 struct hf_error *err)
 {
@@ -42,6 +45,12 @@ static enum hf_err read_indexes(struct hf_bytes o, struct hf_replay_build *out,
         hf_bson_begin(array.value, &walk, err) != HF_ERR_OK) {
         return HF_ERR_OK; /* an abort need not name them */
     }
+    out->specs = hf_alloc(array.value.len);
+    if (out->specs == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "index builds");
+    }
+    memcpy(out->specs, array.value.data, array.value.len);
+    out->specs_len = array.value.len;
     while (hf_bson_next(&walk, &element)) {
         struct hf_bson_element found;
         struct hf_str name;
@@ -138,12 +147,17 @@ enum hf_err hf_replay_builds_add(struct hf_replay_builds *builds,
     }
     memcpy(uuid, id.value.data + 5, sizeof uuid);
     struct hf_replay_build *build = find(builds, uuid);
-    if (!start && !abort) {
+    bool commit = !start && !abort;
+    if (commit && build != NULL) {
         forget(builds, build);
         return HF_ERR_OK;
     }
     if (build == NULL && remember(builds, entry, uuid, &build, err) != HF_ERR_OK) {
         return err->code;
+    }
+    build->committed = commit;
+    if (commit) {
+        return HF_ERR_OK;
     }
     *(start ? &build->start : &build->abort) = entry->optime;
     return HF_ERR_OK;

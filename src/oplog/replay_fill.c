@@ -271,6 +271,30 @@ static enum hf_err check_start(struct fill *fill, const struct hf_recover_state 
                          hf_optime_text(read_after).text);
 }
 
+/*
+ * The checkpoint shows indexes of a build that was under way, and recovery neither goes on with it nor takes it away. Where
+ * the build is committed its indexes are made here, of the documents at the checkpoint, and recovery keeps them up.
+ */
+static enum hf_err end_half_made(struct fill *fill, const struct hf_replay_build *build,
+                                 struct hf_error *err)
+{
+    if (!hf_optime_is_none(&build->start)) {
+        return HF_ERR_OK;
+    }
+    for (size_t i = 0; i < build->index_count; i++) {
+        if (hf_recover_drop_index(fill->server, build->collection, build->indexes[i], err) !=
+            HF_ERR_OK) {
+            return hf_wrap(err, "an index that was being built at the checkpoint");
+        }
+    }
+    if (build->committed &&
+        hf_recover_make_indexes(fill->server, build->collection,
+                                hf_bytes_of(build->specs, build->specs_len), err) != HF_ERR_OK) {
+        return hf_wrap(err, "an index that was being built at the checkpoint");
+    }
+    return HF_ERR_OK;
+}
+
 /* Recovery dies of the entries of builds that are not committed at the point. */
 static enum hf_err still_builds(struct fill *fill, struct hf_error *err)
 {
@@ -279,6 +303,9 @@ static enum hf_err still_builds(struct fill *fill, struct hf_error *err)
     for (size_t i = 0; i < builds->count; i++) {
         const struct hf_replay_build *build = &builds->items[i];
         const struct hf_optime *entries[] = {&build->start, &build->abort};
+        if (end_half_made(fill, build, err) != HF_ERR_OK) {
+            return err->code;
+        }
         for (size_t j = 0; j < HF_ARRAY_LEN(entries); j++) {
             if (!hf_optime_is_none(entries[j]) &&
                 hf_recover_make_noop(fill->server, hf_replay_ts(entries[j]), err) != HF_ERR_OK) {

@@ -68,8 +68,11 @@ struct hf_replay_build {
     char **indexes;   /* owned; names */
     size_t index_count;
     struct hf_optime start, abort; /* entries; none: not among the replayed ones */
+    bool committed; /* and begun before the checkpoint, which shows its indexes half made */
+    uint8_t *specs; /* owned; of a committed one: its indexes, a BSON array */
+    size_t specs_len;
 };
-/* Those that were begun or aborted, and not committed. */
+/* Those that were begun or aborted, and not committed; and those that are committed and were not begun. */
 struct hf_replay_builds {
     struct hf_replay_build *items; /* owned */
     size_t count;
