@@ -251,8 +251,11 @@ static enum hf_err check_start(struct fill *fill, const struct hf_recover_state 
     struct hf_optime first = hf_replay_optime(state->first);
     const struct hf_optime *read_after = &fill->point->read_after;
 
-    if (hf_mongo_ts_is_null(state->first.ts) ||
-        hf_optime_compare_ts(&first, &fill->point->checkpoint) > 0) {
+    if (hf_mongo_ts_is_null(state->first.ts)) {
+        /* Seen after a kill in the middle of the first start on a copy. */
+        return hf_fail(err, HF_ERR_LOST, "the copy has no oplog; hint: restore the directory anew");
+    }
+    if (hf_optime_compare_ts(&first, &fill->point->checkpoint) > 0) {
         return hf_fail(err, HF_ERR_CORRUPT,
                        "the oplog of the copy begins with %s, behind its checkpoint %s; hint: "
                        "restore the directory anew",

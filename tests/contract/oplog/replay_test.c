@@ -693,7 +693,8 @@ static void test_killed_at_any_time_it_goes_on(void **state)
     }
     print_message("%zu of %zu killed, %zu of %zu to be restored anew\n", killed, rounds * 3, anew,
                   rounds);
-    assert_true(real_mongod() != NULL || anew == 0);
+    /* A kill in the middle of the first start on a copy can spoil it, on any server. */
+    assert_true(anew < rounds || rounds == 1);
 }
 
 /* ---- A new set of it ---- */
