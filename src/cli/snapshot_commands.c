@@ -15,6 +15,20 @@
 
 /* ---- take ---- */
 
+/* Of an attempt whose agent said them. */
+static void print_phases(const struct hf_json *record)
+{
+    if (hf_json_get_real(record, "openCursorDuration", 0) > 0) {
+        (void)printf("  phases       cursor %.1f s, file list %.1f s, data %.1f s, oplog %.1f s, "
+                     "check %llu s\n",
+                     hf_json_get_real(record, "openCursorDuration", 0),
+                     hf_json_get_real(record, "fileListUploadDuration", 0),
+                     hf_json_get_real(record, "dataBlockUploadDuration", 0),
+                     hf_json_get_real(record, "confirmOplogDuration", 0),
+                     (unsigned long long)hf_json_get_u64(record, "finalizeFileListDuration", 0));
+    }
+}
+
 static void print_snapshot(const struct hf_json *snapshot)
 {
     char bytes[24], fresh[24], stored[24], created[32];
@@ -44,6 +58,7 @@ static void print_snapshot(const struct hf_json *snapshot)
     /* The server's clock may have been set back meanwhile. */
     (void)printf("  took         %llu s\n",
                  (unsigned long long)(ended_s > begun_s ? ended_s - begun_s : 0));
+    print_phases(hf_json_get_object(snapshot, "record"));
     if (hf_json_get_u64(snapshot, "verifiedS", 0) != 0) {
         (void)printf("  verified     %s (%s)\n",
                      hf_json_get_bool(snapshot, "verifiedOk", false) ? "whole" : "DAMAGED",

@@ -158,6 +158,7 @@ class JobStates(harness.TestCase):
         self.assertGreater(record["numFiles"], 5)
         text = self.cli.run("job", "log", "rs0").out
         self.assertIn("full", text)
+        self.assertRegex(self.cli.run("snapshot", "show", log[0]["id"]).out, r"phases +cursor \d+\.\d s, file list .* data .* check \d+ s")
 
     def check_api(self):
         client = Client(self.d.server)
