@@ -138,7 +138,7 @@ def integration(tally, soak):
     files.sort(key=lambda file: file.stat().st_size, reverse=True)
 
     def one(file):
-        return file, *run(["/usr/bin/python3", str(file)], 3600 if soak else 1200, env)
+        return file, *run(["/usr/bin/python3", str(file)], 7200 if soak else 1200, env)
 
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         for file, code, output, seconds in pool.map(one, files):
