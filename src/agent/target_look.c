@@ -11,6 +11,7 @@
 #include "base/fault.h"
 #include "codec/hash.h"
 #include "codec/json.h"
+#include "mongo/recover.h"
 #include "mongo/topology.h"
 #include "os/fs.h"
 #include "os/process.h"
@@ -222,6 +223,24 @@ static void report_directory(const struct look *look, struct hf_json *report,
     }
 }
 
+/* Another program than the member's own replays, if one was named. One that does not run is found out by the step. */
+static void report_replay(const struct look *look, struct hf_json *report)
+{
+    const struct hf_agent_context *context = look->work->context;
+    HF_CLEANUP(hf_free) char *dir = NULL;
+    char version[HF_MONGO_NAME_BYTES];
+    struct hf_error ignored;
+
+    if (context->mongod == NULL || hf_agent_state_recovery(context->state, look->target->member,
+                                                           &dir, &ignored) != HF_ERR_OK) {
+        return;
+    }
+    HF_CLEANUP(hf_free) char *log = hf_path_join(dir, "look");
+    if (log != NULL && hf_recover_version(context->mongod, log, version, &ignored) == HF_ERR_OK) {
+        hf_json_set_text(report, "replayVersion", version);
+    }
+}
+
 /* The member answers: its facts, and what it is started with. */
 static void report_member(struct look *look, struct hf_json *report, struct hf_json *problems)
 {
@@ -242,6 +261,7 @@ static void report_member(struct look *look, struct hf_json *report, struct hf_j
         return;
     }
     hf_json_set_text(report, "version", facts.version);
+    report_replay(look, report);
     if (facts.fcv[0] != '\0') {
         hf_json_set_text(report, "fcv", facts.fcv);
     }

@@ -86,6 +86,7 @@ struct hf_target_record {
     char set_name[HF_NAME_BYTES];
     bool active; /* false: everything is ended, nothing to be done any more */
     bool dry_run, in_place;
+    bool to_point;  /* oplog is replayed after the snapshot */
     bool cancelled; /* by the operator */
     bool failing; /* no step more; the members that are at one are waited for, then the way back */
     bool undoing;

@@ -61,6 +61,22 @@ bool hf_target_version_fits(const char *fcv, const char *server_version)
     return false;
 }
 
+/* An oplog is replayed by the release that wrote it only (mongo/recover.h): the member's own program, or its agent's. */
+static void check_replay(struct hf_target_record *record, const char *host,
+                         const struct hf_json *report)
+{
+    const char *own = hf_json_get_text(report, "replayVersion");
+    const char *version = own == NULL ? hf_json_get_text(report, "version") : own;
+    unsigned need = version_number(record->server_version);
+
+    if (record->to_point && version != NULL && need != 0 && version_number(version) != need) {
+        hf_target_object(record, "VERSION", host,
+                         "its agent would replay with %s what a %s wrote; hint: give the agent one "
+                         "of that release with --mongod, or restore a snapshot",
+                         version, record->server_version);
+    }
+}
+
 static void check_versions(struct hf_target_record *record, const char *host,
                            const struct hf_json *report)
 {
@@ -266,6 +282,7 @@ enum hf_err hf_target_take_report(struct hf_target_record *record, size_t index,
     }
     check_versions(record, host, report);
     if (!record->members[index].arbiter) {
+        check_replay(record, host, report);
         check_options(record, host, hf_json_get_object(report, "options"));
         check_space(record, host, report);
         check_login(record, host, hf_json_get_object(report, "login"));

@@ -28,6 +28,7 @@ static const struct hf_field record_fields[] = {
     HF_FIELDS_BOOL(R, active, "active"),
     HF_FIELDS_BOOL(R, dry_run, "dryRun"),
     HF_FIELDS_BOOL(R, in_place, "inPlace"),
+    HF_FIELDS_BOOL(R, to_point, "toPoint"),
     HF_FIELDS_BOOL(R, cancelled, "cancelled"),
     HF_FIELDS_BOOL(R, failing, "failing"),
     HF_FIELDS_BOOL(R, undoing, "undoing"),

@@ -252,6 +252,7 @@ static enum hf_err plan(struct hf_server_app *app, const struct hf_flow_target_w
         .active = true,
         .dry_run = wish->dry_run,
         .in_place = wish->in_place,
+        .to_point = wish->point,
         .created_s = hf_flow_now_s(),
     };
     (void)snprintf(record->set_name, sizeof record->set_name, "%s", cluster.set_name);

@@ -315,6 +315,35 @@ static void test_the_fcv_of_the_target_is_not_below(void **state)
     }
 }
 
+/* A server of the next release opens the files, but does not replay another's oplog. */
+static void test_a_point_needs_the_release_of_the_snapshot(void **state)
+{
+    static const struct {
+        bool to_point;
+        const char *report, *obstacle;
+    } cases[] = {
+        {true, "{\"version\": \"4.4.29\"}", NULL},
+        {false, "{\"version\": \"5.0.3\"}", NULL},
+        {true, "{\"version\": \"5.0.3\"}", "would replay with 5.0.3 what a 4.4.6-8 wrote"},
+        {true, "{\"version\": \"5.0.3\", \"replayVersion\": \"4.4.18\"}", NULL},
+        {true, "{\"version\": \"4.4.6\", \"replayVersion\": \"5.0.3\"}", "would replay with 5.0.3"},
+        {true, "{}", NULL},
+    };
+    struct fixture *f = *state;
+    struct hf_target_record fresh = f->record;
+
+    (void)snprintf(fresh.server_version, sizeof fresh.server_version, "4.4.6-8");
+    for (size_t i = 0; i < HF_ARRAY_LEN(cases); i++) {
+        f->record = fresh;
+        f->record.to_point = cases[i].to_point;
+        take(f, cases[i].report);
+        assert_int_equal(f->record.obstacle_count, cases[i].obstacle == NULL ? 0 : 1);
+        if (cases[i].obstacle != NULL) {
+            need(f, 0, "VERSION", cases[i].obstacle);
+        }
+    }
+}
+
 /* R17.12: what a member has too little, to the byte. */
 static void test_room_is_needed_on_every_member(void **state)
 {
@@ -434,6 +463,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_fits_is_no_obstacle_and_gives_the_configuration,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_fcv_of_the_target_is_not_below, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_point_needs_the_release_of_the_snapshot, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_room_is_needed_on_every_member, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_all_agents_log_in_as_one_user, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_record_comes_back_from_its_document, set_up,
