@@ -257,11 +257,22 @@ static enum hf_err tell_once(struct hf_server_app *app, const struct hf_head_rec
     return HF_ERR_OK;
 }
 
+/* Of this run of the job. */
+static bool chain_has_begun(const struct hf_job_record *job, const struct hf_head_record *head)
+{
+    return head->run == job->run && head->next_cause[0] == '\0' && !hf_optime_is_none(&head->last);
+}
+
 static enum hf_err tell_behind(struct hf_server_app *app, const struct hf_job_record *job,
                                struct hf_head_record *head, struct hf_error *err)
 {
     uint64_t now_s = hf_flow_now_s();
     uint64_t newest_s = hf_optime_is_none(&head->last) ? job->created_s : head->last.seconds;
+
+    /* A job that was restarted just now has not had the time yet. */
+    if (!chain_has_begun(job, head) && job->started_s > newest_s) {
+        newest_s = job->started_s;
+    }
     uint64_t behind_s = newest_s < now_s ? now_s - newest_s : 0;
     char text[HF_RECORD_ERROR_BYTES];
     const struct hf_event_wish event = {
@@ -344,10 +355,9 @@ static enum hf_err have_snapshot(struct hf_server_app *app, const struct hf_job_
 static bool waits_for_chain(const struct hf_job_record *job, const struct hf_head_record *head)
 {
     uint64_t now_s = hf_flow_now_s();
-    bool begun =
-        head->run == job->run && head->next_cause[0] == '\0' && !hf_optime_is_none(&head->last);
 
-    return !begun && now_s >= job->started_s && now_s - job->started_s < CHAIN_WAIT_S;
+    return !chain_has_begun(job, head) && now_s >= job->started_s &&
+           now_s - job->started_s < CHAIN_WAIT_S;
 }
 
 /*

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 
 #define LIMIT_S 120
-#define SHORT_DEATHS 12
+#define SHORT_DEATHS 8
 #define TICKS_MAX 40
 
 /* Where a death is put: every point of the moves and of what follows them. */

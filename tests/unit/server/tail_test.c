@@ -282,6 +282,8 @@ test_the_oplog_of_a_restarted_job_is_another_chain_and_a_snapshot_is_wanted(void
     EXPECT_OK(hf_flow_start_job(&rig.app, &rig.job.cluster, &rig.job, &err), &err);
     tick(&rig);
     assert_int_equal(open_tails(&rig), 1);
+    tick(&rig);
+    assert_false(head_of(&rig).told_behind); /* it had no time yet */
     tailer_begin(&second, &rig);
     assert_int_equal(second.task.tail.start.cause, HF_CHAIN_RESUMED);
     assert_int_equal(second.task.tail.start.broken_after.increment, 7);
