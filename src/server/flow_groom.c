@@ -410,6 +410,7 @@ struct check {
     struct hf_verify_report report; /* owned */
     uint64_t damaged_snapshots;
     struct hf_buf names; /* of damaged snapshots, as many as go into an event */
+    char first[256];     /* what is wrong with the first of them */
 };
 
 static const struct hf_snapshot_record *find_capture(const struct work *work, uint64_t capture)
@@ -444,10 +445,13 @@ static enum hf_err note_snapshot(void *context, uint64_t capture, uint64_t damag
     }
     if (snapshot != NULL) {
         hf_flow_keep_verified(check->work->app, &snapshot->id, "content", problem);
-        struct hf_error ignored; /* no room: those that are named will do */
-        (void)!hf_buf_appendf(&check->names, &ignored, "%s%s (%s)",
-                              check->names.len == 0 ? "" : ", ", hf_id_text(&snapshot->id).text,
-                              problem);
+        if (check->names.len == 0) {
+            (void)snprintf(check->first, sizeof check->first, "%.250s", problem);
+        }
+        struct hf_error
+            ignored; /* no room: those that are named will do, each record has its own */
+        (void)!hf_buf_appendf(&check->names, &ignored, "%s%s", check->names.len == 0 ? "" : ", ",
+                              hf_id_text(&snapshot->id).text);
     }
     return HF_ERR_OK;
 }
@@ -470,11 +474,11 @@ static enum hf_err tell_damage(struct check *check, struct hf_error *err)
     char text[HF_RECORD_ERROR_BYTES];
 
     (void)snprintf(text, sizeof text,
-                   "%" PRIu64 " of %" PRIu64 " snapshots are damaged; hint: the next snapshot "
-                   "reads the blocks again from the source, and the check after it says which are "
-                   "whole; damaged: %.*s",
+                   "%" PRIu64 " of %" PRIu64 " snapshots are damaged: %.*s; the first: %s; hint: "
+                   "the next snapshot reads the blocks again from the source, and the check after "
+                   "it says which are whole",
                    check->damaged_snapshots, check->report.snapshots, (int)check->names.len,
-                   (const char *)check->names.data);
+                   (const char *)check->names.data, check->first);
     return hf_event_tell(work->app,
                          &(struct hf_event_wish){.job = work->usage.id,
                                                  .set_name = work->usage.set_name,

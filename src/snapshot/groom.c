@@ -30,6 +30,8 @@
 #define OBJECTS_MAX ((size_t)16 << 20)
 #define CLAIMS_MAX ((size_t)100000)
 #define LIST_ROUNDS 20
+/* Footers and nodes in memory: a tree is walked once, so that little is looked at again. */
+#define READER_BYTES ((size_t)24 << 20)
 #define DEFAULT_LIVING_PERCENT 65
 
 /* ---- lists ---- */
@@ -175,6 +177,17 @@ static enum hf_err mark(void *context, const struct hf_visit_place *place, const
     return hf_marks_set(groom->marks, &ref->address, err);
 }
 
+/* The snapshot went while its tree was walked, and another groom took what it had: that is no damage. */
+static bool went_meanwhile(const struct hf_groom *groom, uint64_t capture)
+{
+    const struct hf_groom_options *options = groom->options;
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {.capture = 0};
+    struct hf_manifest_read read;
+    struct hf_error ignored;
+    return hf_list_read_manifest(options->store, &options->keyring->job, capture, options->keyring,
+                                 &manifest, &read, &ignored) == HF_ERR_NOT_FOUND;
+}
+
 static enum hf_err mark_manifest(struct hf_groom *groom, uint64_t capture, bool *gone,
                                  struct hf_error *err)
 {
@@ -198,7 +211,12 @@ static enum hf_err mark_manifest(struct hf_groom *groom, uint64_t capture, bool 
         .cancel = options->cancel,
     };
     groom->result.manifests++;
-    return hf_visit_tree(groom->reader, groom->coder, &manifest.root, &visitor, err);
+    code = hf_visit_tree(groom->reader, groom->coder, &manifest.root, &visitor, err);
+    if ((code == HF_ERR_NOT_FOUND || code == HF_ERR_CORRUPT) && went_meanwhile(groom, capture)) {
+        *gone = true;
+        return HF_ERR_OK;
+    }
+    return code;
 }
 
 static int by_number(const void *a, const void *b)
@@ -404,7 +422,8 @@ HF_CLEANUP_DEFINE_VALUE(groom_fini, struct hf_groom)
 static enum hf_err open_parts(struct hf_groom *groom, struct hf_error *err)
 {
     const struct hf_groom_options *options = groom->options;
-    struct hf_tree_reader_options reader = {.store = options->store, .keyring = options->keyring};
+    struct hf_tree_reader_options reader = {
+        .store = options->store, .keyring = options->keyring, .memory_max_bytes = READER_BYTES};
     struct hf_block_coder_options coding = {.keyring = options->keyring};
     if (!hf_store_abilities(options->store).consistent_list) {
         return hf_fail(err, HF_ERR_UNSUPPORTED, "the store's lists are not consistent");

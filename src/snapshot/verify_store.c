@@ -225,6 +225,28 @@ static enum hf_err verify_capture(const struct job_look *look, uint64_t capture,
                                   : hf_tree_verifier_run(look->verifier, &manifest, err);
 }
 
+/* A snapshot that went while it was looked at, and whose blocks a groom took, is not damaged: nothing is said of it. */
+static void forget_if_gone(const struct job_look *look, uint64_t capture, uint64_t before,
+                           size_t kept_before)
+{
+    struct hf_verify_report *report = look->report;
+    HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {.capture = 0};
+    struct hf_manifest_read read;
+    struct hf_error ignored;
+    if (report->damage_count == before ||
+        hf_list_read_manifest(look->options->store, &look->job, capture, look->keyring, &manifest,
+                              &read, &ignored) != HF_ERR_NOT_FOUND) {
+        return;
+    }
+    report->damage_count = before;
+    while (report->kept_count > kept_before) {
+        struct hf_damage *damage = &report->damages[--report->kept_count];
+        hf_free(damage->object);
+        hf_free(damage->path);
+        hf_free(damage->message);
+    }
+}
+
 /* Tells what the capture's look found: the damages beyond those that were there before. */
 static enum hf_err tell_capture(const struct job_look *look, uint64_t capture, uint64_t before,
                                 size_t kept_before, struct hf_error *err)
@@ -250,8 +272,11 @@ static enum hf_err verify_captures(struct job_look *look, const struct hf_captur
     for (size_t i = 0; i < captures->count; i++) {
         uint64_t before = look->report->damage_count;
         size_t kept_before = look->report->kept_count;
-        if (verify_capture(look, captures->captures[i], err) != HF_ERR_OK ||
-            tell_capture(look, captures->captures[i], before, kept_before, err) != HF_ERR_OK) {
+        if (verify_capture(look, captures->captures[i], err) != HF_ERR_OK) {
+            return err->code;
+        }
+        forget_if_gone(look, captures->captures[i], before, kept_before);
+        if (tell_capture(look, captures->captures[i], before, kept_before, err) != HF_ERR_OK) {
             return err->code;
         }
     }
