@@ -29,7 +29,7 @@ struct scripted_case {
 
 /* A directory, and what is handed in. */
 struct scripted_replay {
-    char *dir, *self;
+    char *base, *dir, *self; /* base holds dir, and the logs beside it */
     struct hf_replay_point point;
     struct hf_buf entry;
     const char *build;
@@ -112,7 +112,9 @@ static inline void scripted_replay_begin(struct scripted_replay *replay,
     *replay = (struct scripted_replay){
         .build_at = one->build_at, .build = one->build != NULL ? one->build : "startIndexBuild"};
     hf_buf_init(&replay->entry, 4096);
-    EXPECT_OK(hf_fs_make_temp_dir("hf-scripted", &replay->dir, &err), &err);
+    EXPECT_OK(hf_fs_make_temp_dir("hf-scripted", &replay->base, &err), &err);
+    replay->dir = hf_path_join(replay->base, "db");
+    EXPECT_OK(hf_fs_make_dirs(replay->dir, 0700, &err), &err);
     EXPECT_OK(hf_self_path(&replay->self, &err), &err);
     replay->point = (struct hf_replay_point){
         .checkpoint = {100, SCRIPTED_CHECKPOINT, -1},
@@ -129,7 +131,8 @@ static inline void scripted_replay_end(struct scripted_replay *replay)
 {
     struct hf_error err;
     hf_buf_fini(&replay->entry);
-    EXPECT_OK(hf_fs_remove_tree(replay->dir, &err), &err);
+    EXPECT_OK(hf_fs_remove_tree(replay->base, &err), &err);
+    hf_free(replay->base);
     hf_free(replay->dir);
     hf_free(replay->self);
 }
