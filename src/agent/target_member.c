@@ -265,11 +265,13 @@ enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
                                   const struct hf_cancel *cancel, struct hf_error *err)
 {
     uint64_t began_ms = hf_clock_mono_ms(), held_ms = began_ms;
+    bool coming = false; /* launched, and has not taken its directory yet */
 
     if (hf_agent_target_is_free(note->db_path, err) == HF_ERR_OK) {
         if (launch(context, note, err) != HF_ERR_OK) {
             return hf_wrap(err, "start %s", note->member);
         }
+        coming = true;
     }
     for (;;) {
         enum hf_err code = ask(context, note, NULL, err);
@@ -280,6 +282,7 @@ enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
         struct hf_error ignored;
         if (hf_agent_target_is_free(note->db_path, &ignored) != HF_ERR_OK) {
             held_ms = now_ms;
+            coming = false;
         }
         if (now_ms - held_ms > UP_LIMIT_MS) {
             return fail_start(note, "it does not run", err);
@@ -287,10 +290,11 @@ enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
         if (now_ms - began_ms > START_LIMIT_MS) {
             return fail_start(note, "it does not answer", err);
         }
-        if (hf_cancel_check(cancel, err) != HF_ERR_OK) {
+        /* Who stops it next must see it: nobody may change the directories under one that is just coming. */
+        if (!coming && hf_cancel_check(cancel, err) != HF_ERR_OK) {
             return err->code;
         }
-        hf_cancel_sleep(cancel, POLL_MS);
+        hf_cancel_sleep(coming ? NULL : cancel, POLL_MS);
     }
 }
 
