@@ -41,6 +41,23 @@ static bool crosses_version(const struct hf_chain *chain, const struct hf_base_s
            hf_optime_compare_ts(&snapshot->checkpoint, &chain->first) < 0;
 }
 
+/*
+ * Between the copy's checkpoint and the chain's first entry, which only the copy's own oplog holds, the version changed:
+ * another chain begins with that. Whether that one is of the same history nobody knows there.
+ */
+static bool changes_version_before(const struct hf_ranges *ranges, const struct hf_chain *chain,
+                                   const struct hf_base_snapshot *snapshot)
+{
+    for (size_t c = 0; c < ranges->chains->count; c++) {
+        const struct hf_chain *other = &ranges->chains->items[c];
+        if (crosses_version(other, snapshot) &&
+            hf_optime_compare_ts(&other->first, &chain->first) <= 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The chain has exactly that entry. *link: the slice that was looked into; link_count: none was. */
 static enum hf_err has_entry(const struct hf_ranges *ranges, size_t chain,
                              struct hf_slice_reader *reader, const struct hf_optime *optime,
@@ -62,7 +79,7 @@ static enum hf_err judge(const struct hf_ranges *ranges, size_t snapshot, size_t
     struct hf_optime anchor;
     bool found = false;
     *verdict = HF_BASE_APART;
-    if (!hf_base_anchor(base, &anchor) || crosses_version(on, base)) {
+    if (!hf_base_anchor(base, &anchor) || changes_version_before(ranges, on, base)) {
         return HF_ERR_OK;
     }
     if (has_entry(ranges, chain, reader, &anchor, &found, link, err) != HF_ERR_OK) {

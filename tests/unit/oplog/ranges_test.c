@@ -227,6 +227,28 @@ static void test_no_range_crosses_a_change_of_version(void **state)
     scene_end(&s);
 }
 
+/* The change lies in the copy, before the chain that holds the rest of it begins: another tailer saw it. */
+static void test_a_copy_that_holds_a_change_of_version_is_no_base_behind_it(void **state)
+{
+    struct scene s;
+    struct tailer other;
+    const struct hf_chain_point start = {.cause = HF_CHAIN_ROLLED_OVER, .broken_after = at(3)};
+    (void)state;
+    scene_begin(&s);
+    tailer_slice(&s.tailer, 1, 19, 7);
+    append_fcv(&s, 20);
+    tailer_put(&s.tailer);
+    tailer_begin(&other, &s.world, &start);
+    tailer_slice(&other, 22, 40, 7);
+    struct hf_base_snapshot snapshots[] = {snapshot(1, 15, 25), snapshot(2, 30, 31)};
+    compute(&s, snapshots, 2);
+    assert_int_equal(s.ranges.count, 2);
+    expect_range(&s, 0, 15, 19, HF_CHAIN_CAUSE, "compatibility version changed");
+    expect_range(&s, 1, 30, 40, HF_CHAIN_OPEN, "newest");
+    tailer_end(&other);
+    scene_end(&s);
+}
+
 /* The chain before the change is a history that was rolled back, and went further than the change's time. */
 static void test_a_change_of_version_behind_another_history_ends_the_copy_s_range(void **state)
 {
@@ -506,6 +528,7 @@ int main(void)
         cmocka_unit_test(test_the_cause_of_an_end_is_told_and_the_next_range_needs_its_own_base),
         cmocka_unit_test(test_a_copy_that_was_rolled_back_is_no_base_for_later_targets),
         cmocka_unit_test(test_no_range_crosses_a_change_of_version),
+        cmocka_unit_test(test_a_copy_that_holds_a_change_of_version_is_no_base_behind_it),
         cmocka_unit_test(test_a_change_of_version_behind_another_history_ends_the_copy_s_range),
         cmocka_unit_test(test_a_damaged_block_that_is_met_ends_the_range),
         cmocka_unit_test(test_a_date_excludes_its_second_and_a_timestamp_includes_its_entry),
