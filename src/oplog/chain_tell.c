@@ -7,7 +7,8 @@
 
 #include <stdio.h>
 
-/* The damaged slice whose name says the earliest entries behind `from`, and before `until` (none: no end). */
+/* The damaged slice whose name says the earliest entries behind `from`, and before `until` (none: no end). One that only
+ * repeats what the chains around have explains nothing. */
 static const struct hf_slice_link *damage_between(const struct hf_chains *chains,
                                                   const struct hf_optime *from,
                                                   const struct hf_optime *until)
@@ -17,7 +18,7 @@ static const struct hf_slice_link *damage_between(const struct hf_chains *chains
         const struct hf_slice_link *link = &chains->links[i];
         if (link->problem == NULL || hf_optime_compare_ts(&link->name.last_optime, from) <= 0 ||
             (!hf_optime_is_none(until) &&
-             hf_optime_compare_ts(&link->name.first_optime, until) > 0)) {
+             hf_optime_compare_ts(&link->name.first_optime, until) >= 0)) {
             continue;
         }
         if (found == NULL ||
@@ -28,9 +29,7 @@ static const struct hf_slice_link *damage_between(const struct hf_chains *chains
     return found;
 }
 
-/* The chain that begins next behind `chain`; NULL when none does. */
-static const struct hf_chain *next_chain(const struct hf_chains *chains,
-                                         const struct hf_chain *chain)
+const struct hf_chain *hf_chain_next(const struct hf_chains *chains, const struct hf_chain *chain)
 {
     const struct hf_chain *next = NULL;
     for (size_t i = 0; i < chains->count; i++) {
@@ -55,7 +54,7 @@ static void tell_end(const struct hf_chains *chains, struct hf_chain *chain)
     if (chain->end == HF_CHAIN_DIVERGED) {
         return;
     }
-    const struct hf_chain *next = next_chain(chains, chain);
+    const struct hf_chain *next = hf_chain_next(chains, chain);
     bool named = next != NULL && next->start == HF_CHAIN_CAUSE &&
                  hf_optime_equal(&next->broken_after, &chain->last);
     const struct hf_slice_link *damaged =
