@@ -2,7 +2,7 @@
 /*
  * Reads the oplog ahead of the slices, a batch or two, and finds out what it means when the oplog does not go on.
  *
- *   begin: behind the task's `previous`, or (a chain's start) at the newest committed entry
+ *   begin: behind the task's `previous`, or (a chain's start) at the newest committed entry, a job's first one LEAD_S before
  *   read -> ENTRIES
  *   LOST -> why? -> BREAK: at the oldest entry where the oplog rolled over, else at the newest committed one
  *   away -> asked again until AWAY_MS have passed -> FAILED
@@ -22,6 +22,11 @@
 #define AWAY_MS 20000
 #define AWAY_PAUSE_MS 500
 #define READ_WAIT_MS 1000
+/*
+ * A snapshot that was begun before the job's first tail is a base on its chain only if the chain has the entry up to which
+ * the copy was certain then. Between the two lie a few polls of the agents.
+ */
+#define LEAD_S 60
 
 struct hf_tail_source {
     const struct hf_agent_work *work; /* borrowed */
@@ -120,9 +125,12 @@ static enum hf_err begin_once(struct hf_tail_source *source, struct hf_tail_item
                               struct hf_error *err)
 {
     bool from_oldest = item->kind == HF_TAIL_BREAK && item->cause == HF_CHAIN_ROLLED_OVER;
+    bool first = item->kind == HF_TAIL_FCV && source->work->task->tail.start.cause ==
+                                                  HF_CHAIN_FIRST; /* nothing was saved before */
 
-    if (from_oldest ? hf_mongo_tail_from_oldest(source->tail, err) != HF_ERR_OK
-                    : hf_mongo_tail_from_committed(source->tail, err) != HF_ERR_OK) {
+    if (from_oldest
+            ? hf_mongo_tail_from_oldest(source->tail, err) != HF_ERR_OK
+            : hf_mongo_tail_from_committed(source->tail, first ? LEAD_S : 0, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_mongo_tail_fcv(source->tail, item->fcv, err);

@@ -32,6 +32,7 @@ static const struct hf_field head_fields[] = {
     HF_FIELDS_TEXT(R, cause, "cause", false),
     HF_FIELDS_OPTIME(R, chain_first, "chainFirst"),
     HF_FIELDS_U64(R, run, "run"),
+    HF_FIELDS_BOOL(R, base_seen, "baseSeen"),
     HF_FIELDS_TEXT(R, next_cause, "nextCause", false),
     HF_FIELDS_U64(R, slices, "slices"),
     HF_FIELDS_U64(R, bytes, "bytes"),
@@ -213,6 +214,7 @@ enum hf_err hf_head_take(struct hf_head_record *head, const struct hf_slice_head
         }
         (void)snprintf(head->cause, sizeof head->cause, "%s", hf_chain_cause_word(slice->cause));
         head->chain_first = slice->first;
+        head->base_seen = false;
         head->next_cause[0] = '\0';
     }
     hf_head_set(head, slice);
@@ -229,6 +231,26 @@ enum hf_err hf_head_take(struct hf_head_record *head, const struct hf_slice_head
 void hf_head_lose(struct hf_head_record *head, enum hf_chain_cause cause)
 {
     (void)snprintf(head->next_cause, sizeof head->next_cause, "%s", hf_chain_cause_word(cause));
+}
+
+bool hf_head_lacks_base(const struct hf_head_record *head,
+                        const struct hf_snapshot_record *snapshots, size_t count)
+{
+    bool apart = false;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hf_snapshot_record *one = &snapshots[i];
+        const struct hf_optime *certain =
+            hf_optime_is_none(&one->committed) ? &one->oplog_end : &one->committed;
+        if (one->state != HF_SNAPSHOT_COMPLETE) {
+            continue;
+        }
+        if (hf_optime_compare_ts(certain, &head->chain_first) >= 0) {
+            return false;
+        }
+        apart = true;
+    }
+    return apart;
 }
 
 /* ---- The tail ---- */

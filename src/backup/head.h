@@ -42,6 +42,8 @@ struct hf_head_record {
     char cause[HF_WORD_BYTES]; /* why the chain begins where it does */
     struct hf_optime chain_first;
     uint64_t run; /* of the job: one that the job is not in any more has ended */
+    bool
+        base_seen; /* of a job's first chain: whether an older snapshot stands apart from it was looked at */
     char
         next_cause[HF_WORD_BYTES]; /* it cannot go on: the next chain begins for this; else empty */
     uint64_t slices, bytes;        /* that came since this record was made */
@@ -73,6 +75,13 @@ HF_MUST_CHECK enum hf_err hf_head_take(struct hf_head_record *head,
 void hf_head_set(struct hf_head_record *head, const struct hf_slice_header *slice);
 /* The slice to go on from is not in the store: the next chain begins for that cause. */
 void hf_head_lose(struct hf_head_record *head, enum hf_chain_cause cause);
+
+/*
+ * The job's first chain began too late for the snapshots that are complete: none has its certain entry on it, so without
+ * another one nothing of what is saved can be restored. A job without a snapshot yet wants none by itself.
+ */
+bool hf_head_lacks_base(const struct hf_head_record *head,
+                        const struct hf_snapshot_record *snapshots, size_t count);
 
 /* The tail has ended: for how long, and where, the next one is not tried. */
 void hf_head_end_tail(struct hf_head_record *head, enum hf_err code, const char *why,

@@ -94,9 +94,12 @@ static enum hf_err visit_entry(void *argument, const bson_t *document, struct hf
     return HF_ERR_OK;
 }
 
-/* The entry with ts; ts NULL: the first one, direction 1, or the last, -1. Only what the visit reads is fetched. */
-static enum hf_err find_entry(struct hf_mongo_client *client, const struct hf_mongo_ts *ts,
-                              int32_t direction, struct entry_visit *visit, struct hf_error *err)
+enum wanted_entry { ENTRY_AT, ENTRY_FROM, ENTRY_OLDEST, ENTRY_NEWEST };
+
+/* ts for the first two. Only what the visit reads is fetched. */
+static enum hf_err find_entry(struct hf_mongo_client *client, enum wanted_entry which,
+                              const struct hf_mongo_ts *ts, struct entry_visit *visit,
+                              struct hf_error *err)
 {
     HF_BSON_CLEANUP bson_t command = BSON_INITIALIZER;
     bson_t filter;
@@ -105,13 +108,20 @@ static enum hf_err find_entry(struct hf_mongo_client *client, const struct hf_mo
     *visit = (struct entry_visit){.found = false};
     (void)BSON_APPEND_UTF8(&command, "find", "oplog.rs");
     (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "filter", &filter);
-    if (ts != NULL) {
+    if (which == ENTRY_AT) {
         (void)BSON_APPEND_TIMESTAMP(&filter, "ts", ts->seconds, ts->increment);
+    } else if (which == ENTRY_FROM) {
+        (void)BSON_APPEND_DOCUMENT_BEGIN(&filter, "ts", &part);
+        (void)BSON_APPEND_TIMESTAMP(&part, "$gte", ts->seconds, ts->increment);
+        (void)bson_append_document_end(&filter, &part);
     }
     (void)bson_append_document_end(&command, &filter);
-    if (ts == NULL) {
+    if (which == ENTRY_FROM) {
+        /* Before 4.4 a server finds the place by it; later ones do so anyway, and pass it over. */
+        (void)BSON_APPEND_BOOL(&command, "oplogReplay", true);
+    } else if (which != ENTRY_AT) {
         (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "sort", &part);
-        (void)BSON_APPEND_INT32(&part, "$natural", direction);
+        (void)BSON_APPEND_INT32(&part, "$natural", which == ENTRY_OLDEST ? 1 : -1);
         (void)bson_append_document_end(&command, &part);
     }
     (void)BSON_APPEND_DOCUMENT_BEGIN(&command, "projection", &part);
@@ -125,8 +135,9 @@ static enum hf_err find_entry(struct hf_mongo_client *client, const struct hf_mo
         return hf_wrap(err, "oplog");
     }
     if (!visit->found) {
-        return ts != NULL ? hf_fail(err, HF_ERR_NOT_FOUND, "%s: the oplog has no entry (%u, %u)",
-                                    client->host, ts->seconds, ts->increment)
+        return ts != NULL ? hf_fail(err, HF_ERR_NOT_FOUND, "%s: the oplog has no entry (%u, %u)%s",
+                                    client->host, ts->seconds, ts->increment,
+                                    which == ENTRY_FROM ? " or later" : "")
                           : hf_fail(err, HF_ERR_NOT_FOUND, "%s: the oplog is empty", client->host);
     }
     return HF_ERR_OK;
@@ -137,7 +148,19 @@ enum hf_err hf_mongo_oplog_find(struct hf_mongo_client *client, struct hf_mongo_
 {
     struct entry_visit visit;
 
-    if (find_entry(client, &ts, 0, &visit, err) != HF_ERR_OK) {
+    if (find_entry(client, ENTRY_AT, &ts, &visit, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *out = visit.optime;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_mongo_oplog_find_from(struct hf_mongo_client *client, struct hf_mongo_ts ts,
+                                     struct hf_mongo_optime *out, struct hf_error *err)
+{
+    struct entry_visit visit;
+
+    if (find_entry(client, ENTRY_FROM, &ts, &visit, err) != HF_ERR_OK) {
         return err->code;
     }
     *out = visit.optime;
@@ -149,7 +172,7 @@ enum hf_err hf_mongo_oplog_last(struct hf_mongo_client *client, struct hf_mongo_
 {
     struct entry_visit visit;
 
-    if (find_entry(client, NULL, -1, &visit, err) != HF_ERR_OK) {
+    if (find_entry(client, ENTRY_NEWEST, NULL, &visit, err) != HF_ERR_OK) {
         return err->code;
     }
     *out = visit.optime;
@@ -161,8 +184,8 @@ enum hf_err hf_mongo_oplog_window(struct hf_mongo_client *client, struct hf_mong
 {
     struct entry_visit first, last;
 
-    if (find_entry(client, NULL, 1, &first, err) != HF_ERR_OK ||
-        find_entry(client, NULL, -1, &last, err) != HF_ERR_OK) {
+    if (find_entry(client, ENTRY_OLDEST, NULL, &first, err) != HF_ERR_OK ||
+        find_entry(client, ENTRY_NEWEST, NULL, &last, err) != HF_ERR_OK) {
         return err->code;
     }
     *out = (struct hf_mongo_oplog_window){

@@ -29,6 +29,11 @@ HF_MUST_CHECK enum hf_err hf_mongo_wait_majority(struct hf_mongo_client *client,
 /* The entry with exactly this ts. NOT_FOUND when the oplog has none. */
 HF_MUST_CHECK enum hf_err hf_mongo_oplog_find(struct hf_mongo_client *client, struct hf_mongo_ts ts,
                                               struct hf_mongo_optime *out, struct hf_error *err);
+/* The first entry with this ts or a later one. NOT_FOUND when the oplog has none. */
+HF_MUST_CHECK enum hf_err hf_mongo_oplog_find_from(struct hf_mongo_client *client,
+                                                   struct hf_mongo_ts ts,
+                                                   struct hf_mongo_optime *out,
+                                                   struct hf_error *err);
 /* The entry is there with this term, else LOST: it was rolled back or has left the oplog. */
 HF_MUST_CHECK enum hf_err hf_mongo_oplog_confirm(struct hf_mongo_client *client,
                                                  struct hf_mongo_optime optime,

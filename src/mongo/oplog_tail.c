@@ -433,7 +433,8 @@ void hf_mongo_tail_from(struct hf_mongo_tail *tail, struct hf_optime previous)
     tail->inclusive = false;
 }
 
-enum hf_err hf_mongo_tail_from_committed(struct hf_mongo_tail *tail, struct hf_error *err)
+enum hf_err hf_mongo_tail_from_committed(struct hf_mongo_tail *tail, uint32_t lead_s,
+                                         struct hf_error *err)
 {
     struct hf_mongo_hello hello;
 
@@ -447,6 +448,15 @@ enum hf_err hf_mongo_tail_from_committed(struct hf_mongo_tail *tail, struct hf_e
     }
     tail->at = hello.majority;
     tail->inclusive = true;
+    if (lead_s == 0) {
+        return HF_ERR_OK;
+    }
+    /* The committed one is there, so there is a first one up to it. */
+    struct hf_mongo_ts from = {
+        .seconds = hello.majority.ts.seconds > lead_s ? hello.majority.ts.seconds - lead_s : 0};
+    if (hf_mongo_oplog_find_from(tail->client, from, &tail->at, err) != HF_ERR_OK) {
+        return interrupted(tail, err);
+    }
     return HF_ERR_OK;
 }
 

@@ -38,8 +38,8 @@ HF_CLEANUP_DEFINE(hf_mongo_tail_destroy, struct hf_mongo_tail *)
 
 /* The next entry is the one behind this one, which must still be there with its term. */
 void hf_mongo_tail_from(struct hf_mongo_tail *tail, struct hf_optime previous);
-/* The next entry is the newest committed one. */
-HF_MUST_CHECK enum hf_err hf_mongo_tail_from_committed(struct hf_mongo_tail *tail,
+/* The next entry is the newest committed one; with lead_s the first one that is not more than that older. */
+HF_MUST_CHECK enum hf_err hf_mongo_tail_from_committed(struct hf_mongo_tail *tail, uint32_t lead_s,
                                                        struct hf_error *err);
 /* The next entry is the oldest one. */
 HF_MUST_CHECK enum hf_err hf_mongo_tail_from_oldest(struct hf_mongo_tail *tail,

@@ -18,27 +18,27 @@
 
 /* ---- Telling ---- */
 
-static enum hf_err want_snapshot(struct hf_server_app *app, const struct hf_head_record *head,
-                                 struct hf_error *err)
+enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id *id,
+                                  const char *why, struct hf_error *err)
 {
     for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
         struct hf_job_record job;
         uint64_t revision = 0;
 
-        if (hf_keep_job_get(app->catalog, &head->id, &job, &revision, err) != HF_ERR_OK) {
+        if (hf_keep_job_get(app->catalog, id, &job, &revision, err) != HF_ERR_OK) {
             return err->code == HF_ERR_NOT_FOUND ? HF_ERR_OK : err->code;
         }
         if (!hf_job_does(&job).takes_snapshots) {
             return HF_ERR_OK; /* its restart wants one */
         }
-        (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", head->gap_text);
+        (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", why);
         job.wanted_s = hf_flow_now_s();
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
         if (code != HF_ERR_CONFLICT) {
             return code;
         }
     }
-    return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(&head->id).text);
+    return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(id).text);
 }
 
 enum hf_err hf_flow_head_tell(struct hf_server_app *app, struct hf_head_record *head,
@@ -55,7 +55,7 @@ enum hf_err hf_flow_head_tell(struct hf_server_app *app, struct hf_head_record *
     }
     if (hf_event_tell(app, &event, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.gap_told", err) != HF_ERR_OK ||
-        want_snapshot(app, head, err) != HF_ERR_OK ||
+        hf_flow_want_snapshot(app, &head->id, head->gap_text, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.snapshot_wanted", err) != HF_ERR_OK) {
         return err->code;
     }

@@ -360,6 +360,48 @@ static bool waits_for_chain(const struct hf_job_record *job, const struct hf_hea
            now_s - job->started_s < CHAIN_WAIT_S;
 }
 
+static enum hf_err find_snapshots(struct hf_server_app *app, const struct hf_job_record *job,
+                                  struct hf_keep_snapshots *out, struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(&job->id);
+    const struct hf_catalog_query query = {
+        .index = "jobId", .equals_text = id.text, .limit = 1000000};
+
+    return hf_keep_snapshot_find(app->catalog, &query, out, err);
+}
+
+/* A snapshot may be complete before the first tail has begun, and stand apart from its chain: once, behind that. */
+static enum hf_err look_for_base(struct hf_server_app *app, const struct hf_job_record *job,
+                                 struct hf_head_record *head, uint64_t *revision,
+                                 struct hf_error *err)
+{
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
+    struct hf_head_record next = *head;
+
+    if (head->base_seen || hf_optime_is_none(&head->last) ||
+        strcmp(head->cause, hf_chain_cause_word(HF_CHAIN_FIRST)) != 0 ||
+        !hf_id_is_none(&job->running)) {
+        return HF_ERR_OK;
+    }
+    if (find_snapshots(app, job, &snapshots, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (job->snapshot_wanted[0] == '\0' &&
+        hf_head_lacks_base(head, snapshots.items, snapshots.count) &&
+        hf_flow_want_snapshot(app, &job->id,
+                              "the oplog is saved since after the newest snapshot: a base for it",
+                              err) != HF_ERR_OK) {
+        return err->code;
+    }
+    next.base_seen = true;
+    if (HF_FAULT("server.tail.base_seen", err) != HF_ERR_OK ||
+        hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = next;
+    return HF_ERR_OK;
+}
+
 /*
  * Taken by itself: the first one; one after a restart; and a range that ended needs a new base before anything can be
  * restored from what is saved now.
@@ -367,9 +409,6 @@ static bool waits_for_chain(const struct hf_job_record *job, const struct hf_hea
 static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_record *job,
                                const struct hf_head_record *head, struct hf_error *err)
 {
-    const struct hf_id_text id = hf_id_text(&job->id);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = 1000000};
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
     struct hf_snapshot_record taken;
     struct hf_error why;
@@ -378,7 +417,7 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
         !hf_id_is_none(&job->running) || waits_for_chain(job, head)) {
         return HF_ERR_OK;
     }
-    if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
+    if (find_snapshots(app, job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     switch (hf_snapshot_wanted(snapshots.items, snapshots.count, job->wanted_s, hf_flow_now_s())) {
@@ -449,6 +488,7 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
     if (hf_flow_head_open(app, job, &head, &revision, err) != HF_ERR_OK ||
         hf_flow_head_tell(app, &head, &revision, err) != HF_ERR_OK ||
         tell(app, job, &head, &revision, err) != HF_ERR_OK ||
+        look_for_base(app, job, &head, &revision, err) != HF_ERR_OK ||
         take_wanted(app, job, &head, err) != HF_ERR_OK ||
         look_after(app, job, &head, &open, err) != HF_ERR_OK ||
         hf_flow_target_has_set(app, &job->cluster, &restored, err) != HF_ERR_OK) {

@@ -119,6 +119,9 @@ static void answer_find(struct script *script, const bson_t *command, bson_t *re
 {
     struct hf_mongo_ts from = hf_mongo_get_ts(command, "filter.ts.$gte");
     struct hf_mongo_ts upto = hf_mongo_get_ts(command, "filter.ts.$lte");
+    if (hf_mongo_ts_is_null(upto)) {
+        upto = (struct hf_mongo_ts){UINT32_MAX, 0};
+    }
     struct hf_mongo_ts exact = hf_mongo_get_ts(command, "filter.ts");
     int64_t natural = hf_mongo_get_int(command, "sort.$natural", 0);
     size_t limit = (size_t)hf_mongo_get_int(command, "batchSize", 1);
@@ -338,7 +341,7 @@ static void test_starts_with_the_newest_or_the_oldest_entry(void **state)
     struct hf_error err;
     (void)state;
     begin(&f, 9, true);
-    assert_int_equal(hf_mongo_tail_from_committed(f.tail, &err), HF_ERR_OK);
+    assert_int_equal(hf_mongo_tail_from_committed(f.tail, 0, &err), HF_ERR_OK);
     read_all(&f);
     expect_got(&f, 9, 9);
     f.got_count = 0;
@@ -351,6 +354,31 @@ static void test_starts_with_the_newest_or_the_oldest_entry(void **state)
     from(&f, 100, 1, -1);
     read_all(&f);
     expect_got(&f, 2, 9);
+    end(&f);
+}
+
+static void test_a_first_start_reaches_back_but_not_behind_the_oldest_entry(void **state)
+{
+    struct fixture f;
+    struct hf_error err;
+    (void)state;
+    begin(&f, 9, true);
+    for (uint32_t i = 0; i < 9; i++) {
+        f.script.entries[i].seconds = 100 + 10 * i;
+    }
+    f.script.committed = 8; /* (170, 8) */
+    assert_int_equal(hf_mongo_tail_from_committed(f.tail, 30, &err), HF_ERR_OK);
+    read_all(&f);
+    expect_got(&f, 5, 8); /* (140, 5) is 30 s older */
+    f.got_count = 0;
+    assert_int_equal(hf_mongo_tail_from_committed(f.tail, 29, &err), HF_ERR_OK);
+    read_all(&f);
+    expect_got(&f, 6, 8);
+    f.got_count = 0;
+    assert_int_equal(hf_mongo_tail_from_committed(f.tail, 500, &err), HF_ERR_OK);
+    read_all(&f);
+    expect_got(&f, 1, 8);
+    assert_int_equal(f.got[0].term, -1);
     end(&f);
 }
 
@@ -381,7 +409,7 @@ static void test_nothing_committed_yet_is_waited_for(void **state)
     (void)state;
     begin(&f, 3, true);
     f.script.committed = 0;
-    assert_int_equal(hf_mongo_tail_from_committed(f.tail, &err), HF_ERR_UNAVAILABLE);
+    assert_int_equal(hf_mongo_tail_from_committed(f.tail, 0, &err), HF_ERR_UNAVAILABLE);
     assert_non_null(strstr(err.message, "nothing is majority committed yet"));
     from(&f, 100, 2, 1);
     read_all(&f);
@@ -533,6 +561,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_goes_on_behind_the_very_entry),
         cmocka_unit_test(test_starts_with_the_newest_or_the_oldest_entry),
+        cmocka_unit_test(test_a_first_start_reaches_back_but_not_behind_the_oldest_entry),
         cmocka_unit_test(test_what_is_not_committed_does_not_come),
         cmocka_unit_test(test_nothing_committed_yet_is_waited_for),
         cmocka_unit_test(test_a_history_that_changed_is_called_by_its_name),
