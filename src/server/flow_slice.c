@@ -30,6 +30,30 @@ static enum hf_err check_slice(const struct hf_task_record *task, const struct h
     return HF_ERR_OK;
 }
 
+/*
+ * What was refused must not stay: whoever reads the store's chains takes a slice for what it says, so a forged one would
+ * make them two histories, and a damaged one a hole. Only what this tail put, and only behind the head: a name is easily
+ * said, and what was taken before is somebody's range.
+ */
+static enum hf_err remove_refused(struct hf_server_app *app, const struct hf_task_record *task,
+                                  const struct hf_head_record *head,
+                                  const struct hf_msg_slice *slice, struct hf_error *err)
+{
+    struct hf_object_name name;
+
+    if (hf_object_name_parse(hf_str_of(slice->object), &name, err) != HF_ERR_OK ||
+        !hf_id_equal(&name.writer, &task->writer) || !hf_id_equal(&head->task, &task->id) ||
+        hf_optime_compare(&name.last_optime, &head->last) <= 0) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_store_delete(app->oplog_store, hf_str_of(slice->object), err);
+    if (code == HF_ERR_OK) {
+        hf_log_warn(app->log, "oplog.slice.removed", HF_STR("set", head->set_name),
+                    HF_STR("slice", slice->object));
+    }
+    return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
+}
+
 /* The tail is ended, and its member avoided: it lied, or its memory is bad. */
 static enum hf_err refuse(struct hf_server_app *app, const struct hf_task_record *task,
                           const struct hf_msg_slice *slice, struct hf_error *err)
@@ -38,8 +62,13 @@ static enum hf_err refuse(struct hf_server_app *app, const struct hf_task_record
     struct hf_head_record head;
 
     (void)hf_wrap(&why, "slice %s", slice->object);
-    if (hf_keep_head_get(app->catalog, &task->job, &head, NULL, &ignored) == HF_ERR_OK &&
-        head.failures < REFUSALS_TOLD) {
+    /* A store that does not answer now is asked again: the agent tells until the task has ended. */
+    if (hf_keep_head_get(app->catalog, &task->job, &head, NULL, err) != HF_ERR_OK ||
+        remove_refused(app, task, &head, slice, err) != HF_ERR_OK ||
+        HF_FAULT("server.tail.refused", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (head.failures < REFUSALS_TOLD) {
         HF_CLEANUP(hf_free)
         char *text = hf_asprintf("member %s, agent %s: %s", task->member,
                                  hf_id_text(&task->agent).text, why.message);

@@ -138,6 +138,17 @@ static size_t events_of(struct rig *rig, const char *type, char *text, size_t te
     return count;
 }
 
+static uint64_t slices_left(struct rig *rig)
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
+    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_OPLOG, &rig->job.id);
+    EXPECT_OK(hf_store_list(rig->app.oplog_store, hf_str_of(prefix.text), hf_str_of(""), 100,
+                            &found, &err),
+              &err);
+    return found.count;
+}
+
 /* ---- A tailer: what the agent does with its task ---- */
 
 struct tailer {
@@ -554,11 +565,47 @@ static void test_a_forged_slice_is_refused_and_its_tail_ends(void **state)
     assert_int_equal(open_tails(&rig), 0);
     assert_int_equal(events_of(&rig, HF_EVENT_SLICE_REFUSED, text, sizeof text), 1);
     assert_non_null(strstr(text, "m0:1"));
+    assert_int_equal(slices_left(&rig), 1); /* what was refused is gone */
     tick(&rig);
     assert_string_equal(head_of(&rig).member, "m1:1");
     tailer_begin(&honest, &rig);
     tailer_save(&honest, 6, 7);
     assert_int_equal(head_of(&rig).last.increment, 7);
+    tailer_end(&liar);
+    tailer_end(&honest);
+    rig_end(&rig);
+}
+
+/* Sound, of the job's key, and not of the member that the tail is of: it must not come in by the back door either. */
+static void test_a_slice_of_another_member_is_refused_and_never_taken_up(void **state)
+{
+    struct rig rig;
+    struct tailer liar, honest;
+    struct hf_error err;
+    (void)state;
+    rig_begin(&rig, false);
+    tick(&rig);
+    tailer_begin(&liar, &rig);
+    tailer_save(&liar, 1, 5);
+    const struct hf_slicer_options options = {.keyring = &rig.ring,
+                                              .writer = liar.task.tail.writer,
+                                              .set_name = SET,
+                                              .member = "elsewhere:1",
+                                              .start = hf_slicer_point(liar.slicer)};
+    hf_slicer_destroy(liar.slicer);
+    EXPECT_OK(hf_slicer_create(&options, &liar.slicer, &err), &err);
+    tailer_put(&liar, 6, 9);
+    assert_int_equal(slices_left(&rig), 2);
+    EXPECT_ERROR(tailer_tell(&liar, &err), HF_ERR_INVALID, "elsewhere:1", &err);
+    assert_int_equal(slices_left(&rig), 1);
+    tick(&rig);
+    assert_int_equal(head_of(&rig).last.increment, 5);
+    tailer_begin(&honest, &rig);
+    tailer_save(&honest, 6, 7);
+    /* A name is easily said: what was taken before stays, whoever refers to it. */
+    liar.name = honest.name;
+    EXPECT_ERROR(tailer_tell(&liar, &err), HF_ERR_LOST, "", &err);
+    assert_int_equal(slices_left(&rig), 2);
     tailer_end(&liar);
     tailer_end(&honest);
     rig_end(&rig);
@@ -689,15 +736,44 @@ static void complete_snapshot(struct rig *rig, uint8_t id, uint32_t checkpoint)
     EXPECT_OK(hf_keep_snapshot_insert(rig->app.catalog, &record, &err), &err);
 }
 
-static uint64_t slices_left(struct rig *rig)
+/* Its copy is certain up to (100, checkpoint + 1). */
+static void expect_wanted_behind(uint32_t checkpoint, bool wanted)
 {
-    struct hf_error err;
-    HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
-    struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_OPLOG, &rig->job.id);
-    EXPECT_OK(hf_store_list(rig->app.oplog_store, hf_str_of(prefix.text), hf_str_of(""), 100,
-                            &found, &err),
-              &err);
-    return found.count;
+    struct rig rig;
+    struct tailer tailer;
+    rig_begin(&rig, true);
+    complete_snapshot(&rig, 1, checkpoint);
+    tick(&rig);
+    tailer_begin(&tailer, &rig);
+    assert_string_equal(job_of(&rig).snapshot_wanted, "");
+    tailer_save(&tailer, 5, 9);
+    tick(&rig);
+    assert_int_equal(strstr(job_of(&rig).snapshot_wanted, "newest snapshot") != NULL, wanted);
+    assert_true(head_of(&rig).base_seen);
+    tailer_end(&tailer);
+    rig_end(&rig);
+}
+
+static void test_a_first_chain_behind_a_snapshot_asks_for_another_one(void **state)
+{
+    (void)state;
+    expect_wanted_behind(3, true); /* certain up to 4, and nobody knows what came between */
+    expect_wanted_behind(4, false);
+}
+
+static void test_a_first_chain_without_a_snapshot_asks_for_none(void **state)
+{
+    struct rig rig;
+    struct tailer tailer;
+    (void)state;
+    rig_begin(&rig, true);
+    tick(&rig);
+    tailer_begin(&tailer, &rig);
+    tailer_save(&tailer, 1, 5);
+    tick(&rig);
+    assert_string_equal(job_of(&rig).snapshot_wanted, "");
+    tailer_end(&tailer);
+    rig_end(&rig);
 }
 
 static uint64_t prune(struct rig *rig)
@@ -766,11 +842,14 @@ int main(void)
         cmocka_unit_test(test_a_lost_store_ends_the_range_with_that_cause),
         cmocka_unit_test(test_a_store_that_is_away_is_no_lost_one),
         cmocka_unit_test(test_a_forged_slice_is_refused_and_its_tail_ends),
+        cmocka_unit_test(test_a_slice_of_another_member_is_refused_and_never_taken_up),
         cmocka_unit_test(test_a_slice_that_was_never_put_is_refused),
         cmocka_unit_test(test_of_two_servers_tails_one_goes_on),
         cmocka_unit_test(test_the_keys_go_to_the_store_of_the_oplog_before_the_first_slice),
         cmocka_unit_test(test_a_job_that_is_not_started_has_no_tail),
         cmocka_unit_test(test_an_old_newest_entry_is_an_event_once),
+        cmocka_unit_test(test_a_first_chain_behind_a_snapshot_asks_for_another_one),
+        cmocka_unit_test(test_a_first_chain_without_a_snapshot_asks_for_none),
         cmocka_unit_test(test_old_slices_go_but_for_what_the_base_of_the_window_needs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
