@@ -89,6 +89,8 @@ struct applying {
     struct hf_ranges ranges;
     struct hf_plan plan;
     struct hf_chain_reader *reader; /* owned; NULL: nothing is read */
+    struct hf_target target;
+    struct hf_optime seen; /* the entry that was handed out last; none: none was */
 };
 
 static void applying_fini(struct applying *applying)
@@ -101,8 +103,8 @@ static void applying_fini(struct applying *applying)
 }
 HF_CLEANUP_DEFINE_VALUE(applying_fini, struct applying)
 
-static enum hf_err plan_it(struct applying *applying, const struct hf_target *target,
-                           struct hf_error *err)
+static enum hf_err plan_once(struct applying *applying, const struct hf_target *target,
+                             const struct hf_optime *after, struct hf_error *err)
 {
     const struct hf_facts *facts = &applying->manifest.facts;
     struct hf_cli_oplog *oplog = &applying->oplog;
@@ -126,10 +128,66 @@ static enum hf_err plan_it(struct applying *applying, const struct hf_target *ta
         .chains = &oplog->chains,
         .chain = applying->ranges.items[applying->plan.range].chain,
         .reader = oplog->reader,
-        .after = applying->plan.read_after,
+        .after = after == NULL ? applying->plan.read_after : *after,
         .to = applying->plan.last,
     };
-    return hf_chain_reader_open(&reading, &applying->reader, err);
+    return hf_chain_gone(hf_chain_reader_open(&reading, &applying->reader, err), err);
+}
+
+static void unplan(struct applying *applying)
+{
+    hf_chain_reader_close(HF_TAKE(applying->reader));
+    hf_plan_fini(&applying->plan);
+    hf_ranges_fini(&applying->ranges);
+    hf_chains_fini(&applying->oplog.chains);
+}
+
+/* Chains, plan and reader, from the plan's start or behind an entry. Nothing is leased for it: a server may merge slices
+ * meanwhile. */
+static enum hf_err plan_it(struct applying *applying, const struct hf_optime *after,
+                           struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_UNAVAILABLE;
+
+    for (unsigned loads = 0; code == HF_ERR_UNAVAILABLE && loads < HF_CHAIN_LOADS_MAX; loads++) {
+        unplan(applying);
+        code = hf_cli_oplog_chains(&applying->oplog, err);
+        if (code == HF_ERR_OK) {
+            code = plan_once(applying, &applying->target, after, err);
+        }
+    }
+    return code;
+}
+
+/* For the replay: the next entry, from the slice that took the place of one that went. */
+static enum hf_err next_entry(void *context, struct hf_bytes *bytes, bool *more,
+                              struct hf_error *err)
+{
+    struct applying *applying = context;
+    struct hf_oplog_entry entry;
+
+    *more = false;
+    if (applying->reader == NULL) {
+        return HF_ERR_OK; /* the copy's own oplog is enough */
+    }
+    enum hf_err code = hf_chain_reader_next(applying->reader, &entry, more, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        const struct hf_optime last = applying->plan.last;
+        const struct hf_optime *after = hf_optime_is_none(&applying->seen) ? NULL : &applying->seen;
+        if (plan_it(applying, after, err) != HF_ERR_OK) {
+            return hf_wrap(err, "read on behind %s", hf_optime_text(&applying->seen).text);
+        }
+        if (applying->reader == NULL || !hf_optime_equal(&applying->plan.last, &last)) {
+            return hf_fail(err, HF_ERR_UNAVAILABLE,
+                           "the stored oplog changed while it was read; hint: run it again");
+        }
+        code = hf_chain_reader_next(applying->reader, &entry, more, err);
+    }
+    if (code == HF_ERR_OK && *more) {
+        applying->seen = entry.optime;
+        *bytes = entry.bytes;
+    }
+    return code;
 }
 
 /* What is replayed, wherever it comes from. */
@@ -207,19 +265,20 @@ static enum hf_err apply_from_store(const struct oplog_apply_values *values,
                                     const struct hf_target *target, struct hf_replay_result *result,
                                     struct hf_error *err)
 {
-    HF_CLEANUP(applying_fini) struct applying applying = {.reader = NULL};
+    HF_CLEANUP(applying_fini) struct applying applying = {.seen = {.term = -1}};
     struct hf_cli_oplog *oplog = &applying.oplog;
     const struct hf_facts *facts = &applying.manifest.facts;
     const struct hf_cli_oplog_wish wish = {
         .url = values->store, .oplog_url = values->oplog_store, .key_file = values->key_file};
     struct hf_id snapshot;
 
+    applying.target = *target;
     if (find_snapshot(values, &snapshot, err) != HF_ERR_OK ||
         hf_cli_oplog_open(&wish, oplog, err) != HF_ERR_OK ||
         hf_list_find_snapshot(oplog->store, oplog->mark.encrypted ? &oplog->key : NULL, &snapshot,
                               &applying.manifest, err) != HF_ERR_OK ||
-        hf_cli_oplog_load(oplog, &applying.manifest.job, err) != HF_ERR_OK ||
-        plan_it(&applying, target, err) != HF_ERR_OK) {
+        hf_cli_oplog_keys(oplog, &applying.manifest.job, err) != HF_ERR_OK ||
+        plan_it(&applying, NULL, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_replay_point point =
@@ -228,8 +287,8 @@ static enum hf_err apply_from_store(const struct oplog_apply_values *values,
         .engine_options = facts->engine_options,
         .server_version = facts->server_version[0] == '\0' ? NULL : facts->server_version,
         .point = &point,
-        .next = hf_replay_chain_next,
-        .next_context = applying.reader,
+        .next = next_entry,
+        .next_context = &applying,
     };
     return replay_it(values, &replayed, result, err);
 }
@@ -269,7 +328,8 @@ static enum hf_err oplog_apply(const struct oplog_apply_values *values,
     bool wanted = false;
 
     (void)rest;
-    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &target, err) != HF_ERR_OK) {
+    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &applying.target, err) !=
+        HF_ERR_OK) {
         return err->code;
     }
     if (!wanted) {

@@ -202,7 +202,8 @@ static enum hf_err count_there(const struct look *look, const struct hf_oplog_fi
     return HF_ERR_OK;
 }
 
-static enum hf_err ask_store(const struct look *look, struct hf_json **out, struct hf_error *err)
+static enum hf_err ask_store_once(const struct look *look, struct hf_json **out,
+                                  struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_oplog_close) struct hf_cli_oplog oplog = {.store = NULL};
     struct hf_oplog_filter filter;
@@ -224,6 +225,17 @@ static enum hf_err ask_store(const struct look *look, struct hf_json **out, stru
     filter.reader = oplog.reader;
     return look->diff || look->per_minute ? count_there(look, &filter, out, err)
                                           : hf_oplog_find_to_json(&filter, look->limit, out, err);
+}
+
+/* Nothing is leased for it: a server may merge slices meanwhile. */
+static enum hf_err ask_store(const struct look *look, struct hf_json **out, struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_UNAVAILABLE;
+
+    for (unsigned loads = 0; code == HF_ERR_UNAVAILABLE && loads < HF_CHAIN_LOADS_MAX; loads++) {
+        code = ask_store_once(look, out, err);
+    }
+    return code;
 }
 
 /* ---- Both ---- */

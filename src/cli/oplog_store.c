@@ -16,7 +16,7 @@ void hf_cli_oplog_close(struct hf_cli_oplog *oplog)
     hf_store_key_wipe(&oplog->key);
 }
 
-static struct hf_store *slices_of(const struct hf_cli_oplog *oplog)
+struct hf_store *hf_cli_oplog_slices(const struct hf_cli_oplog *oplog)
 {
     return oplog->own_oplog != NULL ? oplog->own_oplog : oplog->store;
 }
@@ -48,7 +48,7 @@ enum hf_err hf_cli_oplog_job(struct hf_cli_oplog *oplog, const char *job, struct
                    : hf_fail(err, HF_ERR_INVALID, "'%s' is not an id: 24 hexadecimal digits are",
                              job);
     }
-    if (hf_list_jobs(slices_of(oplog), &jobs, err) != HF_ERR_OK) {
+    if (hf_list_jobs(hf_cli_oplog_slices(oplog), &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     if (jobs.count != 1) {
@@ -62,15 +62,27 @@ enum hf_err hf_cli_oplog_job(struct hf_cli_oplog *oplog, const char *job, struct
     return HF_ERR_OK;
 }
 
+enum hf_err hf_cli_oplog_keys(struct hf_cli_oplog *oplog, const struct hf_id *job,
+                              struct hf_error *err)
+{
+    return hf_job_keys_load(oplog->store, &oplog->key, job, &oplog->keyring, err);
+}
+
 enum hf_err hf_cli_oplog_load(struct hf_cli_oplog *oplog, const struct hf_id *job,
                               struct hf_error *err)
 {
-    if (hf_job_keys_load(oplog->store, &oplog->key, job, &oplog->keyring, err) != HF_ERR_OK ||
-        hf_slice_reader_create(slices_of(oplog), &oplog->keyring, &oplog->reader, err) !=
-            HF_ERR_OK) {
+    return hf_cli_oplog_keys(oplog, job, err) == HF_ERR_OK ? hf_cli_oplog_chains(oplog, err)
+                                                           : err->code;
+}
+
+enum hf_err hf_cli_oplog_chains(struct hf_cli_oplog *oplog, struct hf_error *err)
+{
+    hf_chains_fini(&oplog->chains);
+    if (oplog->reader == NULL && hf_slice_reader_create(hf_cli_oplog_slices(oplog), &oplog->keyring,
+                                                        &oplog->reader, err) != HF_ERR_OK) {
         return err->code;
     }
-    const struct hf_chains_options options = {.store = slices_of(oplog),
+    const struct hf_chains_options options = {.store = hf_cli_oplog_slices(oplog),
                                               .keyring = &oplog->keyring};
     return hf_chains_load(&options, &oplog->chains, err);
 }

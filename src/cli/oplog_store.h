@@ -29,11 +29,21 @@ HF_CLEANUP_DEFINE_VALUE(hf_cli_oplog_close, struct hf_cli_oplog)
 /* Opens the stores. */
 HF_MUST_CHECK enum hf_err hf_cli_oplog_open(const struct hf_cli_oplog_wish *wish,
                                             struct hf_cli_oplog *out, struct hf_error *err);
+/* Where the slices lie. */
+struct hf_store *hf_cli_oplog_slices(const struct hf_cli_oplog *oplog);
+/* The job's keys. */
+HF_MUST_CHECK enum hf_err hf_cli_oplog_keys(struct hf_cli_oplog *oplog, const struct hf_id *job,
+                                            struct hf_error *err);
+/* With the keys: slices and chains, anew. */
+HF_MUST_CHECK enum hf_err hf_cli_oplog_chains(struct hf_cli_oplog *oplog, struct hf_error *err);
 /* Then keys, slices and chains of that job. */
 HF_MUST_CHECK enum hf_err hf_cli_oplog_load(struct hf_cli_oplog *oplog, const struct hf_id *job,
                                             struct hf_error *err);
 /* The job that is wished, or the only one. NOT_FOUND: none; INVALID: several, which are named. */
 HF_MUST_CHECK enum hf_err hf_cli_oplog_job(struct hf_cli_oplog *oplog, const char *job,
                                            struct hf_id *out, struct hf_error *err);
+
+/* A line of `job show`: when its oplog was checked, and how that ended. NULL: nothing. */
+void hf_cli_print_checked(const struct hf_json *check);
 
 #endif

@@ -21,6 +21,18 @@ const char *hf_chain_edge_word(enum hf_chain_edge edge)
     return words[edge];
 }
 
+enum hf_err hf_chain_gone(enum hf_err code, struct hf_error *err)
+{
+    if (code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    const struct hf_error gone = *err;
+    return hf_fail(err, HF_ERR_UNAVAILABLE,
+                   "%.*s: it went while it was being read; hint: it was merged or is no longer "
+                   "kept: ask again",
+                   HF_CHAIN_TEXT_BYTES, gone.message);
+}
+
 bool hf_chain_is_damage(enum hf_err code)
 {
     return code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED || code == HF_ERR_DENIED ||
@@ -131,7 +143,10 @@ static enum hf_err read_link(const struct hf_chains_options *options, struct hf_
 {
     HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
     if (is_bad(options, &link->name)) {
-        return hf_chain_mark(link, "a check found it damaged", err);
+        char problem[HF_CHAIN_TEXT_BYTES];
+        (void)snprintf(problem, sizeof problem, "%s: a check found it damaged",
+                       hf_object_name_text(&link->name).text);
+        return hf_chain_mark(link, problem, err);
     }
     const struct hf_slice_link *known =
         options->cache == NULL
@@ -157,8 +172,8 @@ static enum hf_err read_link(const struct hf_chains_options *options, struct hf_
     return HF_ERR_OK;
 }
 
-static enum hf_err rebuild(struct hf_chains *chains, struct hf_slice_reader *reader,
-                           struct hf_error *err)
+enum hf_err hf_chains_rebuild(struct hf_chains *chains, struct hf_slice_reader *reader,
+                              struct hf_error *err)
 {
     bool damaged = true;
     while (damaged) {
@@ -175,7 +190,7 @@ enum hf_err hf_chains_condemn(struct hf_chains *chains, size_t link, const char 
 {
     HF_ASSERT(link < chains->link_count);
     return hf_chain_mark(&chains->links[link], problem, err) == HF_ERR_OK
-               ? rebuild(chains, reader, err)
+               ? hf_chains_rebuild(chains, reader, err)
                : err->code;
 }
 
@@ -193,7 +208,7 @@ static enum hf_err load_once(const struct hf_chains_options *options,
             return err->code;
         }
     }
-    return rebuild(chains, reader, err);
+    return hf_chains_rebuild(chains, reader, err);
 }
 
 enum hf_err hf_chains_load(const struct hf_chains_options *options, struct hf_chains *out,
@@ -362,8 +377,8 @@ static enum hf_err add_fault(struct hf_chain_report *report, size_t link, const 
     return HF_ERR_OK;
 }
 
-static enum hf_err check_slice(const struct hf_slice_link *link, struct hf_slice_reader *reader,
-                               struct hf_chain_report *report, struct hf_error *err)
+enum hf_err hf_chain_check_slice(const struct hf_slice_link *link, struct hf_slice_reader *reader,
+                                 struct hf_chain_report *report, struct hf_error *err)
 {
     HF_CLEANUP(hf_slice_index_fini) struct hf_slice_index index = {.namespaces = NULL};
     struct hf_oplog_entry entry;
@@ -396,7 +411,7 @@ enum hf_err hf_chain_check(const struct hf_chains *chains, const struct hf_chain
     HF_CLEANUP(hf_chain_report_fini) struct hf_chain_report report = {.faults = NULL};
     for (size_t i = 0; i < chain->segment_count; i++) {
         size_t link = chain->segments[i].link;
-        enum hf_err code = check_slice(&chains->links[link], reader, &report, err);
+        enum hf_err code = hf_chain_check_slice(&chains->links[link], reader, &report, err);
         if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND && !hf_chain_is_damage(code)) {
             return hf_wrap(err, "check of a chain");
         }

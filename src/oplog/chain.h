@@ -109,6 +109,14 @@ HF_MUST_CHECK enum hf_err hf_chains_condemn(struct hf_chains *chains, size_t lin
                                             const char *problem, struct hf_slice_reader *reader,
                                             struct hf_error *err);
 
+/*
+ * Who reads without a lease may find a slice gone, merged or pruned since the chains were loaded. ranges and find say that as
+ * UNAVAILABLE: chains that are loaded again know what took its place. So often that is worth it.
+ */
+#define HF_CHAIN_LOADS_MAX 3
+/* NOT_FOUND becomes that, any other code stays. */
+enum hf_err hf_chain_gone(enum hf_err code, struct hf_error *err);
+
 /* The segment that holds entries with that timestamp (greater than its `after`, at most `to`); segment_count: none. */
 size_t hf_chain_find_segment(const struct hf_chain *chain, const struct hf_optime *optime);
 /*

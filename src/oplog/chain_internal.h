@@ -28,6 +28,16 @@ HF_MUST_CHECK enum hf_err hf_chain_floor_in(struct hf_slice_reader *reader,
                                             struct hf_hash *hash, struct hf_error *err);
 /* Fills start, end and their texts; the chains are sorted, and cut ones know their end. */
 void hf_chain_tell(struct hf_chains *chains);
+/* The chain that begins next behind `chain`; NULL when none does. */
+const struct hf_chain *hf_chain_next(const struct hf_chains *chains, const struct hf_chain *chain);
+/* Items anew, after links got problems. */
+HF_MUST_CHECK enum hf_err hf_chains_rebuild(struct hf_chains *chains,
+                                            struct hf_slice_reader *reader, struct hf_error *err);
+/* Reads the slice whole, fetched anew; adds to the report's numbers. */
+HF_MUST_CHECK enum hf_err hf_chain_check_slice(const struct hf_slice_link *link,
+                                               struct hf_slice_reader *reader,
+                                               struct hf_chain_report *report,
+                                               struct hf_error *err);
 void hf_chain_items_fini(struct hf_chains *chains);
 
 #endif

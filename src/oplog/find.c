@@ -277,7 +277,8 @@ enum hf_err hf_oplog_find(const struct hf_oplog_filter *filter, hf_oplog_find_si
     for (size_t c = 0; c < filter->chains->count; c++) {
         const struct hf_chain *chain = &filter->chains->items[c];
         for (size_t i = 0; i < chain->segment_count && finding.more; i++) {
-            if (look_through(&finding, &chain->segments[i], err) != HF_ERR_OK) {
+            enum hf_err code = look_through(&finding, &chain->segments[i], err);
+            if (hf_chain_gone(code, err) != HF_ERR_OK) {
                 return hf_wrap(err, "search the oplog");
             }
         }

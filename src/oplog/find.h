@@ -45,7 +45,7 @@ typedef enum hf_err (*hf_oplog_find_sink)(void *context, const struct hf_oplog_f
                                           bool *more, struct hf_error *err);
 /*
  * Every operation that the filter lets through, chain by chain in the order of their first entries. Blocks that have
- * nothing on the namespace are not read. CORRUPT names the slice that cannot be.
+ * nothing on the namespace are not read. CORRUPT names the slice that cannot be. UNAVAILABLE: hf_chain_gone.
  */
 HF_MUST_CHECK enum hf_err hf_oplog_find(const struct hf_oplog_filter *filter,
                                         hf_oplog_find_sink sink, void *context,

@@ -263,7 +263,7 @@ enum hf_err hf_ranges_plan(const struct hf_ranges *ranges, const struct hf_targe
     plan.truncate_after = plan.limit;
     plan.copy_has = hf_base_own_end(&ranges->snapshots[plan.snapshot]);
     if (range->chain != HF_NO_CHAIN &&
-        plan_chain(ranges, range->chain, reader, &plan, err) != HF_ERR_OK) {
+        hf_chain_gone(plan_chain(ranges, range->chain, reader, &plan, err), err) != HF_ERR_OK) {
         return hf_wrap(err, "plan for %s", hf_target_text(target).text);
     }
     *out = plan;

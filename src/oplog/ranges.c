@@ -139,7 +139,7 @@ static enum hf_err judge_all(struct hf_ranges *ranges, const struct hf_ranges_op
                            : hf_chains_condemn(options->chains, link, problem, options->reader,
                                                err);
             }
-            if (code != HF_ERR_OK) {
+            if (hf_chain_gone(code, err) != HF_ERR_OK) {
                 return hf_wrap(err, "snapshot %s", hf_id_text(&ranges->snapshots[s].id).text);
             }
             if (place.verdict != HF_BASE_APART && add_place(ranges, &place, err) != HF_ERR_OK) {

@@ -68,6 +68,7 @@ struct hf_ranges_options {
     size_t snapshot_count;
     struct hf_slice_reader *reader; /* borrowed for the call */
 };
+/* UNAVAILABLE: hf_chain_gone. */
 HF_MUST_CHECK enum hf_err hf_ranges_compute(const struct hf_ranges_options *options,
                                             struct hf_ranges *out, struct hf_error *err);
 
@@ -126,7 +127,7 @@ HF_CLEANUP_DEFINE_VALUE(hf_plan_fini, struct hf_plan)
 /*
  * Base: the newest snapshot not later than the target on its range's chain; of several histories the newest. NOT_FOUND,
  * with the nearest instants and the reason in the message, when no range has the target. snapshot NULL, or the one that
- * has to be the base (INVALID when it is none for that target).
+ * has to be the base (INVALID when it is none for that target). UNAVAILABLE: hf_chain_gone.
  */
 HF_MUST_CHECK enum hf_err hf_ranges_plan(const struct hf_ranges *ranges,
                                          const struct hf_target *target,

@@ -146,74 +146,78 @@ static bool take_filter(struct hf_server_call *call, struct hf_oplog_filter *out
     return true;
 }
 
-static void reply_counts(struct hf_server_call *call, const struct hf_oplog_filter *filter,
-                         bool by_minute)
+/* What is looked for: so many operations, or their numbers. */
+struct looking {
+    struct hf_oplog_filter filter;
+    uint64_t most;
+    bool count, by_minute;
+};
+
+/* Nothing is leased for it: what went meanwhile is looked for in what took its place. */
+static enum hf_err look(struct hf_server_call *call, const struct hf_id *job,
+                        struct looking *looking, struct hf_json **json, struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_UNAVAILABLE;
+
+    for (unsigned loads = 0; code == HF_ERR_UNAVAILABLE && loads < HF_CHAIN_LOADS_MAX; loads++) {
+        HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
+        code = hf_points_load_chains(call->app, job, &points, err);
+        if (code != HF_ERR_OK) {
+            continue;
+        }
+        looking->filter.chains = &points->chains;
+        looking->filter.reader = points->reader;
+        code = looking->count
+                   ? hf_oplog_count_to_json(&looking->filter, looking->by_minute, json, err)
+                   : hf_oplog_find_to_json(&looking->filter, looking->most, json, err);
+    }
+    return code;
+}
+
+static void look_and_reply(struct hf_server_call *call, const struct hf_id *job,
+                           struct looking *looking)
 {
     const struct hf_call_page page = {.number = 1, .size = HF_OPLOG_COUNTED_MAX};
-    struct hf_json *results = NULL;
+    struct hf_json *json = NULL;
     struct hf_error err;
 
-    if (hf_oplog_count_to_json(filter, by_minute, &results, &err) != HF_ERR_OK) {
+    if (look(call, job, looking, &json, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
-        return;
+    } else if (looking->count) {
+        hf_reply_list(call, &page, json, hf_json_count(json));
+    } else {
+        hf_reply_json(call, 200, json);
     }
-    hf_reply_list(call, &page, results, hf_json_count(results));
 }
 
 /* Operations, or with perMinute=true their numbers. */
 void hf_api_oplog_find(struct hf_server_call *call)
 {
-    HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
-    struct hf_oplog_filter filter = {.chains = NULL};
-    struct hf_json *json = NULL;
+    struct looking looking = {.most = 0};
     struct hf_job_record job;
-    struct hf_error err;
-    uint64_t most = 0;
-    bool per_minute = false;
 
-    if (!hf_api_find_job(call, &job) || !take_filter(call, &filter) ||
-        !hf_call_flag(call, "perMinute", false, &per_minute) ||
-        !hf_call_number(call, "limit", 1, HF_OPLOG_FOUND_MAX, 100, &most)) {
+    if (!hf_api_find_job(call, &job) || !take_filter(call, &looking.filter) ||
+        !hf_call_flag(call, "perMinute", false, &looking.by_minute) ||
+        !hf_call_number(call, "limit", 1, HF_OPLOG_FOUND_MAX, 100, &looking.most)) {
         return;
     }
-    if (hf_points_load_chains(call->app, &job.id, &points, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, NULL);
-        return;
-    }
-    filter.chains = &points->chains;
-    filter.reader = points->reader;
-    if (per_minute) {
-        reply_counts(call, &filter, true);
-        return;
-    }
-    if (hf_oplog_find_to_json(&filter, most, &json, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, NULL);
-        return;
-    }
-    hf_reply_json(call, 200, json);
+    looking.count = looking.by_minute;
+    look_and_reply(call, &job.id, &looking);
 }
 
 /* What lies between two instants, per namespace: what a restore to the first one would undo. */
 void hf_api_oplog_diff(struct hf_server_call *call)
 {
-    HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
-    struct hf_oplog_filter filter = {.chains = NULL};
+    struct looking looking = {.count = true};
     struct hf_job_record job;
-    struct hf_error err;
 
-    if (!hf_api_find_job(call, &job) || !take_filter(call, &filter)) {
+    if (!hf_api_find_job(call, &job) || !take_filter(call, &looking.filter)) {
         return;
     }
-    if (hf_optime_is_none(&filter.after)) {
+    if (hf_optime_is_none(&looking.filter.after)) {
         hf_reply_fail(call, HF_ERR_INVALID, "MISSING_QUERY_PARAMETER",
                       "query parameter after is missing");
         return;
     }
-    if (hf_points_load_chains(call->app, &job.id, &points, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, NULL);
-        return;
-    }
-    filter.chains = &points->chains;
-    filter.reader = points->reader;
-    reply_counts(call, &filter, false);
+    look_and_reply(call, &job.id, &looking);
 }

@@ -123,8 +123,8 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
 
 /* ---- Points in time ---- */
 
-enum hf_err hf_flow_plan_point(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
-                               struct hf_flow_plan *out, struct hf_error *err)
+static enum hf_err plan_once(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                             struct hf_flow_plan *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     HF_CLEANUP(hf_plan_fini) struct hf_plan plan = {.links = NULL};
@@ -172,6 +172,18 @@ enum hf_err hf_flow_plan_point(struct hf_server_app *app, const struct hf_flow_r
         out->oldest = points->chains.links[plan.links[0]].name;
     }
     return HF_ERR_OK;
+}
+
+/* Slices may be merged between the list and the look into one of them. */
+enum hf_err hf_flow_plan_point(struct hf_server_app *app, const struct hf_flow_restore_wish *wish,
+                               struct hf_flow_plan *out, struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_UNAVAILABLE;
+
+    for (unsigned loads = 0; code == HF_ERR_UNAVAILABLE && loads < HF_CHAIN_LOADS_MAX; loads++) {
+        code = plan_once(app, wish, out, err);
+    }
+    return code;
 }
 
 enum hf_err hf_flow_plan_still_there(struct hf_server_app *app, const struct hf_flow_plan *plan,

@@ -166,6 +166,24 @@ static void put_three_blocks(struct scene *scene)
     scene->filter.after = (struct hf_optime){.seconds = 1000, .term = -1};
 }
 
+/* Merged or pruned since the chains were loaded: whoever asked loads them again. */
+static void test_a_slice_that_went_meanwhile_is_worth_another_try(void **state)
+{
+    struct hf_error err;
+    struct scene scene;
+    struct seen seen = {.count = 0};
+    (void)state;
+    scene_begin(&scene);
+    remove_slice(&scene.world, &scene.chains.links[1].name);
+    EXPECT_ERROR(hf_oplog_find(&scene.filter, see, &seen, &err), HF_ERR_UNAVAILABLE,
+                 "it went while it was being read", &err);
+    hf_chains_fini(&scene.chains);
+    load_chains(&scene.world, &scene.chains);
+    seen = find(&scene);
+    assert_int_equal(seen.count, 13);
+    scene_end(&scene);
+}
+
 static void test_blocks_without_the_namespace_are_not_read(void **state)
 {
     struct hf_error err;
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_operations_are_found_by_time_kind_namespace_and_id),
         cmocka_unit_test(test_counts_per_minute_and_in_all),
         cmocka_unit_test(test_a_damaged_slice_is_named),
+        cmocka_unit_test(test_a_slice_that_went_meanwhile_is_worth_another_try),
         cmocka_unit_test(test_blocks_without_the_namespace_are_not_read),
         cmocka_unit_test(test_words_of_kinds),
     };
