@@ -26,6 +26,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_MEMBERS, {NULL}},
     {HF_KIND_FINISH, {NULL}},
     {HF_KIND_HEAD, {NULL}},
+    {HF_KIND_CHECK, {NULL}},
     {HF_KIND_EVENT, {"jobId", "createdS", NULL}},
     {HF_KIND_USAGE, {"projectId", NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},

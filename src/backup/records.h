@@ -39,7 +39,8 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_PROGRESS "progress"
 #define HF_KIND_MEMBERS                                                                            \
     "members" /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
-#define HF_KIND_HEAD "oplog_head" /* by job */
+#define HF_KIND_HEAD "oplog_head"   /* by job */
+#define HF_KIND_CHECK "oplog_check" /* by job: what the last check of its oplog said */
 #define HF_KIND_EVENT "event"
 #define HF_KIND_FINISH "finish" /* by task: the agent's finish message, as it came */
 
@@ -253,6 +254,7 @@ struct hf_event_record {
 #define HF_EVENT_OPLOG_GAP "OPLOG_GAP"               /* a restorable range ended, and why */
 #define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"         /* the newest stored entry is old */
 #define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"   /* the source keeps its oplog too short */
+#define HF_EVENT_OPLOG_DAMAGED "OPLOG_DAMAGED"       /* a check found slices damaged or missing */
 #define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED" /* an agent brought a slice that is none */
 #define HF_EVENT_STORE_DAMAGED "STORE_DAMAGED" /* a check found snapshots that are not whole */
 #define HF_EVENT_UPKEEP_FAILED "UPKEEP_FAILED" /* a store cannot be counted, groomed or checked */

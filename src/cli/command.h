@@ -28,6 +28,7 @@ extern const struct hf_command hf_cli_link_commands[];
 extern const struct hf_command hf_cli_store_commands[];  /* on a store, with no server */
 extern const struct hf_command hf_cli_upkeep_commands[]; /* of the store, over the server's API */
 extern const struct hf_command hf_cli_oplog_commands[];  /* a replay on this machine */
+extern const struct hf_command hf_cli_oplog_check_commands[];
 extern const struct hf_command hf_cli_oplog_look_commands[]; /* the same, over the API as well */
 extern const struct hf_command hf_cli_demo_commands[];       /* the demo and the sandbox */
 /* All of them, in the order of the help; ends with NULL. */

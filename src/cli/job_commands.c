@@ -7,6 +7,7 @@
 
 #include "cli/api.h"
 #include "cli/define.h"
+#include "cli/oplog_store.h"
 #include "cli/output.h"
 
 #define PRIVATE HF_CLI_PRIVATE
@@ -120,6 +121,7 @@ static void print_job(const struct hf_json *job)
     } else {
         (void)printf("  oplog        nothing is saved yet\n");
     }
+    hf_cli_print_checked(hf_json_get_object(job, "oplogCheck"));
     if (hf_json_get_text(oplog, "taskId") != NULL) {
         (void)printf("  tail         of member %s\n", hf_cli_text(oplog, "member", "?"));
     } else {

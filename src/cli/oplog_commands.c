@@ -328,8 +328,7 @@ static enum hf_err oplog_apply(const struct oplog_apply_values *values,
     bool wanted = false;
 
     (void)rest;
-    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &applying.target, err) !=
-        HF_ERR_OK) {
+    if (hf_cli_target(values->until, values->oplog_ts, &wanted, &target, err) != HF_ERR_OK) {
         return err->code;
     }
     if (!wanted) {

@@ -112,6 +112,9 @@ static struct hf_cancel *stop_token(void)
         "The job of a set with more data waits for approval before it begins; 0: none waits")      \
     OPT(no_first_snapshot, FLAG, "false", 0, 0, OPT_NONE,                                          \
         "Leave a new job's first snapshot to whoever asks for it; else it is taken by itself")     \
+    OPT(oplog_check_interval, SECONDS, "1d", 0, 31536000, OPT_NONE,                                \
+        "Read a job's stored oplog whole so often, and tell what is damaged or missing; 0: only "  \
+        "by hand")                                                                                 \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -171,6 +174,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .oplog_age_s = values->oplog_slice_age,
         .provision_threshold_bytes = values->provision_threshold,
         .no_first_snapshot = values->no_first_snapshot,
+        .oplog_check_s = values->oplog_check_interval,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

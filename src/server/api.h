@@ -41,6 +41,7 @@ void hf_api_job_log(struct hf_server_call *call);
 /* Adds "record": the attempt as an administrator knows it (backup-domain.md 4.13). */
 void hf_api_add_record(const struct hf_snapshot_record *snapshot, struct hf_json *json);
 void hf_api_events(struct hf_server_call *call);
+void hf_api_oplog_check(struct hf_server_call *call);
 void hf_api_snapshots(struct hf_server_call *call);
 void hf_api_snapshot(struct hf_server_call *call);
 void hf_api_take(struct hf_server_call *call);

@@ -37,6 +37,8 @@ struct hf_server_app {
     uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
     uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
+    uint64_t oplog_check_s; /* a job's stored oplog is checked so often; 0: only by hand */
+    atomic_bool checking;   /* one check at a time */
     uint64_t
         provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */
     bool first_snapshot;           /* of a new job: taken by itself */

@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "oplog/chain.h"
 #include "server/events.h"
+#include "server/flow_check.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
 #include "snapshot/keys.h"
@@ -149,12 +150,17 @@ static enum hf_err head_from_store(struct hf_server_app *app, const struct hf_ke
 {
     HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
     HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
-    const struct hf_chains_options options = {.store = app->oplog_store, .keyring = keyring};
+    HF_CLEANUP(hf_free) struct hf_object_name *bad = NULL;
+    struct hf_chains_options options = {.store = app->oplog_store, .keyring = keyring};
 
     *found = false;
     /* A store that is away has no slices either, and its chain has not ended for that. */
     if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
-        hf_chains_load(&options, &chains, err) != HF_ERR_OK) {
+        hf_flow_check_bad(app, &head->id, &bad, &options.bad_count, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    options.bad = bad;
+    if (hf_chains_load(&options, &chains, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_chain *chain = newest_chain(&chains);

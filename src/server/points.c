@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "server/flow.h"
+#include "server/flow_check.h"
 #include "server/keep.h"
 #include "snapshot/keys.h"
 
@@ -114,10 +115,15 @@ static enum hf_err load_chains(struct hf_server_app *app, struct hf_points *poin
 {
     HF_CLEANUP(hf_chain_cache_drop)
     struct hf_chain_cache *known = hold_cached(app->points, &points->job.id);
+    HF_CLEANUP(hf_free) struct hf_object_name *bad = NULL;
     struct hf_chain_cache *fresh = NULL;
-    const struct hf_chains_options options = {
+    struct hf_chains_options options = {
         .store = app->oplog_store, .keyring = &points->keyring, .cache = known};
 
+    if (hf_flow_check_bad(app, &points->job.id, &bad, &options.bad_count, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    options.bad = bad;
     if (hf_slice_reader_create(app->oplog_store, &points->keyring, &points->reader, err) !=
             HF_ERR_OK ||
         hf_chains_load(&options, &points->chains, err) != HF_ERR_OK) {
@@ -163,8 +169,8 @@ static bool is_base(const struct hf_snapshot_record *snapshot)
            (snapshot->verified_s == 0 || snapshot->verified_ok);
 }
 
-enum hf_err hf_points_load(struct hf_server_app *app, const struct hf_id *job,
-                           struct hf_points **out, struct hf_error *err)
+static enum hf_err load_once(struct hf_server_app *app, const struct hf_id *job,
+                             struct hf_points **out, struct hf_error *err)
 {
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
@@ -200,6 +206,17 @@ enum hf_err hf_points_load(struct hf_server_app *app, const struct hf_id *job,
     }
     *out = HF_TAKE(points);
     return HF_ERR_OK;
+}
+
+enum hf_err hf_points_load(struct hf_server_app *app, const struct hf_id *job,
+                           struct hf_points **out, struct hf_error *err)
+{
+    enum hf_err code = HF_ERR_UNAVAILABLE;
+
+    for (unsigned loads = 0; code == HF_ERR_UNAVAILABLE && loads < HF_CHAIN_LOADS_MAX; loads++) {
+        code = load_once(app, job, out, err);
+    }
+    return code;
 }
 
 /* ---- Requests ---- */

@@ -46,6 +46,7 @@ const struct hf_route hf_server_routes[] = {
     {"GET", PRIVATE "/events", hf_api_events, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/oplog/find", hf_api_oplog_find, HF_ROUTE_STREAM, false},
     {"GET", PRIVATE "/jobs/*/oplog/diff", hf_api_oplog_diff, HF_ROUTE_STREAM, false},
+    {"POST", PRIVATE "/jobs/*/oplog/check", hf_api_oplog_check, HF_ROUTE_STREAM, false},
     {"GET", PRIVATE "/snapshots", hf_api_snapshots, HF_ROUTE_API, false},
     {"POST", PRIVATE "/snapshots", hf_api_take, HF_ROUTE_API, false},
     {"GET", PRIVATE "/snapshots/*", hf_api_snapshot, HF_ROUTE_API, false},

@@ -16,6 +16,7 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "server/flow.h"
+#include "server/flow_check.h"
 #include "server/flow_groom.h"
 #include "server/flow_merge.h"
 #include "server/flow_tail.h"
@@ -26,6 +27,8 @@
 #define RESUME_EVERY_MS 2000
 #define UPKEEP_EVERY_MS ((uint64_t)60 * 1000)
 #define MERGE_EVERY_MS ((uint64_t)1800 * 1000)
+/* Whether one is due; how often that is, an option says. */
+#define CHECK_EVERY_MS 5000
 #define LISTENED_MAX_MS 1000 /* of one beat */
 #define API_THREADS 8
 #define STREAM_THREADS 8
@@ -280,6 +283,24 @@ static void run_jobs_later(struct hf_server *server)
     }
 }
 
+static void run_check(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error ignored; /* logged, job by job */
+
+    (void)!hf_flow_check_tick(&server->app, &ignored);
+    atomic_store(&server->checking, false);
+}
+
+/* It takes as long as a download of all that is stored. */
+static void check(struct hf_server *server)
+{
+    if (server->app.oplog_check_s != 0 && !atomic_exchange(&server->checking, true) &&
+        !hf_server_pool_try(server->streams, run_check, server)) {
+        atomic_store(&server->checking, false);
+    }
+}
+
 static void notify_agent(void *context, const struct hf_id *agent)
 {
     struct hf_server *server = context;
@@ -303,7 +324,7 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
 static void beat(struct hf_server *server)
 {
     uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms,
-             kept_ms = resumed_ms;
+             kept_ms = resumed_ms, checked_ms = resumed_ms;
 
     while (!hf_cancel_requested(server->app.cancel)) {
         hf_cancel_sleep(server->app.cancel, BEAT_MS);
@@ -331,6 +352,10 @@ static void beat(struct hf_server *server)
             merged_ms = now_ms;
             merge(server);
         }
+        if (now_ms - checked_ms >= CHECK_EVERY_MS) {
+            checked_ms = now_ms;
+            check(server);
+        }
     }
 }
 
@@ -357,6 +382,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .oplog_age_s = options->oplog_age_s,
                 .provision_threshold_bytes = options->provision_threshold_bytes,
                 .first_snapshot = !options->no_first_snapshot,
+                .oplog_check_s = options->oplog_check_s,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

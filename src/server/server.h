@@ -27,6 +27,7 @@ struct hf_server_options {
     uint64_t check_every_s;      /* a job's snapshots are checked so often; 0: never by itself */
     unsigned upkeep_slots;       /* works on the store at a time; 0: 1 */
     uint64_t oplog_window_min_s; /* the source's oplog should reach back so far; 0: any will do */
+    uint64_t oplog_check_s;      /* the stored oplog is checked so often; 0: never */
     uint64_t oplog_age_s;        /* a slice is closed when its first write is so old; 0: 10 */
     uint64_t
         provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */

@@ -39,6 +39,7 @@ struct hf_server {
     atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */
     atomic_bool merging;      /* hf_flow_merge_tick waits or runs */
     atomic_uint upkeeping;    /* hf_flow_upkeep_tick waits or runs, so many times */
+    atomic_bool checking;     /* hf_flow_check_tick waits or runs */
 };
 
 /* ---- Routes ---- */

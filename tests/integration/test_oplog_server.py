@@ -21,7 +21,7 @@ class OplogServer(harness.TestCase):
     @classmethod
     def deploy(cls):
         cls.store = cls.scratch.dir / "oplog"
-        cls.d = harness.Deployment(cls.scratch, 3, server_arguments=["--oplog-store", f"file://{cls.store}", "--oplog-slice-age", "1s"])
+        cls.d = harness.Deployment(cls.scratch, 3, server_arguments=["--oplog-store", f"file://{cls.store}", "--oplog-slice-age", "1s", "--oplog-check-interval", "1s"])
         cls.cli, cls.server, cls.set = cls.d.cli, cls.d.server, cls.d.set
         cls.writer = harness.Writer(cls.set)
         cls.writer.load(50)
@@ -113,6 +113,73 @@ class OplogServer(harness.TestCase):
         shown = self.cli.run("job", "show", "--set", "rs0")
         self.assertIn("unbroken", shown.out)
         self.assertTrue(json.dumps(self.cli("server", "status")["stores"]).count("oplog") >= 1)
+
+    def check(self):
+        """By hand; one on schedule may be under way."""
+        def ended():
+            answer = self.cli.run("oplog", "check", "--set", "rs0", "--json")
+            return None if "is under way" in answer.err else answer
+        return wait_for(ended, "a check", 120)
+
+    def check_store(self):
+        return self.cli.run("oplog", "check", "--store", self.server.store, "--oplog-store", f"file://{self.store}", "--json", *self.server.key_arguments())
+
+    def fault(self, kind):
+        """The one that both ways of checking find."""
+        answers = [self.check(), self.check_store()]
+        for answer in answers:
+            self.assertEqual((answer.code, answer.json["ok"], [one["kind"] for one in answer.json["faults"]]), (8, False, [kind]), answer.err)
+            self.assertIn("1 faults", answer.err)
+        return answers[0].json["faults"][0]
+
+    def spans(self, ts):
+        """A range promises the instant."""
+        at = (ts.time, ts.inc)
+        edge = lambda one: (one["seconds"], one["increment"])
+        return [one for one in self.cli("job", "ranges", "--set", "rs0")["results"] if edge(one["start"]) <= at < edge(one["end"])]
+
+    def test_z_a_check_finds_what_is_damaged_and_what_is_missing(self):
+        self.saved(self.write())
+        self.cli("snapshot", "take", "--set", "rs0")
+        first, ts, last = (self.saved(self.write()) and self.write() for _ in range(3))
+        head = self.saved(last)
+        whole = self.check()
+        self.assertEqual((whole.code, whole.json["faults"]), (0, []), whole.err)
+        self.assertGreaterEqual(whole.json["entries"], head["sequence"])
+        self.assertEqual(self.check_store().code, 0)
+        self.assertTrue(self.spans(ts))
+        wait_for(lambda: not self.cli("job", "show", "--set", "rs0")["oplogCheck"]["byHand"], "a check on schedule", 120)
+        # The slice that holds the entry, as names say.
+        path = min(path for path in self.store.rglob("*") if path.parent.name == "o" and path.name[:16] >= f"{ts.time:08x}{ts.inc:08x}")
+        name = str(path.relative_to(self.store))
+        sound = path.read_bytes()
+        damaged = bytearray(sound)
+        damaged[40] ^= 1
+        aside = path.with_name(".aside")
+        aside.write_bytes(damaged)
+        aside.rename(path)
+        fault = self.fault("damaged")
+        self.assertEqual(fault["object"], name)
+        self.assertLess((fault["lostAfter"]["seconds"], fault["lostAfter"]["increment"]), (ts.time, ts.inc))
+        self.assertGreater((fault["lostUntil"]["seconds"], fault["lostUntil"]["increment"]), (ts.time, ts.inc))
+        self.assertEqual(self.spans(ts), [], "a range over a slice that cannot be read")
+        events = self.cli("event", "list", "--type", "OPLOG_DAMAGED")["results"]
+        self.assertEqual([name in one["text"] for one in events], [True], events)
+        wait_for(lambda: [one for one in self.cli("snapshot", "list")["results"] if one["state"] == "COMPLETE" and name in one.get("description", "")],
+                 "the snapshot that the damage asks for", 120)
+        # It comes back; another one goes.
+        aside.write_bytes(sound)
+        aside.rename(path)
+        self.assertEqual(self.check().json["faults"], [])
+        self.assertTrue(self.spans(ts))
+        path.rename(aside)
+        fault = self.fault("missing")
+        self.assertIn("no slice holds the entries after", fault["text"])
+        self.assertEqual(self.spans(ts), [])
+        self.assertRegex(self.cli.run("job", "show", "rs0").out, r"checked +20.* UTC, \d+ slices, .*: 1 faults")
+        aside.rename(path)
+        self.assertEqual(self.check().code, 0)
+        self.assertRegex(self.cli.run("oplog", "check", "rs0").out, r"^\d+ slices, \d+ entries, .*: whole\n$")
 
 
 if __name__ == "__main__":
