@@ -41,6 +41,7 @@ extern const size_t hf_backup_kind_count;
     "members" /* by agent: {"agentId", "seenS", "members": [hf_member_record]} */
 #define HF_KIND_HEAD "oplog_head"   /* by job */
 #define HF_KIND_CHECK "oplog_check" /* by job: what the last check of its oplog said */
+#define HF_KIND_SCHEDULE "schedule" /* by job: backup/schedule.h */
 #define HF_KIND_EVENT "event"
 #define HF_KIND_FINISH "finish" /* by task: the agent's finish message, as it came */
 
@@ -112,6 +113,10 @@ struct hf_snapshot_record {
     uint64_t created_s, finished_s;
     uint64_t expires_s; /* 0: none planned */
     bool keep;          /* doNotDelete */
+    bool automatic;     /* by the schedule or for a reason of the server's own, not on demand */
+    uint64_t classes;   /* of an automatic one: backup/retention.h */
+    bool full;          /* every byte is read again, whatever the engine says of it */
+    bool dropped;       /* EXPIRED, and its manifest is gone */
     bool encrypted;
     /* Of the attempt, beside created_s and finished_s; 0: it did not come so far, or a record of before. */
     uint64_t given_s;    /* its agent has begun */
