@@ -174,7 +174,7 @@ static void follow_state(struct hf_schedule_record *record, const struct hf_sche
         record->failures = 0;
         record->not_before_s = 0;
         record->waits_for_capture = view->job->next_capture;
-        if (!has_complete(view)) {
+        if (!has_complete(view) && !view->first_waits) {
             record->owed_s = now_s; /* the first one is taken at once */
             record->due_s = hf_schedule_slot_after(&record->policy, now_s);
         } else if (record->due_s == 0) {
@@ -312,7 +312,9 @@ void hf_schedule_look(struct hf_schedule_record *record, const struct hf_schedul
     if (record->owed_s != 0 && was_taken_since(view, record->owed_s, now_s)) {
         record->owed_s = 0;
     }
-    place(record, !hf_id_is_none(&view->job->running), now_s);
+    /* One that the job itself wants is taken for that: it will do for this, too. */
+    place(record, !hf_id_is_none(&view->job->running) || view->job->snapshot_wanted[0] != '\0',
+          now_s);
 }
 
 void hf_schedule_change(struct hf_schedule_record *record, const struct hf_policy *policy,

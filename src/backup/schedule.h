@@ -73,6 +73,7 @@ struct hf_schedule_view {
     const struct hf_job_record *job;
     const struct hf_snapshot_record *snapshots; /* the job's, in any order */
     size_t count;
+    bool first_waits; /* the first one is not taken at once, but at its time */
 };
 /* Brings the document to now: what came of the attempt, what is owed, when to look again. */
 void hf_schedule_look(struct hf_schedule_record *record, const struct hf_schedule_view *view,
