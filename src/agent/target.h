@@ -42,6 +42,8 @@ struct hf_agent_target_note {
     bool entries_back; /* on the way back inside: the new entries are out, the old ones go in */
     bool entries_in;   /* inside: the old entries are out, the new ones go in */
     bool stopped_by_us;
+    bool
+        coming; /* its server was launched, or is about to be, and nobody has seen yet what became of it */
     struct hf_program program;   /* owned; how the member ran */
     char *config;                /* owned; of the set, as JSON, once it is stopped; may be NULL */
     struct hf_mongo_login login; /* owned; what we log in with, to be known to the new data too */
@@ -106,13 +108,13 @@ HF_MUST_CHECK enum hf_err hf_agent_target_is_free(const char *db_path, struct hf
 /* The process that has it open; NOT_FOUND when none is seen. */
 HF_MUST_CHECK enum hf_err hf_agent_target_find(const char *db_path, struct hf_program *out,
                                                struct hf_error *err);
-/* By its unit, or SIGTERM; waits for its clean end. Nothing runs: OK. */
+/* By its unit, or SIGTERM; waits for its clean end. Nothing runs, and nothing that was launched is still to come: OK. */
 HF_MUST_CHECK enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
-                                               const struct hf_agent_target_note *note,
+                                               struct hf_agent_target_note *note,
                                                struct hf_error *err);
 /* By its unit, the command that was given for it, or as it ran before; waits until it answers. It runs: only waits. */
 HF_MUST_CHECK enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
-                                                const struct hf_agent_target_note *note,
+                                                struct hf_agent_target_note *note,
                                                 const struct hf_cancel *cancel,
                                                 struct hf_error *err);
 /* Until it is a member of a set that has a primary. */

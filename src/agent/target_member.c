@@ -172,8 +172,8 @@ static enum hf_err wait_free(const struct hf_agent_work *work, const char *db_pa
     }
 }
 
-enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
-                                 const struct hf_agent_target_note *note, struct hf_error *err)
+static enum hf_err stop_what_runs(const struct hf_agent_work *work,
+                                  const struct hf_agent_target_note *note, struct hf_error *err)
 {
     HF_CLEANUP(hf_program_fini) struct hf_program program = {.path = NULL};
     const char *unit = hf_agent_target_unit(work->context, note->member);
@@ -196,6 +196,39 @@ enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
     return wait_free(work, note->db_path, &program, err) == HF_ERR_OK
                ? HF_ERR_OK
                : hf_wrap(err, "stop %s (process %" PRIu64 ")", note->member, program.pid);
+}
+
+static enum hf_err note_coming(const struct hf_agent_context *context,
+                               struct hf_agent_target_note *note, bool coming, struct hf_error *err)
+{
+    note->coming = coming;
+    return hf_agent_target_note_write(context->state, note, err);
+}
+
+/* An agent that died behind the launch has seen nothing of it: what is to be stopped must be there first. */
+static enum hf_err await_coming(const struct hf_agent_work *work, struct hf_agent_target_note *note,
+                                struct hf_error *err)
+{
+    uint64_t deadline_ms = hf_clock_mono_ms() + UP_LIMIT_MS;
+
+    while (hf_agent_target_is_free(note->db_path, err) == HF_ERR_OK &&
+           hf_clock_mono_ms() < deadline_ms) {
+        if (hf_cancel_check(work->cancel, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        hf_cancel_sleep(work->cancel, POLL_MS);
+    }
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
+                                 struct hf_agent_target_note *note, struct hf_error *err)
+{
+    if (note->coming && await_coming(work, note, err) != HF_ERR_OK) {
+        return hf_wrap(err, "stop %s", note->member);
+    }
+    enum hf_err code = stop_what_runs(work, note, err);
+    return code == HF_ERR_OK && note->coming ? note_coming(work->context, note, false, err) : code;
 }
 
 /* ---- Starting ---- */
@@ -260,19 +293,13 @@ static enum hf_err fail_start(const struct hf_agent_target_note *note, const cha
                    note->program.output == NULL ? "" : note->program.output);
 }
 
-enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
-                                  const struct hf_agent_target_note *note,
-                                  const struct hf_cancel *cancel, struct hf_error *err)
+/* coming: launched, and has not taken its directory yet. */
+static enum hf_err wait_up(const struct hf_agent_context *context,
+                           const struct hf_agent_target_note *note, bool coming,
+                           const struct hf_cancel *cancel, struct hf_error *err)
 {
     uint64_t began_ms = hf_clock_mono_ms(), held_ms = began_ms;
-    bool coming = false; /* launched, and has not taken its directory yet */
 
-    if (hf_agent_target_is_free(note->db_path, err) == HF_ERR_OK) {
-        if (launch(context, note, err) != HF_ERR_OK) {
-            return hf_wrap(err, "start %s", note->member);
-        }
-        coming = true;
-    }
     for (;;) {
         enum hf_err code = ask(context, note, NULL, err);
         uint64_t now_ms = hf_clock_mono_ms();
@@ -296,6 +323,26 @@ enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
         }
         hf_cancel_sleep(coming ? NULL : cancel, POLL_MS);
     }
+}
+
+enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
+                                  struct hf_agent_target_note *note, const struct hf_cancel *cancel,
+                                  struct hf_error *err)
+{
+    struct hf_error ignored;
+
+    if (hf_agent_target_is_free(note->db_path, &ignored) != HF_ERR_OK) {
+        return wait_up(context, note, false, cancel, err);
+    }
+    if (note_coming(context, note, true, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = launch(context, note, err) == HF_ERR_OK
+                           ? wait_up(context, note, true, cancel, err)
+                           : hf_wrap(err, "start %s", note->member);
+    /* What became of it is known. An older note that stays costs a wait. */
+    enum hf_err noted = note_coming(context, note, false, code == HF_ERR_OK ? err : &ignored);
+    return code == HF_ERR_OK ? noted : code;
 }
 
 /* ---- A member of a set again ---- */

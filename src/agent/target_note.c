@@ -100,6 +100,7 @@ enum hf_err hf_agent_target_note_write(struct hf_agent_state *state,
     hf_json_set_bool(json, "entriesIn", note->entries_in);
     hf_json_set_bool(json, "entriesBack", note->entries_back);
     hf_json_set_bool(json, "stoppedByUs", note->stopped_by_us);
+    hf_json_set_bool(json, "coming", note->coming);
     hf_json_set_text(json, "config", note->config);
     hf_json_set_u64(json, "files", note->files);
     hf_json_set_u64(json, "bytes", note->bytes);
@@ -213,6 +214,7 @@ static enum hf_err note_from_json(const struct hf_json *json, struct hf_agent_ta
     out->entries_in = hf_json_get_bool(json, "entriesIn", false);
     out->entries_back = hf_json_get_bool(json, "entriesBack", false);
     out->stopped_by_us = hf_json_get_bool(json, "stoppedByUs", false);
+    out->coming = hf_json_get_bool(json, "coming", false);
     out->files = hf_json_get_u64(json, "files", 0);
     out->bytes = hf_json_get_u64(json, "bytes", 0);
     out->written_bytes = hf_json_get_u64(json, "writtenBytes", 0);

@@ -5,10 +5,13 @@
  */
 #include "agent/target.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -285,6 +288,57 @@ static void test_what_counts_as_data(void **state)
     unmake(&f);
 }
 
+/* What a server does that was launched and takes its time: only then does anybody see it. */
+static void come_late(const struct fixture *f)
+{
+    HF_CLEANUP(hf_free) char *path = below(f->db_path, "mongod.lock");
+    char text[24];
+
+    (void)usleep(300000);
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0) {
+        _exit(1);
+    }
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    if (write(fd, text, (size_t)len) != len) {
+        _exit(1);
+    }
+    for (;;) {
+        (void)pause();
+    }
+}
+
+/* The agent died behind the launch, and the way back begins before the server has its directory. */
+static void test_a_stop_waits_for_what_was_launched(void **state)
+{
+    HF_CLEANUP(hf_agent_target_note_fini) struct hf_agent_target_note note = {.member = ""};
+    struct fixture f = {.dir = NULL};
+    struct hf_cancel cancel;
+    struct hf_error err;
+    int status = 0;
+
+    (void)state;
+    make(&f, false);
+    f.note.coming = true;
+    OK(hf_agent_target_note_write(f.state, &f.note, &err));
+    OK(hf_agent_target_note_read(f.state, "h:1", &note, &err));
+    hf_cancel_init(&cancel);
+    const struct hf_agent_work work = {.context = &f.context, .cancel = &cancel};
+    pid_t pid = fork();
+    if (pid == 0) {
+        come_late(&f);
+    }
+    OK(hf_agent_target_stop(&work, &note, &err));
+    (void)kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGTERM);
+    hf_agent_target_note_fini(&note);
+    OK(hf_agent_target_note_read(f.state, "h:1", &note, &err));
+    assert_false(note.coming);
+    unmake(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_inside_a_mount_point),
         cmocka_unit_test(test_back_from_before_the_swap),
         cmocka_unit_test(test_what_counts_as_data),
+        cmocka_unit_test(test_a_stop_waits_for_what_was_launched),
     };
 
     /* Thousands of syncs, which mean nothing where a process dies and not its host. */
