@@ -4,6 +4,7 @@
  */
 #include "backup/records.h"
 
+#include "backup/alert.h"
 #include "backup/fields.h"
 #include "backup/groom.h"
 
@@ -30,6 +31,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SCHEDULE, {"wakeS", "queueS", NULL}},
     {HF_KIND_EVENT, {"jobId", "createdS", NULL}},
     {HF_KIND_USAGE, {"projectId", NULL}},
+    {HF_KIND_ALERT, {"status", "createdS", NULL}},
+    {HF_KIND_SERVER, {NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);

@@ -115,6 +115,20 @@ static struct hf_cancel *stop_token(void)
     OPT(oplog_check_interval, SECONDS, "1d", 0, 31536000, OPT_NONE,                                \
         "Read a job's stored oplog whole so often, and tell what is damaged or missing; 0: only "  \
         "by hand")                                                                                 \
+    OPT(alert_check_interval, SECONDS, "1m", 1, 3600, OPT_NONE,                                    \
+        "Look so often for what is to be an alert, or is over")                                    \
+    OPT(alert_repeat_interval, SECONDS, "1h", 0, 31536000, OPT_NONE,                               \
+        "Tell an open alert again so often until it is acknowledged; 0: once")                     \
+    OPT(agent_down_after, SECONDS, "1h", 0, 31536000, OPT_NONE,                                    \
+        "An agent that an active job needs and that is silent for longer is an alert; 0: never")   \
+    OPT(server_down_after, SECONDS, "15m", 0, 31536000, OPT_NONE,                                  \
+        "The same for a server that nobody stopped")                                               \
+    OPT(maximum_aborted_snapshots, NUMBER, "3", 0, 1000, OPT_NONE,                                 \
+        "So many snapshots of a set that fail in a row are an alert; 0: never")                    \
+    OPT(maximum_space_used_percent, NUMBER, "85", 0, 100, OPT_NONE,                                \
+        "A store whose disk is fuller is an alert; 100: never")                                    \
+    OPT(minimum_free_percent, NUMBER, "10", 0, 100, OPT_NONE,                                      \
+        "A data directory whose disk has less room is an alert; 0: never")                         \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -173,6 +187,13 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
         .provision_threshold_bytes = values->provision_threshold,
+        .alerts = {.check_s = values->alert_check_interval,
+                   .repeat_s = values->alert_repeat_interval,
+                   .agent_down_s = values->agent_down_after,
+                   .server_down_s = values->server_down_after,
+                   .aborted_snapshots = values->maximum_aborted_snapshots,
+                   .space_used_percent = values->maximum_space_used_percent,
+                   .disk_free_percent = values->minimum_free_percent},
         .no_first_snapshot = values->no_first_snapshot,
         .oplog_check_s = values->oplog_check_interval,
         .capture_limit_bytes = values->capture_limit,

@@ -28,6 +28,12 @@ void hf_api_cluster_restore(struct hf_server_call *call);
 void hf_api_cluster_ranges(struct hf_server_call *call);
 void hf_api_start_cluster_restore(struct hf_server_call *call);
 
+/* api_alerts.c; rest-api.md 5.9. */
+void hf_api_alerts(struct hf_server_call *call);
+void hf_api_alert(struct hf_server_call *call);
+void hf_api_acknowledge_alert(struct hf_server_call *call);
+void hf_api_global_alerts(struct hf_server_call *call);
+
 /* Our own. */
 void hf_api_health(struct hf_server_call *call);
 void hf_api_version(struct hf_server_call *call);

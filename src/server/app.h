@@ -7,6 +7,7 @@
 
 #include <stdatomic.h>
 
+#include "backup/alert.h"
 #include "backup/groom.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -21,6 +22,26 @@
 #define HF_SERVER_ENDING_MAX 64
 
 struct hf_points_cache; /* points.h */
+
+/* The server's periodic work, as alerts know it. */
+enum hf_server_work {
+    HF_SERVER_RESUMES,
+    HF_SERVER_TAILS,
+    HF_SERVER_MOVES_JOBS,
+    HF_SERVER_KEEPS_STORES,
+    HF_SERVER_ALERTS,
+};
+#define HF_SERVER_WORKS 5
+struct hf_server_work_state {
+    uint64_t failures; /* rounds in a row */
+    char error[HF_ALERT_TEXT_BYTES];
+};
+struct hf_server_alerts {
+    struct hf_alert_limits limits;
+    uint64_t repeat_s;    /* an alert that is open is told again so often; 0: once */
+    const char *data_dir; /* borrowed; NULL: its disk is not looked at */
+    char host[256];
+};
 
 struct hf_server_app {
     struct hf_log *log;             /* borrowed */
@@ -50,7 +71,10 @@ struct hf_server_app {
     uint64_t
         capture_limit_bytes; /* what one attempt may put, whatever its agent says; 0: no such limit */
     struct hf_upkeep_policy upkeep;
-    unsigned upkeep_slots;     /* works on the store at a time, at most HF_UPKEEP_SLOTS_MAX */
+    unsigned upkeep_slots; /* works on the store at a time, at most HF_UPKEEP_SLOTS_MAX */
+    struct hf_server_alerts alerts;
+    struct hf_mutex works_mutex; /* guards: works */
+    struct hf_server_work_state works[HF_SERVER_WORKS];
     struct hf_id process;      /* drawn at start: holds slots */
     bool alone;                /* no other process uses the catalog */
     atomic_bool upkeep_wanted; /* somebody asked for work: the next beat looks */

@@ -6,6 +6,7 @@
 #ifndef HF_SERVER_KEEP_H
 #define HF_SERVER_KEEP_H
 
+#include "backup/alert.h"
 #include "backup/groom.h"
 #include "backup/head.h"
 #include "backup/records.h"
@@ -28,6 +29,7 @@
     X(agent, struct hf_agent_record, HF_KIND_AGENT)                                                \
     X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
     X(event, struct hf_event_record, HF_KIND_EVENT)                                                \
+    X(alert, struct hf_alert_record, HF_KIND_ALERT)                                                \
     X(usage, struct hf_usage_record, HF_KIND_USAGE)                                                \
     X(slot, struct hf_slot_record, HF_KIND_UPKEEP_SLOT)
 

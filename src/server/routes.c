@@ -35,6 +35,11 @@ const struct hf_route hf_server_routes[] = {
     {"POST", CLUSTER "/restoreJobs", hf_api_start_cluster_restore, HF_ROUTE_API, false},
     {"GET", CLUSTER "/restoreJobs/*", hf_api_cluster_restore, HF_ROUTE_API, false},
 
+    {"GET", GROUP "/alerts", hf_api_alerts, HF_ROUTE_API, false},
+    {"GET", GROUP "/alerts/*", hf_api_alert, HF_ROUTE_API, false},
+    {"PATCH", GROUP "/alerts/*", hf_api_acknowledge_alert, HF_ROUTE_API, false},
+    {"GET", PUBLIC "/globalAlerts", hf_api_global_alerts, HF_ROUTE_API, false},
+
     {"GET", PRIVATE "/status", hf_api_status, HF_ROUTE_API, false},
     {"GET", PRIVATE "/agents", hf_api_agents, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs", hf_api_jobs, HF_ROUTE_API, false},

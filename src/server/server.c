@@ -15,6 +15,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "os/process.h"
+#include "server/alerts.h"
 #include "server/flow.h"
 #include "server/flow_check.h"
 #include "server/flow_groom.h"
@@ -26,6 +27,7 @@
 #define BEAT_MS 100
 #define RESUME_EVERY_MS 2000
 #define UPKEEP_EVERY_MS ((uint64_t)60 * 1000)
+#define ALERTS_EVERY_S 60
 #define MERGE_EVERY_MS ((uint64_t)1800 * 1000)
 /* Whether one is due; how often that is, an option says. */
 #define CHECK_EVERY_MS 5000
@@ -74,6 +76,7 @@ static void server_fini(struct hf_server *server)
     hf_store_close(server->app.store);
     hf_catalog_close(server->app.catalog);
     hf_mutex_fini(&server->app.ending_mutex);
+    hf_mutex_fini(&server->app.works_mutex);
     hf_store_key_wipe(&server->app.key);
 }
 HF_CLEANUP_DEFINE_VALUE(server_fini, struct hf_server)
@@ -203,10 +206,14 @@ static void run_resume(void *argument)
     struct hf_server *server = argument;
     struct hf_error err;
 
-    if (hf_flow_resume(&server->app, &err) != HF_ERR_OK) {
+    enum hf_err code = hf_flow_resume(&server->app, &err);
+    hf_alerts_note_work(&server->app, HF_SERVER_RESUMES, code, err.message);
+    if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
     }
-    if (hf_flow_tail_tick(&server->app, &err) != HF_ERR_OK) {
+    code = hf_flow_tail_tick(&server->app, &err);
+    hf_alerts_note_work(&server->app, HF_SERVER_TAILS, code, err.message);
+    if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
     }
     atomic_store(&server->resuming, false);
@@ -244,8 +251,9 @@ static void run_upkeep(void *argument)
     struct hf_error err;
 
     (void)!hf_stand_back_thread(UPKEEP_NICE); /* refused: it is only less polite */
-    if (hf_flow_upkeep_tick(&server->app, &err) != HF_ERR_OK &&
-        !hf_cancel_requested(server->app.cancel)) {
+    enum hf_err code = hf_flow_upkeep_tick(&server->app, &err);
+    hf_alerts_note_work(&server->app, HF_SERVER_KEEPS_STORES, code, err.message);
+    if (code != HF_ERR_OK && !hf_cancel_requested(server->app.cancel)) {
         hf_log_warn(server->app.log, "server.upkeep.failed", HF_STR("error", err.message));
     }
     atomic_fetch_sub(&server->upkeeping, 1);
@@ -268,7 +276,9 @@ static void run_jobs(void *argument)
     struct hf_server *server = argument;
     struct hf_error err;
 
-    if (hf_flow_jobs_tick(&server->app, &err) != HF_ERR_OK) {
+    enum hf_err code = hf_flow_jobs_tick(&server->app, &err);
+    hf_alerts_note_work(&server->app, HF_SERVER_MOVES_JOBS, code, err.message);
+    if (code != HF_ERR_OK) {
         hf_log_debug(server->app.log, "server.jobs.failed", HF_STR("error", err.message));
     }
     atomic_store(&server->jobs_running, false);
@@ -301,6 +311,27 @@ static void check(struct hf_server *server)
     }
 }
 
+static void run_alerts(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+
+    enum hf_err code = hf_alerts_pass(&server->app, &err);
+    hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);
+    if (code != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "server.alerts.failed", HF_STR("error", err.message));
+    }
+    atomic_store(&server->alerting, false);
+}
+
+static void look_for_alerts(struct hf_server *server)
+{
+    if (!atomic_exchange(&server->alerting, true) &&
+        !hf_server_pool_try(server->streams, run_alerts, server)) {
+        atomic_store(&server->alerting, false);
+    }
+}
+
 static void notify_agent(void *context, const struct hf_id *agent)
 {
     struct hf_server *server = context;
@@ -324,7 +355,10 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
 static void beat(struct hf_server *server)
 {
     uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms,
-             kept_ms = resumed_ms, checked_ms = resumed_ms;
+             kept_ms = resumed_ms, checked_ms = resumed_ms, alerted_ms = resumed_ms;
+    uint64_t alerts_s = server->options->alerts.check_s;
+    alerts_s = alerts_s == 0 ? ALERTS_EVERY_S : alerts_s;
+    look_for_alerts(server);
 
     while (!hf_cancel_requested(server->app.cancel)) {
         hf_cancel_sleep(server->app.cancel, BEAT_MS);
@@ -347,6 +381,10 @@ static void beat(struct hf_server *server)
             kept_ms = now_ms;
             atomic_store(&server->app.upkeep_wanted, false);
             upkeep(server);
+        }
+        if (now_ms - alerted_ms >= alerts_s * 1000) {
+            alerted_ms = now_ms;
+            look_for_alerts(server);
         }
         if (now_ms - merged_ms >= MERGE_EVERY_MS) {
             merged_ms = now_ms;
@@ -376,6 +414,14 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                            .count_every_s = HF_UPKEEP_COUNT_EVERY_S,
                            .check_every_s = options->check_every_s},
                 .upkeep_slots = options->upkeep_slots == 0 ? 1 : options->upkeep_slots,
+                .alerts = {.limits = {.oplog_behind_s = HF_ALERT_OPLOG_BEHIND_S,
+                                      .agent_down_s = options->alerts.agent_down_s,
+                                      .server_down_s = options->alerts.server_down_s,
+                                      .aborted_snapshots = options->alerts.aborted_snapshots,
+                                      .space_used_percent = options->alerts.space_used_percent,
+                                      .disk_free_percent = options->alerts.disk_free_percent},
+                           .repeat_s = options->alerts.repeat_s,
+                           .data_dir = options->data_dir},
                 .process = hf_flow_new_id(),
                 .alone = true, /* the lock below */
                 .oplog_window_min_s = options->oplog_window_min_s,
@@ -390,6 +436,8 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     };
 
     hf_mutex_init(&server.app.ending_mutex);
+    hf_mutex_init(&server.app.works_mutex);
+    hf_host_name(server.app.alerts.host, sizeof server.app.alerts.host);
     if (lock_path == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
@@ -410,6 +458,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     hf_server_hash_downloads(&server);
     announce(&server, &news);
     beat(&server);
+    hf_alerts_leave(&server.app);
     hf_log_info(options->log, "server.stopped");
     return HF_ERR_OK;
 }

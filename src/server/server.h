@@ -31,7 +31,16 @@ struct hf_server_options {
     uint64_t oplog_age_s;        /* a slice is closed when its first write is so old; 0: 10 */
     uint64_t
         provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */
-    bool no_first_snapshot;        /* a new job's first snapshot is left to whoever asks for it */
+    struct {
+        uint64_t check_s;      /* alerts are looked for so often; 0: 60 */
+        uint64_t repeat_s;     /* one that is open is told again so often; 0: once */
+        uint64_t agent_down_s; /* 0: never an alert, as the next two */
+        uint64_t server_down_s;
+        uint64_t aborted_snapshots;
+        uint64_t space_used_percent; /* 100: never */
+        uint64_t disk_free_percent;  /* 0: never */
+    } alerts;
+    bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One pass: all alerts there are, then every target's facts against them; what went on and was not found any more is
+ * cancelled. Every change is one compare-and-set, so that several servers open, repeat and close an alert once.
+ */
+#include "server/alerts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "backup/job.h"
+#include "base/alloc.h"
+#include "codec/hash.h"
+#include "os/clock.h"
+#include "os/fs.h"
+#include "server/events.h"
+#include "server/flow.h"
+#include "server/keep.h"
+
+#define LIST_MAX 100000
+#define KEPT_S ((uint64_t)90 * 86400)
+#define TRIES 8
+#define NEWEST_LOOKED_AT 64
+
+struct pass {
+    struct hf_server_app *app;
+    uint64_t now_s;
+    struct hf_keep_alerts alerts; /* by type, target and number */
+    bool *seen;                   /* owned: for each of them */
+};
+
+/* What an alert is about. */
+struct about {
+    const char *target;
+    const struct hf_job_record *job; /* NULL: none */
+    const char *host;
+};
+
+/* ---- Documents ---- */
+
+static int by_target(const void *left, const void *right)
+{
+    const struct hf_alert_record *a = left, *b = right;
+    int order = a->type != b->type ? (a->type < b->type ? -1 : 1) : strcmp(a->target, b->target);
+
+    return order != 0 ? order : (a->number > b->number) - (a->number < b->number);
+}
+
+/* The newest of that type and target; NULL: there was none. */
+static struct hf_alert_record *newest_of(struct pass *pass, enum hf_alert_type type,
+                                         const char *target)
+{
+    struct hf_alert_record key = {.type = type, .number = UINT64_MAX};
+    size_t low = 0, high = pass->alerts.count;
+
+    (void)snprintf(key.target, sizeof key.target, "%s", target);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (by_target(&pass->alerts.items[middle], &key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (low == 0 || pass->alerts.items[low - 1].type != type ||
+        strcmp(pass->alerts.items[low - 1].target, key.target) != 0) {
+        return NULL;
+    }
+    pass->seen[low - 1] = true;
+    return &pass->alerts.items[low - 1];
+}
+
+/* An id of its own for each thing that is told of an alert: told twice, it is the same. */
+static struct hf_id notice_id(const struct hf_alert_record *alert)
+{
+    char text[128];
+    struct hf_id id = alert->id;
+
+    (void)snprintf(text, sizeof text, "%s %" PRIu64 " %" PRIu64, hf_id_text(&alert->id).text,
+                   alert->created_s, alert->notices);
+    uint64_t hash = hf_xxh3(hf_bytes_of(text, strlen(text)));
+    memcpy(id.bytes + HF_ID_BYTES - sizeof hash, &hash, sizeof hash);
+    return id;
+}
+
+static enum hf_err tell_event(struct pass *pass, const struct hf_alert_record *alert,
+                              const char *type, struct hf_error *err)
+{
+    const struct hf_event_wish event = {.id = notice_id(alert),
+                                        .job = alert->job,
+                                        .set_name = alert->set_name,
+                                        .type = type,
+                                        .text = alert->text};
+    return hf_event_tell(pass->app, &event, err);
+}
+
+static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, uint64_t revision,
+                              enum hf_alert_step step, bool fresh, struct hf_error *err)
+{
+    const struct hf_alert_kind *kind = &hf_alert_kinds[alert->type];
+
+    if (step == HF_ALERT_DROPPED) {
+        return hf_catalog_remove(pass->app->catalog, HF_KIND_ALERT, hf_id_text(&alert->id).text,
+                                 revision, err);
+    }
+    enum hf_err code = fresh ? hf_keep_alert_insert(pass->app->catalog, alert, err)
+                             : hf_keep_alert_replace(pass->app->catalog, alert, &revision, err);
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (step == HF_ALERT_OPENED) {
+        hf_log_warn(pass->app->log, "alert.opened", HF_STR("alert", hf_id_text(&alert->id).text),
+                    HF_STR("type", kind->name), HF_STR("set", alert->set_name),
+                    HF_STR("text", alert->text));
+        return kind->told ? HF_ERR_OK : tell_event(pass, alert, kind->name, err);
+    }
+    if (step == HF_ALERT_RESOLVED) {
+        hf_log_info(pass->app->log, "alert.closed", HF_STR("alert", hf_id_text(&alert->id).text),
+                    HF_STR("type", kind->name), HF_STR("set", alert->set_name));
+        return tell_event(pass, alert, kind->over, err);
+    }
+    return HF_ERR_OK;
+}
+
+/* Another server, or an acknowledgement, came first: the next pass looks again. */
+static enum hf_err lost_is_fine(enum hf_err code)
+{
+    return code == HF_ERR_EXISTS || code == HF_ERR_CONFLICT || code == HF_ERR_NOT_FOUND ? HF_ERR_OK
+                                                                                        : code;
+}
+
+static enum hf_err follow(struct pass *pass, const struct hf_alert_finding *finding,
+                          const struct about *about, struct hf_error *err)
+{
+    struct hf_server_app *app = pass->app;
+    const struct hf_alert_record *known = newest_of(pass, finding->type, about->target);
+    struct hf_alert_record alert = {.project = app->project};
+    uint64_t revision = 0;
+    bool fresh = false;
+
+    if (known == NULL || !hf_alert_goes_on(known)) {
+        if (!finding->holds) {
+            return HF_ERR_OK;
+        }
+        alert.number = known == NULL ? 0 : known->number;
+        alert.status = HF_ALERT_CLOSED;
+        (void)snprintf(alert.target, sizeof alert.target, "%s", about->target);
+        if (about->job != NULL) {
+            alert.job = about->job->id;
+            alert.cluster = about->job->cluster;
+            (void)snprintf(alert.set_name, sizeof alert.set_name, "%s", about->job->set_name);
+        }
+        if (about->host != NULL) {
+            (void)snprintf(alert.host, sizeof alert.host, "%s", about->host);
+        }
+    } else if (hf_keep_alert_get(app->catalog, &known->id, &alert, &revision, err) != HF_ERR_OK) {
+        return lost_is_fine(err->code);
+    }
+    enum hf_alert_step step =
+        hf_alert_follow(&alert, finding, app->alerts.repeat_s, pass->now_s, &fresh);
+    return step == HF_ALERT_SAME
+               ? HF_ERR_OK
+               : lost_is_fine(write_step(pass, &alert, revision, step, fresh, err));
+}
+
+static enum hf_err follow_all(struct pass *pass, const struct hf_alert_findings *findings,
+                              const struct about *about, struct hf_error *err)
+{
+    for (size_t i = 0; i < findings->count; i++) {
+        if (follow(pass, &findings->items[i], about, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* What goes on and was not asked about in a whole pass has no target any more; what is over for long goes. */
+static enum hf_err end_others(struct pass *pass, struct hf_error *err)
+{
+    struct hf_catalog *catalog = pass->app->catalog;
+
+    for (size_t i = 0; i < pass->alerts.count; i++) {
+        struct hf_alert_record alert;
+        uint64_t revision = 0;
+        bool old = !hf_alert_goes_on(&pass->alerts.items[i]) &&
+                   pass->alerts.items[i].resolved_s + KEPT_S < pass->now_s;
+
+        if (!old && (pass->seen[i] || !hf_alert_goes_on(&pass->alerts.items[i]))) {
+            continue;
+        }
+        enum hf_err code =
+            hf_keep_alert_get(catalog, &pass->alerts.items[i].id, &alert, &revision, err);
+        if (code == HF_ERR_OK && old) {
+            code = hf_catalog_remove(catalog, HF_KIND_ALERT, hf_id_text(&alert.id).text, revision,
+                                     err);
+        } else if (code == HF_ERR_OK && hf_alert_cancel(&alert, pass->now_s)) {
+            code = hf_keep_alert_replace(catalog, &alert, &revision, err);
+        }
+        if (lost_is_fine(code) != HF_ERR_OK) {
+            return code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- Facts ---- */
+
+enum hf_err hf_alerts_newest_s(struct hf_server_app *app, const struct hf_id *job, uint64_t *out,
+                               struct hf_error *err)
+{
+    HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
+    const struct hf_id_text id = hf_id_text(job);
+    const struct hf_catalog_query query = {
+        .index = "jobId", .equals_text = id.text, .descending = true, .limit = NEWEST_LOOKED_AT};
+
+    *out = 0;
+    if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < snapshots.count; i++) {
+        const struct hf_snapshot_record *one = &snapshots.items[i];
+        if (one->state == HF_SNAPSHOT_COMPLETE && one->created_s > *out) {
+            *out = one->created_s;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    return memcmp(a, b, HF_ID_BYTES);
+}
+
+/* All of the project, by their ids, with which they begin. */
+struct jobs {
+    struct hf_keep_jobs jobs;
+    struct hf_keep_heads heads;
+    struct hf_keep_usages usages;
+};
+
+static void jobs_fini(struct jobs *all)
+{
+    hf_keep_jobs_fini(&all->jobs);
+    hf_keep_heads_fini(&all->heads);
+    hf_keep_usages_fini(&all->usages);
+}
+HF_CLEANUP_DEFINE_VALUE(jobs_fini, struct jobs)
+
+static enum hf_err load_jobs(struct hf_server_app *app, struct jobs *out, struct hf_error *err)
+{
+    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_catalog_query of_project = {
+        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
+    const struct hf_catalog_query all = {.limit = LIST_MAX};
+
+    if (hf_keep_job_find(app->catalog, &of_project, &out->jobs, err) != HF_ERR_OK ||
+        hf_keep_head_find(app->catalog, &all, &out->heads, err) != HF_ERR_OK ||
+        hf_keep_usage_find(app->catalog, &of_project, &out->usages, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    qsort(out->heads.items, out->heads.count, sizeof *out->heads.items, by_id);
+    qsort(out->usages.items, out->usages.count, sizeof *out->usages.items, by_id);
+    return HF_ERR_OK;
+}
+
+static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
+                             const struct hf_job_record *job, struct hf_error *err)
+{
+    struct hf_server_app *app = pass->app;
+    const struct hf_id_text id = hf_id_text(&job->id);
+    struct hf_alert_job facts = {
+        .job = job,
+        .head = bsearch(job, all->heads.items, all->heads.count, sizeof *all->heads.items, by_id),
+        .usage =
+            bsearch(job, all->usages.items, all->usages.count, sizeof *all->usages.items, by_id),
+    };
+    struct hf_alert_findings findings;
+    struct hf_upkeep_choice due = {.work = HF_UPKEEP_NONE};
+
+    if (facts.usage != NULL) {
+        hf_upkeep_decide(facts.usage, &app->upkeep, pass->now_s, &due);
+        facts.groom_due = due.work == HF_UPKEEP_GROOM;
+    }
+    if ((facts.interval_s != 0 || job->snapshot_wanted[0] != '\0') &&
+        hf_alerts_newest_s(app, &job->id, &facts.last_snapshot_s, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_alert_judge_job(&facts, &app->alerts.limits, pass->now_s, &findings);
+    return follow_all(pass, &findings, &(struct about){.target = id.text, .job = job}, err);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(*(const char *const *)left, *(const char *const *)right);
+}
+
+static int by_host(const void *left, const void *right)
+{
+    const struct hf_member_record *a = left, *b = right;
+    int order = strcmp(a->host, b->host);
+
+    return order != 0 ? order : (a->silent_s > b->silent_s) - (a->silent_s < b->silent_s);
+}
+
+/* Marks the agents that a started job needs: those that reported a member of its set last. */
+static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
+                               const struct hf_keep_agents *agents, bool *needed,
+                               struct hf_error *err)
+{
+    struct hf_flow_members members = {0};
+    HF_CLEANUP(hf_free) const char **names = hf_alloc_array(all->jobs.count + 1, sizeof *names);
+    size_t count = 0;
+
+    if (names == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    if (hf_flow_members(pass->app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < all->jobs.count; i++) {
+        if (hf_job_does(&all->jobs.items[i]).takes_snapshots) {
+            names[count++] = all->jobs.items[i].set_name;
+        }
+    }
+    qsort(names, count, sizeof *names, by_name);
+    qsort(members.items, members.count, sizeof *members.items, by_host);
+    for (size_t i = 0; i < members.count; i++) {
+        const struct hf_member_record *one = &members.items[i];
+        const char *name = one->set_name;
+        if ((i > 0 && strcmp(one->host, members.items[i - 1].host) == 0) ||
+            bsearch(&name, names, count, sizeof *names, by_name) == NULL) {
+            continue;
+        }
+        const struct hf_agent_record *agent =
+            bsearch(&one->agent, agents->items, agents->count, sizeof *agents->items, by_id);
+        if (agent != NULL) {
+            needed[agent - agents->items] = true;
+        }
+    }
+    hf_free(members.items);
+    return HF_ERR_OK;
+}
+
+static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struct hf_error *err)
+{
+    const struct hf_id_text project = hf_id_text(&pass->app->project);
+    const struct hf_catalog_query query = {
+        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
+    HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
+    HF_CLEANUP(hf_free) bool *needed = NULL;
+
+    if (hf_keep_agent_find(pass->app->catalog, &query, &agents, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    qsort(agents.items, agents.count, sizeof *agents.items, by_id);
+    needed = hf_alloc_zero(agents.count + 1);
+    if (needed == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    if (mark_needed(pass, all, &agents, needed, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < agents.count; i++) {
+        const struct hf_agent_record *agent = &agents.items[i];
+        const struct hf_id_text id = hf_id_text(&agent->id);
+        struct hf_alert_findings findings;
+        if (!needed[i]) {
+            continue;
+        }
+        const struct hf_alert_agent facts = {.agent = agent,
+                                             .silent_s = hf_flow_agent_silent_s(pass->app, agent),
+                                             .release = HF_VERSION};
+        hf_alert_judge_agent(&facts, &pass->app->alerts.limits, &findings);
+        if (follow_all(pass, &findings, &(struct about){.target = id.text, .host = agent->host},
+                       err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err judge_store(struct pass *pass, struct hf_store *store, const char *target,
+                               struct hf_error *err)
+{
+    struct hf_alert_space facts = {.url = hf_store_url(store)};
+    struct hf_alert_findings findings;
+    struct hf_error ignored;
+
+    if (strncmp(facts.url, "file://", 7) != 0 ||
+        hf_fs_space(facts.url + 7, &facts.free_bytes, &facts.total_bytes, &ignored) != HF_ERR_OK) {
+        facts.total_bytes = 0;
+    }
+    hf_alert_judge_store(&facts, &pass->app->alerts.limits, &findings);
+    return follow_all(pass, &findings, &(struct about){.target = target}, err);
+}
+
+static enum hf_err judge_disks(struct pass *pass, struct hf_error *err)
+{
+    struct hf_server_app *app = pass->app;
+    struct hf_alert_space facts = {.url = app->alerts.data_dir};
+    struct hf_alert_findings findings;
+    struct hf_error ignored;
+
+    if (judge_store(pass, app->store, "snapshots", err) != HF_ERR_OK ||
+        (app->oplog_store != app->store &&
+         judge_store(pass, app->oplog_store, "oplog", err) != HF_ERR_OK)) {
+        return err->code;
+    }
+    if (facts.url == NULL ||
+        hf_fs_space(facts.url, &facts.free_bytes, &facts.total_bytes, &ignored) != HF_ERR_OK) {
+        return HF_ERR_OK;
+    }
+    hf_alert_judge_catalog(&facts, &app->alerts.limits, &findings);
+    return follow_all(pass, &findings, &(struct about){.target = "catalog"}, err);
+}
+
+/* ---- Servers ---- */
+
+static void server_id(const char *host, char out[17])
+{
+    (void)snprintf(out, 17, "%016" PRIx64, hf_xxh3(hf_bytes_of(host, strlen(host))));
+}
+
+/* Writes down that this server works, or that it ended. */
+static enum hf_err ping(struct hf_server_app *app, bool ended, struct hf_error *err)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    char id[17];
+
+    server_id(app->alerts.host, id);
+    hf_json_set_text(json, "host", app->alerts.host);
+    hf_json_set_text(json, "release", HF_VERSION);
+    hf_json_set_u64(json, "seenS", hf_flow_now_s());
+    hf_json_set_bool(json, "ended", ended);
+    enum hf_err code = hf_catalog_get(app->catalog, HF_KIND_SERVER, id, &document, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        return lost_is_fine(
+            hf_catalog_insert(app->catalog, HF_KIND_SERVER, id, json, HF_CATALOG_SYNCED, err));
+    }
+    return code != HF_ERR_OK ? code
+                             : lost_is_fine(hf_catalog_replace(
+                                   app->catalog, HF_KIND_SERVER, id, document.revision, json,
+                                   ended ? HF_CATALOG_SYNCED : HF_CATALOG_UNSYNCED, err));
+}
+
+/* As the last pings say; this one's ping comes afterwards, so that a server that was down tells so when it is back. */
+static enum hf_err judge_servers(struct pass *pass, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.kind = HF_KIND_SERVER, .limit = LIST_MAX};
+    HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list servers = {.documents = NULL};
+
+    if (hf_catalog_find(pass->app->catalog, &query, &servers, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < servers.count; i++) {
+        const struct hf_json *json = servers.documents[i].json;
+        const char *host = hf_json_get_text(json, "host");
+        uint64_t seen_s = hf_json_get_u64(json, "seenS", 0);
+        struct hf_alert_findings findings;
+
+        host = host == NULL ? "?" : host;
+        hf_alert_judge_server(host, seen_s < pass->now_s ? pass->now_s - seen_s : 0,
+                              hf_json_get_bool(json, "ended", false), &pass->app->alerts.limits,
+                              &findings);
+        if (follow_all(pass, &findings,
+                       &(struct about){.target = servers.documents[i].id, .host = host},
+                       err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+void hf_alerts_leave(struct hf_server_app *app)
+{
+    struct hf_error ignored; /* then the next start tells of it: no harm */
+
+    (void)!ping(app, true, &ignored);
+}
+
+/* ---- Periodic work ---- */
+
+static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail", "jobs", "upkeep",
+                                                        "alerts"};
+
+void hf_alerts_note_work(struct hf_server_app *app, enum hf_server_work work, enum hf_err code,
+                         const char *message)
+{
+    struct hf_server_work_state *state = &app->works[work];
+
+    if (code == HF_ERR_CANCELLED) {
+        return;
+    }
+    HF_LOCKED(&app->works_mutex);
+    state->failures = code == HF_ERR_OK ? 0 : state->failures + 1;
+    (void)snprintf(state->error, sizeof state->error, "%s", code == HF_ERR_OK ? "" : message);
+}
+
+static enum hf_err judge_works(struct pass *pass, struct hf_error *err)
+{
+    for (size_t i = 0; i < HF_SERVER_WORKS; i++) {
+        struct hf_server_work_state state;
+        struct hf_alert_findings findings;
+        {
+            HF_LOCKED(&pass->app->works_mutex);
+            state = pass->app->works[i];
+        }
+        hf_alert_judge_work(work_names[i], state.failures, state.error, &findings);
+        if (follow_all(pass, &findings, &(struct about){.target = work_names[i]}, err) !=
+            HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- All of it ---- */
+
+static enum hf_err look(struct pass *pass, struct hf_error *err)
+{
+    HF_CLEANUP(jobs_fini) struct jobs all = {.jobs = {.items = NULL}};
+
+    if (load_jobs(pass->app, &all, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < all.jobs.count; i++) {
+        if (judge_job(pass, &all, &all.jobs.items[i], err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    if (judge_agents(pass, &all, err) != HF_ERR_OK || judge_disks(pass, err) != HF_ERR_OK ||
+        judge_servers(pass, err) != HF_ERR_OK || judge_works(pass, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return end_others(pass, err);
+}
+
+enum hf_err hf_alerts_pass(struct hf_server_app *app, struct hf_error *err)
+{
+    const struct hf_catalog_query query = {.limit = LIST_MAX};
+    struct pass pass = {.app = app, .now_s = hf_flow_now_s()};
+
+    enum hf_err code = hf_keep_alert_find(app->catalog, &query, &pass.alerts, err);
+    if (code == HF_ERR_OK) {
+        pass.seen = hf_alloc_zero(pass.alerts.count + 1);
+        code = pass.seen == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
+    }
+    if (code == HF_ERR_OK) {
+        qsort(pass.alerts.items, pass.alerts.count, sizeof *pass.alerts.items, by_target);
+        code = look(&pass, err);
+    }
+    hf_free(pass.seen);
+    hf_keep_alerts_fini(&pass.alerts);
+    return code != HF_ERR_OK ? hf_wrap(err, "alerts") : ping(app, false, err);
+}
+
+enum hf_err hf_alerts_acknowledge(struct hf_server_app *app, const struct hf_id *id,
+                                  const struct hf_alerts_acknowledgement *wish,
+                                  struct hf_alert_record *out, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        uint64_t revision = 0;
+
+        if (hf_keep_alert_get(app->catalog, id, out, &revision, err) != HF_ERR_OK ||
+            hf_alert_acknowledge(out, wish->who, wish->until_s, wish->comment, hf_flow_now_s(),
+                                 err) != HF_ERR_OK) {
+            return err->code;
+        }
+        enum hf_err code = hf_keep_alert_replace(app->catalog, out, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return code;
+        }
+    }
+    return hf_fail(err, HF_ERR_BUSY, "alert %s changes too often; hint: try again",
+                   hf_id_text(id).text);
+}

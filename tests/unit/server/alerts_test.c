@@ -1,0 +1,468 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Passes over a catalog in memory: every alert is raised by what stands there, told once, and over when it is mended.
+ */
+#include "server/alerts.h"
+
+#include "server/flow.h"
+#include "support/server_kit.h"
+
+struct rig {
+    struct server_kit kit;
+    struct hf_id job, agent;
+};
+
+static void change_job(struct rig *rig, void (*change)(struct hf_job_record *job))
+{
+    struct hf_job_record job;
+    struct hf_error err;
+    uint64_t revision = 0;
+    EXPECT_OK(hf_keep_job_get(rig->kit.app.catalog, &rig->job, &job, &revision, &err), &err);
+    change(&job);
+    EXPECT_OK(hf_keep_job_replace(rig->kit.app.catalog, &job, &revision, &err), &err);
+}
+
+static void change_head(struct rig *rig, void (*change)(struct hf_head_record *head))
+{
+    struct hf_head_record head;
+    struct hf_error err;
+    uint64_t revision = 0;
+    EXPECT_OK(hf_keep_head_get(rig->kit.app.catalog, &rig->job, &head, &revision, &err), &err);
+    change(&head);
+    EXPECT_OK(hf_keep_head_replace(rig->kit.app.catalog, &head, &revision, &err), &err);
+}
+
+static void change_usage(struct rig *rig, void (*change)(struct hf_usage_record *usage))
+{
+    struct hf_usage_record usage;
+    struct hf_error err;
+    uint64_t revision = 0;
+    EXPECT_OK(hf_keep_usage_get(rig->kit.app.catalog, &rig->job, &usage, &revision, &err), &err);
+    change(&usage);
+    EXPECT_OK(hf_keep_usage_replace(rig->kit.app.catalog, &usage, &revision, &err), &err);
+}
+
+static void see_member(struct rig *rig)
+{
+    struct hf_error err;
+    struct hf_msg_member member = {.address = "m0:1",
+                                   .set_name = "rs0",
+                                   .state = "PRIMARY",
+                                   .primary = "m0:1",
+                                   .priority = 1,
+                                   .readable = true,
+                                   .set_members = 1};
+    const struct hf_msg_members members = {.items = &member, .count = 1};
+    const struct hf_flow_sight sight = {.agent = rig->agent, .members = &members};
+    EXPECT_OK(hf_flow_put_members(&rig->kit.app, &sight, &err), &err);
+}
+
+static int begin(void **state)
+{
+    static struct rig rig;
+    struct hf_server_app *app = &rig.kit.app;
+    struct hf_error err;
+
+    server_kit_begin(&rig.kit);
+    hf_mutex_init(&app->works_mutex);
+    app->alerts = (struct hf_server_alerts){
+        .limits = {.oplog_behind_s = HF_ALERT_OPLOG_BEHIND_S,
+                   .agent_down_s = HF_ALERT_AGENT_DOWN_S,
+                   .server_down_s = HF_ALERT_SERVER_DOWN_S,
+                   .aborted_snapshots = HF_ALERT_ABORTED,
+                   .space_used_percent = 100},
+        .host = "h",
+    };
+    app->upkeep = (struct hf_upkeep_policy){.living_percent = 75, .groom_every_s = 86400};
+    rig.job = fixed_id(0x11);
+    rig.agent = fixed_id(0x22);
+    uint64_t now_s = hf_flow_now_s();
+    const struct hf_job_record job = {.id = rig.job,
+                                      .project = app->project,
+                                      .cluster = fixed_id(3),
+                                      .store = fixed_id(6),
+                                      .set_name = "rs0",
+                                      .started_s = now_s - 10 * 86400,
+                                      .state = HF_JOB_STARTED};
+    struct hf_head_record head = {.id = rig.job,
+                                  .project = app->project,
+                                  .set_name = "rs0",
+                                  .member = "m0:1",
+                                  .last = {.seconds = (uint32_t)now_s, .increment = 1, .term = 1}};
+    memset(head.hash, '0', sizeof head.hash - 1);
+    const struct hf_usage_record usage = {.id = rig.job,
+                                          .project = app->project,
+                                          .store = fixed_id(6),
+                                          .set_name = "rs0",
+                                          .created_s = now_s - 10 * 86400,
+                                          .counted_s = now_s,
+                                          .living_bytes = 10};
+    struct hf_agent_record agent = {
+        .id = rig.agent, .project = app->project, .host = "db1", .release = HF_VERSION};
+    agent.seen_s = now_s;
+    EXPECT_OK(hf_keep_job_insert(app->catalog, &job, &err), &err);
+    EXPECT_OK(hf_keep_head_insert(app->catalog, &head, &err), &err);
+    EXPECT_OK(hf_keep_usage_insert(app->catalog, &usage, &err), &err);
+    EXPECT_OK(hf_keep_agent_insert(app->catalog, &agent, &err), &err);
+    see_member(&rig);
+    *state = &rig;
+    return 0;
+}
+
+static int end(void **state)
+{
+    struct rig *rig = *state;
+    server_kit_end(&rig->kit);
+    return 0;
+}
+
+static void look(struct rig *rig)
+{
+    struct hf_error err;
+    EXPECT_OK(hf_alerts_pass(&rig->kit.app, &err), &err);
+}
+
+/* The newest of a type, and how many there are; NULL-terminated status "" when there is none. */
+static size_t find(struct rig *rig, enum hf_alert_type type, struct hf_alert_record *out)
+{
+    HF_CLEANUP(hf_keep_alerts_fini) struct hf_keep_alerts alerts = {0};
+    const struct hf_catalog_query all = {.limit = 1000};
+    struct hf_error err;
+    size_t count = 0;
+    EXPECT_OK(hf_keep_alert_find(rig->kit.app.catalog, &all, &alerts, &err), &err);
+    *out = (struct hf_alert_record){.number = 0};
+    for (size_t i = 0; i < alerts.count; i++) {
+        if (alerts.items[i].type == type) {
+            count++;
+            *out = alerts.items[i].number > out->number ? alerts.items[i] : *out;
+        }
+    }
+    return count;
+}
+
+static size_t events(struct rig *rig, const char *type)
+{
+    HF_CLEANUP(hf_keep_events_fini) struct hf_keep_events found = {0};
+    const struct hf_catalog_query all = {.limit = 1000};
+    struct hf_error err;
+    size_t count = 0;
+    EXPECT_OK(hf_keep_event_find(rig->kit.app.catalog, &all, &found, &err), &err);
+    for (size_t i = 0; i < found.count; i++) {
+        count += strcmp(found.items[i].type, type) == 0;
+    }
+    return count;
+}
+
+/* The patience of a type is over. */
+static void wait_patience(struct rig *rig, struct hf_alert_record *alert)
+{
+    struct hf_error err;
+    uint64_t revision = 0;
+    assert_int_equal(alert->status, HF_ALERT_TRACKING);
+    EXPECT_OK(hf_keep_alert_get(rig->kit.app.catalog, &alert->id, alert, &revision, &err), &err);
+    alert->created_s -= hf_alert_kinds[alert->type].patience_s;
+    EXPECT_OK(hf_keep_alert_replace(rig->kit.app.catalog, alert, &revision, &err), &err);
+}
+
+static void expect_open(struct rig *rig, enum hf_alert_type type)
+{
+    const struct hf_alert_kind *kind = &hf_alert_kinds[type];
+    struct hf_alert_record alert;
+    look(rig);
+    if (kind->patience_s > 0) {
+        assert_int_equal(find(rig, type, &alert), 1);
+        wait_patience(rig, &alert);
+        look(rig);
+    }
+    look(rig);
+    if (find(rig, type, &alert) != 1 || alert.status != HF_ALERT_OPEN) {
+        fail_msg("%s is not open, once", kind->name);
+    }
+    assert_int_equal(alert.notices, 1);
+    assert_int_equal(events(rig, kind->name), kind->told ? 0 : 1);
+    assert_true(alert.text[0] != '\0');
+}
+
+static void expect_closed(struct rig *rig, enum hf_alert_type type)
+{
+    struct hf_alert_record alert;
+    look(rig);
+    look(rig);
+    assert_int_equal(find(rig, type, &alert), 1);
+    if (alert.status != HF_ALERT_CLOSED) {
+        fail_msg("%s is %s", hf_alert_kinds[type].name, hf_alert_status_word(alert.status));
+    }
+    assert_int_equal(events(rig, hf_alert_kinds[type].over), 1);
+}
+
+/* ---- What makes and ends them ---- */
+
+static void head_old(struct hf_head_record *head)
+{
+    head->last.seconds -= 76 * 60;
+}
+static void head_new(struct hf_head_record *head)
+{
+    head->last.seconds += 76 * 60;
+}
+static void window_short(struct hf_head_record *head)
+{
+    head->told_window = true;
+}
+static void window_long(struct hf_head_record *head)
+{
+    head->told_window = false;
+}
+static void chain_lost(struct hf_head_record *head)
+{
+    hf_head_lose(head, HF_CHAIN_RESUMED);
+}
+static void chain_again(struct hf_head_record *head)
+{
+    head->next_cause[0] = '\0';
+}
+static void tails_failed(struct hf_head_record *head)
+{
+    head->failures = HF_ALERT_RETRIES;
+}
+static void tails_go(struct hf_head_record *head)
+{
+    head->failures = 0;
+}
+static void aborted(struct hf_job_record *job)
+{
+    job->failures = HF_ALERT_ABORTED;
+}
+static void succeeded(struct hf_job_record *job)
+{
+    job->failures = 0;
+}
+static void unbound(struct hf_job_record *job)
+{
+    job->state = HF_JOB_PROVISIONING;
+    (void)snprintf(job->problem, sizeof job->problem, "no store has room");
+}
+static void bound(struct hf_job_record *job)
+{
+    job->problem[0] = '\0';
+}
+static void stuck(struct hf_job_record *job)
+{
+    job->state = HF_JOB_TERMINATING;
+    (void)snprintf(job->problem, sizeof job->problem, "the store refuses");
+}
+static void damaged(struct hf_usage_record *usage)
+{
+    usage->damaged_snapshots = 2;
+}
+static void whole(struct hf_usage_record *usage)
+{
+    usage->damaged_snapshots = 0;
+}
+static void upkeep_failed(struct hf_usage_record *usage)
+{
+    usage->failures = HF_ALERT_WORK_RETRIES;
+    usage->failed_s = hf_flow_now_s();
+}
+static void upkeep_went(struct hf_usage_record *usage)
+{
+    usage->failures = 0;
+}
+static void groom_due(struct hf_usage_record *usage)
+{
+    usage->dead_bytes = 1000;
+}
+static void groomed(struct hf_usage_record *usage)
+{
+    usage->dead_bytes = 0;
+}
+
+static void test_every_alert_of_a_job_is_raised_and_resolved_by_its_cause(void **state)
+{
+    struct rig *rig = *state;
+    static const struct {
+        enum hf_alert_type type;
+        void (*job[2])(struct hf_job_record *);
+        void (*head[2])(struct hf_head_record *);
+        void (*usage[2])(struct hf_usage_record *);
+    } causes[] = {
+        {.type = HF_ALERT_OPLOG_BEHIND, .head = {head_old, head_new}},
+        {.type = HF_ALERT_OPLOG_WINDOW_SHORT, .head = {window_short, window_long}},
+        {.type = HF_ALERT_RESYNC_REQUIRED, .head = {chain_lost, chain_again}},
+        {.type = HF_ALERT_BACKUP_TOO_MANY_RETRIES, .head = {tails_failed, tails_go}},
+        {.type = HF_ALERT_SNAPSHOTS_ABORTED, .job = {aborted, succeeded}},
+        {.type = HF_ALERT_SNAPSHOTS_DAMAGED, .usage = {damaged, whole}},
+        {.type = HF_ALERT_BLOCKSTORE_JOB_TOO_MANY_RETRIES, .usage = {upkeep_failed, upkeep_went}},
+        {.type = HF_ALERT_GROOM_LATE, .usage = {groom_due, groomed}},
+        {.type = HF_ALERT_RS_BIND_ERROR, .job = {unbound, bound}},
+        {.type = HF_ALERT_BACKUP_IN_UNEXPECTED_STATE, .job = {stuck, bound}},
+    };
+    for (size_t i = 0; i < HF_ARRAY_LEN(causes); i++) {
+        for (size_t step = 0; step < 2; step++) {
+            if (causes[i].job[step] != NULL) {
+                change_job(rig, causes[i].job[step]);
+            } else if (causes[i].head[step] != NULL) {
+                change_head(rig, causes[i].head[step]);
+            } else {
+                change_usage(rig, causes[i].usage[step]);
+            }
+            if (step == 0) {
+                expect_open(rig, causes[i].type);
+            } else {
+                expect_closed(rig, causes[i].type);
+            }
+        }
+    }
+}
+
+/* An hour passes in which nobody hears of the agent. */
+static void test_a_silent_agent_and_an_old_one(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_server_app *app = &rig->kit.app;
+    struct hf_agent_record agent;
+    struct hf_error err;
+    uint64_t revision = 0;
+    EXPECT_OK(hf_server_heard_create(&app->heard, &err), &err);
+    hf_server_heard_note(app->heard, HF_HEARD_AGENT, &rig->agent);
+    for (unsigned minutes = 0; minutes < 60; minutes++) {
+        hf_server_heard_listen(app->heard, (uint64_t)60 * 1000);
+        look(rig);
+    }
+    struct hf_alert_record alert;
+    assert_int_equal(find(rig, HF_ALERT_BACKUP_AGENT_DOWN, &alert), 0);
+    hf_server_heard_listen(app->heard, (uint64_t)1000);
+    expect_open(rig, HF_ALERT_BACKUP_AGENT_DOWN);
+    hf_server_heard_note(app->heard, HF_HEARD_AGENT, &rig->agent);
+    expect_closed(rig, HF_ALERT_BACKUP_AGENT_DOWN);
+
+    EXPECT_OK(hf_keep_agent_get(app->catalog, &rig->agent, &agent, &revision, &err), &err);
+    (void)snprintf(agent.release, sizeof agent.release, "0.0.1");
+    EXPECT_OK(hf_keep_agent_replace(app->catalog, &agent, &revision, &err), &err);
+    expect_open(rig, HF_ALERT_BACKUP_AGENT_VERSION_BEHIND);
+    (void)snprintf(agent.release, sizeof agent.release, "%s", HF_VERSION);
+    EXPECT_OK(hf_keep_agent_replace(app->catalog, &agent, &revision, &err), &err);
+    expect_closed(rig, HF_ALERT_BACKUP_AGENT_VERSION_BEHIND);
+    hf_server_heard_destroy(app->heard);
+    app->heard = NULL;
+}
+
+/* The ping of the last life is old: whoever is to know learns that this server was away. */
+static void test_a_server_that_was_away_says_so(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_server_app *app = &rig->kit.app;
+    HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list servers = {.documents = NULL};
+    const struct hf_catalog_query all = {.kind = HF_KIND_SERVER};
+    struct hf_alert_record alert;
+    struct hf_error err;
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_DAEMON_DOWN, &alert), 0);
+    EXPECT_OK(hf_catalog_find(app->catalog, &all, &servers, &err), &err);
+    assert_int_equal(servers.count, 1);
+    struct hf_catalog_document *one = &servers.documents[0];
+    hf_json_set_u64(one->json, "seenS", hf_flow_now_s() - 901);
+    EXPECT_OK(hf_catalog_replace(app->catalog, HF_KIND_SERVER, one->id, one->revision, one->json,
+                                 HF_CATALOG_SYNCED, &err),
+              &err);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_DAEMON_DOWN, &alert), 1);
+    assert_int_equal(alert.status, HF_ALERT_OPEN);
+    assert_string_equal(alert.host, "h");
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_DAEMON_DOWN, &alert), 1);
+    assert_int_equal(alert.status, HF_ALERT_CLOSED);
+}
+
+static void test_periodic_work_that_fails(void **state)
+{
+    struct rig *rig = *state;
+    for (int i = 0; i < 3; i++) {
+        hf_alerts_note_work(&rig->kit.app, HF_SERVER_TAILS, HF_ERR_UNAVAILABLE, "no catalog");
+    }
+    hf_alerts_note_work(&rig->kit.app, HF_SERVER_RESUMES, HF_ERR_OK, "");
+    expect_open(rig, HF_ALERT_CRON_JOB_FAILED);
+    hf_alerts_note_work(&rig->kit.app, HF_SERVER_TAILS, HF_ERR_OK, "");
+    expect_closed(rig, HF_ALERT_CRON_JOB_FAILED);
+}
+
+static void test_disks(void **state)
+{
+    struct rig *rig = *state;
+    rig->kit.app.alerts.data_dir = "/";
+    rig->kit.app.alerts.limits.disk_free_percent = 101;
+    expect_open(rig, HF_ALERT_LOW_CATALOG_FREE_SPACE);
+    rig->kit.app.alerts.limits.disk_free_percent = 0;
+    expect_closed(rig, HF_ALERT_LOW_CATALOG_FREE_SPACE);
+}
+
+static void stop(struct hf_job_record *job)
+{
+    job->state = HF_JOB_STOPPED;
+}
+static void start(struct hf_job_record *job)
+{
+    job->state = HF_JOB_STARTED;
+}
+
+static void test_what_nobody_needs_any_more_is_cancelled_and_comes_back_as_another(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_alert_record first, second;
+    change_head(rig, head_old);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &first), 1);
+    change_job(rig, stop);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &first), 1);
+    assert_int_equal(first.status, HF_ALERT_CANCELLED);
+    assert_int_equal(events(rig, "OPLOG_CURRENT"), 0);
+    change_job(rig, start);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &second), 2);
+    assert_int_equal(second.status, HF_ALERT_OPEN);
+    assert_int_equal(second.number, 2);
+}
+
+static void test_an_acknowledged_alert_is_not_told_again(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_server_app *app = &rig->kit.app;
+    struct hf_alert_record alert, after;
+    struct hf_error err;
+    uint64_t revision = 0, now_s = hf_flow_now_s();
+    app->alerts.repeat_s = 3600;
+    change_head(rig, head_old);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &alert), 1);
+    const struct hf_alerts_acknowledgement wish = {
+        .who = "ann", .comment = "being mended", .until_s = now_s + 7200};
+    EXPECT_OK(hf_alerts_acknowledge(app, &alert.id, &wish, &alert, &err), &err);
+    EXPECT_OK(hf_keep_alert_get(app->catalog, &alert.id, &alert, &revision, &err), &err);
+    alert.notified_s = now_s - 4000;
+    EXPECT_OK(hf_keep_alert_replace(app->catalog, &alert, &revision, &err), &err);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &after), 1);
+    assert_int_equal(after.notices, 1);
+    assert_string_equal(after.acknowledged_by, "ann");
+    const struct hf_alerts_acknowledgement back = {.who = "ann", .comment = "", .until_s = 0};
+    EXPECT_OK(hf_alerts_acknowledge(app, &alert.id, &back, &alert, &err), &err);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &after), 1);
+    assert_int_equal(after.notices, 2);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+        TEST(test_every_alert_of_a_job_is_raised_and_resolved_by_its_cause),
+        TEST(test_a_silent_agent_and_an_old_one),
+        TEST(test_a_server_that_was_away_says_so),
+        TEST(test_periodic_work_that_fails),
+        TEST(test_disks),
+        TEST(test_what_nobody_needs_any_more_is_cancelled_and_comes_back_as_another),
+        TEST(test_an_acknowledged_alert_is_not_told_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
