@@ -129,6 +129,8 @@ static struct hf_cancel *stop_token(void)
         "A store whose disk is fuller is an alert; 100: never")                                    \
     OPT(minimum_free_percent, NUMBER, "10", 0, 100, OPT_NONE,                                      \
         "A data directory whose disk has less room is an alert; 0: never")                         \
+    OPT(metrics_token_file, PATH, "", 0, 0, OPT_NONE,                                              \
+        "File with the token that other hosts read /metrics with; without, only this host may")    \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -187,6 +189,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
         .provision_threshold_bytes = values->provision_threshold,
+        .metrics_token_file = or_null(values->metrics_token_file),
         .alerts = {.check_s = values->alert_check_interval,
                    .repeat_s = values->alert_repeat_interval,
                    .agent_down_s = values->agent_down_after,

@@ -404,6 +404,14 @@ uint64_t hf_resident_peak_bytes(void)
     return status_bytes("\nVmHWM:");
 }
 
+uint64_t hf_cpu_ms(void)
+{
+    struct timespec now = {.tv_sec = 0};
+
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 /* mutable: token_of_signals, because a signal handler gets no argument; set once, before any signal
  * is handled. */
 static struct hf_cancel *token_of_signals;

@@ -42,6 +42,8 @@ void hf_host_name(char *out, size_t out_len);
 /* Resident memory of this process (VmRSS) and its peak (VmHWM), bytes. */
 uint64_t hf_resident_bytes(void);
 uint64_t hf_resident_peak_bytes(void);
+/* Processor time of this process so far. */
+uint64_t hf_cpu_ms(void);
 /* SIGINT and SIGTERM request the token (borrowed for ever), a second SIGINT kills; SIGPIPE is ignored. Once per process,
  * before other threads start. */
 void hf_signals_cancel(struct hf_cancel *cancel);

@@ -206,22 +206,23 @@ static enum hf_err end_others(struct pass *pass, struct hf_error *err)
 
 /* ---- Facts ---- */
 
-enum hf_err hf_alerts_newest_s(struct hf_server_app *app, const struct hf_id *job, uint64_t *out,
-                               struct hf_error *err)
+enum hf_err hf_alerts_newest(struct hf_server_app *app, const struct hf_id *job,
+                             struct hf_snapshot_record *out, bool *found, struct hf_error *err)
 {
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
     const struct hf_id_text id = hf_id_text(job);
     const struct hf_catalog_query query = {
         .index = "jobId", .equals_text = id.text, .descending = true, .limit = NEWEST_LOOKED_AT};
 
-    *out = 0;
+    *found = false;
     if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < snapshots.count; i++) {
         const struct hf_snapshot_record *one = &snapshots.items[i];
-        if (one->state == HF_SNAPSHOT_COMPLETE && one->created_s > *out) {
-            *out = one->created_s;
+        if (one->state == HF_SNAPSHOT_COMPLETE && (!*found || one->created_s > out->created_s)) {
+            *out = *one;
+            *found = true;
         }
     }
     return HF_ERR_OK;
@@ -282,9 +283,13 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
         hf_upkeep_decide(facts.usage, &app->upkeep, pass->now_s, &due);
         facts.groom_due = due.work == HF_UPKEEP_GROOM;
     }
-    if ((facts.interval_s != 0 || job->snapshot_wanted[0] != '\0') &&
-        hf_alerts_newest_s(app, &job->id, &facts.last_snapshot_s, err) != HF_ERR_OK) {
-        return err->code;
+    if (facts.interval_s != 0 || job->snapshot_wanted[0] != '\0') {
+        struct hf_snapshot_record newest;
+        bool found = false;
+        if (hf_alerts_newest(app, &job->id, &newest, &found, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        facts.last_snapshot_s = found ? newest.created_s : 0;
     }
     hf_alert_judge_job(&facts, &app->alerts.limits, pass->now_s, &findings);
     return follow_all(pass, &findings, &(struct about){.target = id.text, .job = job}, err);

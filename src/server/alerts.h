@@ -27,8 +27,9 @@ HF_MUST_CHECK enum hf_err hf_alerts_acknowledge(struct hf_server_app *app, const
                                                 const struct hf_alerts_acknowledgement *wish,
                                                 struct hf_alert_record *out, struct hf_error *err);
 
-/* Newest complete snapshot of a job, when it was taken; 0: none. */
-HF_MUST_CHECK enum hf_err hf_alerts_newest_s(struct hf_server_app *app, const struct hf_id *job,
-                                             uint64_t *out, struct hf_error *err);
+/* Newest complete snapshot of a job. */
+HF_MUST_CHECK enum hf_err hf_alerts_newest(struct hf_server_app *app, const struct hf_id *job,
+                                           struct hf_snapshot_record *out, bool *found,
+                                           struct hf_error *err);
 
 #endif

@@ -36,6 +36,7 @@ void hf_api_global_alerts(struct hf_server_call *call);
 
 /* Our own. */
 void hf_api_health(struct hf_server_call *call);
+void hf_api_metrics(struct hf_server_call *call);
 void hf_api_version(struct hf_server_call *call);
 void hf_api_status(struct hf_server_call *call);
 void hf_api_agents(struct hf_server_call *call);

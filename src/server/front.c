@@ -492,7 +492,7 @@ static bool is_agent_path(struct hf_str path)
 /* Paths without a key: a route that says so, whatever the method. */
 static bool is_open_path(struct hf_str path)
 {
-    return hf_str_equal_c(path, "/monitor/health") ||
+    return hf_str_equal_c(path, "/monitor/health") || hf_str_equal_c(path, "/metrics") ||
            hf_str_equal_c(path, "/api/private/unauth/version") ||
            hf_str_starts_with(path, hf_str_of(HF_API_PULL_PATH));
 }
@@ -595,8 +595,10 @@ static void on_request(void *context, struct hf_http_request *request)
     struct incoming *incoming = hf_http_request_user(request);
 
     if (is_agent_path(path_of(request))) {
+        atomic_fetch_add(&server->agent_requests, 1);
         take_agent_call(server, request, &incoming->caller.project);
     } else {
+        atomic_fetch_add(&server->api_requests, 1);
         take_api_call(server, request, incoming);
     }
 }

@@ -12,6 +12,7 @@
 
 const struct hf_route hf_server_routes[] = {
     {"GET", "/monitor/health", hf_api_health, HF_ROUTE_API, true},
+    {"GET", "/metrics", hf_api_metrics, HF_ROUTE_API, true},
     {"GET", "/api/private/unauth/version", hf_api_version, HF_ROUTE_API, true},
 
     {"GET", PUBLIC, hf_api_root, HF_ROUTE_API, false},

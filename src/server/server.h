@@ -40,7 +40,8 @@ struct hf_server_options {
         uint64_t space_used_percent; /* 100: never */
         uint64_t disk_free_percent;  /* 0: never */
     } alerts;
-    bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
+    const char *metrics_token_file; /* for others than this host; NULL: they may not */
+    bool no_first_snapshot;         /* a new job's first snapshot is left to whoever asks for it */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *
