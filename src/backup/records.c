@@ -33,6 +33,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_USAGE, {"projectId", NULL}},
     {HF_KIND_ALERT, {"status", "createdS", NULL}},
     {HF_KIND_SERVER, {NULL}},
+    {HF_KIND_NOTICE, {"dueS", NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);

@@ -129,6 +129,21 @@ static struct hf_cancel *stop_token(void)
         "A store whose disk is fuller is an alert; 100: never")                                    \
     OPT(minimum_free_percent, NUMBER, "10", 0, 100, OPT_NONE,                                      \
         "A data directory whose disk has less room is an alert; 0: never")                         \
+    OPT(smtp_url, TEXT, "", 0, 1024, OPT_NONE,                                                     \
+        "Mail alerts through this server: smtp://host:587 (STARTTLS) or smtps://host:465; "        \
+        "without TLS only on this host")                                                           \
+    OPT(smtp_from, TEXT, "", 0, 320, OPT_NONE, "Sender of the mails")                              \
+    OPT(smtp_to, LIST, "", 0, 320, OPT_NONE, "Who gets them")                                      \
+    OPT(smtp_user, TEXT, "", 0, 320, OPT_NONE, "User at the mail server")                          \
+    OPT(smtp_password_file, PATH, "", 0, 0, OPT_NONE, "File with that user's password")            \
+    OPT(smtp_ca_file, PATH, "", 0, 0, OPT_NONE,                                                    \
+        "Certificates (PEM) that the mail server's is checked with; the system's otherwise")       \
+    OPT(webhook_url, TEXT, "", 0, 2048, OPT_NONE, "Post alerts as JSON to this address")           \
+    OPT(webhook_header, LIST, "", 0, 1024, OPT_NONE, "Send this header with them: Name: value")    \
+    OPT(webhook_secret_file, PATH, "", 0, 0, OPT_NONE,                                             \
+        "File with the key that the bodies are signed with, in X-Holdfast-Signature")              \
+    OPT(webhook_ca_file, PATH, "", 0, 0, OPT_NONE,                                                 \
+        "Certificates (PEM) that the receiver's is checked with; the system's otherwise")          \
     OPT(metrics_token_file, PATH, "", 0, 0, OPT_NONE,                                              \
         "File with the token that other hosts read /metrics with; without, only this host may")    \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
@@ -171,6 +186,20 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         return err->code;
     }
     hf_files_limit_raise();
+    const struct hf_notify_options notify = {
+        .smtp_url = or_null(values->smtp_url),
+        .smtp_from = or_null(values->smtp_from),
+        .smtp_user = or_null(values->smtp_user),
+        .smtp_password_file = or_null(values->smtp_password_file),
+        .smtp_ca_file = or_null(values->smtp_ca_file),
+        .smtp_to = (const char *const *)values->smtp_to.values,
+        .smtp_to_count = values->smtp_to.count,
+        .webhook_url = or_null(values->webhook_url),
+        .webhook_secret_file = or_null(values->webhook_secret_file),
+        .webhook_ca_file = or_null(values->webhook_ca_file),
+        .webhook_headers = (const char *const *)values->webhook_header.values,
+        .webhook_header_count = values->webhook_header.count,
+    };
     const struct hf_server_options options = {
         .data_dir = values->data_dir,
         .store_url = values->store,
@@ -189,6 +218,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .oplog_window_min_s = values->minimum_oplog_window,
         .oplog_age_s = values->oplog_slice_age,
         .provision_threshold_bytes = values->provision_threshold,
+        .notify = &notify,
         .metrics_token_file = or_null(values->metrics_token_file),
         .alerts = {.check_s = values->alert_check_interval,
                    .repeat_s = values->alert_repeat_interval,

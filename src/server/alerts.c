@@ -17,6 +17,7 @@
 #include "server/events.h"
 #include "server/flow.h"
 #include "server/keep.h"
+#include "server/notify.h"
 
 #define LIST_MAX 100000
 #define KEPT_S ((uint64_t)90 * 86400)
@@ -103,6 +104,15 @@ static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, 
     if (step == HF_ALERT_DROPPED) {
         return hf_catalog_remove(pass->app->catalog, HF_KIND_ALERT, hf_id_text(&alert->id).text,
                                  revision, err);
+    }
+    /* Before the alert knows that it was told: a death in between makes the same notice again. */
+    const char *what = step == HF_ALERT_OPENED     ? "OPEN"
+                       : step == HF_ALERT_REPEATED ? "REPEATED"
+                       : step == HF_ALERT_RESOLVED ? "CLOSED"
+                                                   : NULL;
+    const struct hf_id notice = notice_id(alert);
+    if (what != NULL && hf_notify_queue(pass->app, alert, &notice, what, err) != HF_ERR_OK) {
+        return err->code;
     }
     enum hf_err code = fresh ? hf_keep_alert_insert(pass->app->catalog, alert, err)
                              : hf_keep_alert_replace(pass->app->catalog, alert, &revision, err);
@@ -487,8 +497,8 @@ void hf_alerts_leave(struct hf_server_app *app)
 
 /* ---- Periodic work ---- */
 
-static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail", "jobs", "upkeep",
-                                                        "alerts"};
+static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail",   "jobs",
+                                                        "upkeep", "alerts", "notices"};
 
 void hf_alerts_note_work(struct hf_server_app *app, enum hf_server_work work, enum hf_err code,
                          const char *message)

@@ -17,6 +17,7 @@
 #include "format/wrapped.h"
 #include "server/heard.h"
 #include "server/links.h"
+#include "server/server.h"
 #include "store/store.h"
 
 #define HF_SERVER_ENDING_MAX 64
@@ -30,13 +31,15 @@ enum hf_server_work {
     HF_SERVER_MOVES_JOBS,
     HF_SERVER_KEEPS_STORES,
     HF_SERVER_ALERTS,
+    HF_SERVER_NOTIFIES,
 };
-#define HF_SERVER_WORKS 5
+#define HF_SERVER_WORKS 6
 struct hf_server_work_state {
     uint64_t failures; /* rounds in a row */
     char error[HF_ALERT_TEXT_BYTES];
 };
 struct hf_server_alerts {
+    struct hf_notify_options notify;
     struct hf_alert_limits limits;
     uint64_t repeat_s;    /* an alert that is open is told again so often; 0: once */
     const char *data_dir; /* borrowed; NULL: its disk is not looked at */

@@ -21,6 +21,7 @@
 #include "server/flow_groom.h"
 #include "server/flow_merge.h"
 #include "server/flow_tail.h"
+#include "server/notify.h"
 #include "server/points.h"
 #include "server/server_internal.h"
 
@@ -311,6 +312,25 @@ static void check(struct hf_server *server)
     }
 }
 
+static void run_notices(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+
+    enum hf_err code = hf_notify_pass(&server->app, &err); /* logged, notice by notice */
+    hf_alerts_note_work(&server->app, HF_SERVER_NOTIFIES, code, err.message);
+    atomic_store(&server->notifying, false);
+}
+
+/* Beside the alerts: a receiver that does not answer keeps no alert from being found. */
+static void notify_people(struct hf_server *server)
+{
+    if (!atomic_exchange(&server->notifying, true) &&
+        !hf_server_pool_try(server->streams, run_notices, server)) {
+        atomic_store(&server->notifying, false);
+    }
+}
+
 static void run_alerts(void *argument)
 {
     struct hf_server *server = argument;
@@ -322,6 +342,7 @@ static void run_alerts(void *argument)
         hf_log_warn(server->app.log, "server.alerts.failed", HF_STR("error", err.message));
     }
     atomic_store(&server->alerting, false);
+    notify_people(server);
 }
 
 static void look_for_alerts(struct hf_server *server)
@@ -446,6 +467,12 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     }
     if (hf_lock_file_take(lock_path, &lock, err) != HF_ERR_OK) {
         return hf_wrap(err, "data directory %s is in use by another server", options->data_dir);
+    }
+    if (options->notify != NULL) {
+        server.app.alerts.notify = *options->notify;
+        if (hf_notify_check(options->notify, err) != HF_ERR_OK) {
+            return err->code;
+        }
     }
     server.app.notify = notify_agent;
     server.app.notify_context = &server;

@@ -5,11 +5,23 @@
 #ifndef HF_SERVER_SERVER_H
 #define HF_SERVER_SERVER_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/thread.h"
+
+/* Who is told of alerts; NULL: not that way. Secrets are in files, read when they are needed. */
+struct hf_notify_options {
+    const char *smtp_url, *smtp_from, *smtp_user, *smtp_password_file, *smtp_ca_file;
+    const char *const *smtp_to;
+    size_t smtp_to_count;
+    const char *webhook_url, *webhook_secret_file, *webhook_ca_file;
+    const char *const *webhook_headers; /* "Name: value" */
+    size_t webhook_header_count;
+};
 
 struct hf_server_options {
     const char *data_dir;
@@ -40,8 +52,9 @@ struct hf_server_options {
         uint64_t space_used_percent; /* 100: never */
         uint64_t disk_free_percent;  /* 0: never */
     } alerts;
-    const char *metrics_token_file; /* for others than this host; NULL: they may not */
-    bool no_first_snapshot;         /* a new job's first snapshot is left to whoever asks for it */
+    const struct hf_notify_options *notify; /* borrowed; NULL: nobody is told of alerts */
+    const char *metrics_token_file;         /* for others than this host; NULL: they may not */
+    bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *

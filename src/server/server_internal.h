@@ -38,6 +38,7 @@ struct hf_server {
     char url[512];            /* "http://127.0.0.1:8080" */
     atomic_bool resuming;     /* hf_flow_resume waits or runs */
     atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */
+    atomic_bool notifying;    /* hf_notify_pass waits or runs */
     atomic_bool alerting;     /* hf_alerts_pass waits or runs */
     atomic_bool merging;      /* hf_flow_merge_tick waits or runs */
     atomic_uint upkeeping;    /* hf_flow_upkeep_tick waits or runs, so many times */
