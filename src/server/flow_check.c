@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 
+#include "backup/job.h"
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "server/events.h"
@@ -149,6 +150,42 @@ static enum hf_err keep(struct hf_server_app *app, const struct hf_id *job,
     return hf_fail(err, HF_ERR_BUSY, "check of job %s: its record changes too often", id.text);
 }
 
+/* A check may read for hours; a job that was terminated since has nothing that could be damaged. */
+static enum hf_err is_stored(struct hf_server_app *app, const struct hf_job_record *seen,
+                             struct hf_error *err)
+{
+    struct hf_job_record job;
+
+    if (hf_keep_job_get(app->catalog, &seen->id, &job, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_job_does(&job).stored && job.ended_s == seen->ended_s
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_CANCELLED, "the job is %s", hf_job_state_word(job.state));
+}
+
+/* Whoever terminates the job removes the record before the job is gone: one that was put behind that goes with it. */
+static enum hf_err keep_of_stored(struct hf_server_app *app, const struct hf_job_record *job,
+                                  const struct hf_json *document, struct hf_error *err)
+{
+    struct hf_catalog_document late = {.json = NULL};
+    struct hf_error why;
+
+    enum hf_err code = keep(app, &job->id, document, err);
+    if (code != HF_ERR_OK || is_stored(app, job, &why) != HF_ERR_CANCELLED) {
+        return code;
+    }
+    code = hf_catalog_get(app->catalog, HF_KIND_CHECK, hf_id_text(&job->id).text, &late, err);
+    if (code == HF_ERR_OK) {
+        code = hf_catalog_remove(app->catalog, HF_KIND_CHECK, late.id, late.revision, err);
+        hf_catalog_document_fini(&late);
+    }
+    if (code == HF_ERR_OK || code == HF_ERR_NOT_FOUND) {
+        *err = why;
+    }
+    return err->code;
+}
+
 static enum hf_err check(struct hf_server_app *app, const struct hf_job_record *job, bool by_hand,
                          struct hf_json **document, struct hf_error *err)
 {
@@ -157,7 +194,7 @@ static enum hf_err check(struct hf_server_app *app, const struct hf_job_record *
     HF_CLEANUP(hf_json_drop) struct hf_json *now = NULL;
     uint64_t started_s = hf_flow_now_s();
 
-    if (read_all(app, job, &report, err) != HF_ERR_OK ||
+    if (read_all(app, job, &report, err) != HF_ERR_OK || is_stored(app, job, err) != HF_ERR_OK ||
         hf_flow_check_last(app, &job->id, &before, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -169,7 +206,7 @@ static enum hf_err check(struct hf_server_app *app, const struct hf_job_record *
     hf_json_set_u64(now, "endedS", hf_flow_now_s());
     hf_json_set_bool(now, "byHand", by_hand);
     if ((hf_check_has_news(before, now) && tell(app, job, &report, err) != HF_ERR_OK) ||
-        keep(app, &job->id, now, err) != HF_ERR_OK) {
+        keep_of_stored(app, job, now, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_log_info(app->log, "oplog.checked", HF_STR("set", job->set_name),
@@ -227,12 +264,16 @@ enum hf_err hf_flow_check_tick(struct hf_server_app *app, struct hf_error *err)
         HF_CLEANUP(hf_json_drop) struct hf_json *document = NULL;
         struct hf_error one;
         bool due = false;
+        if (!hf_job_does(&jobs.items[i]).stored) {
+            continue;
+        }
         enum hf_err code = is_due(app, &jobs.items[i], &due, &one);
         if (code == HF_ERR_OK && due) {
             code = hf_flow_check(app, &jobs.items[i], false, &document, &one);
         }
-        /* One by hand goes on: the next tick asks again. */
-        if (code != HF_ERR_OK && code != HF_ERR_CONFLICT && !hf_cancel_requested(app->cancel)) {
+        /* One by hand goes on: the next tick asks again. A job that was terminated meanwhile has none. */
+        if (code != HF_ERR_OK && code != HF_ERR_CONFLICT && code != HF_ERR_CANCELLED &&
+            !hf_cancel_requested(app->cancel)) {
             hf_log_warn(app->log, "oplog.check.failed", HF_STR("set", jobs.items[i].set_name),
                         HF_STR("error", one.message));
             first = first.code == HF_ERR_OK ? one : first;

@@ -167,14 +167,15 @@ enum hf_err hf_flow_expire_all(struct hf_server_app *app, const struct hf_id *jo
     return HF_ERR_OK;
 }
 
-static enum hf_err forget_head(struct hf_server_app *app, const struct hf_id *job,
-                               struct hf_error *err)
+/* A document of that kind that has the job's id. */
+static enum hf_err forget(struct hf_server_app *app, const char *kind, const struct hf_id *job,
+                          struct hf_error *err)
 {
-    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document head = {.json = NULL};
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document found = {.json = NULL};
 
-    enum hf_err code = hf_catalog_get(app->catalog, HF_KIND_HEAD, hf_id_text(job).text, &head, err);
+    enum hf_err code = hf_catalog_get(app->catalog, kind, hf_id_text(job).text, &found, err);
     if (code == HF_ERR_OK) {
-        code = hf_catalog_remove(app->catalog, HF_KIND_HEAD, head.id, head.revision, err);
+        code = hf_catalog_remove(app->catalog, kind, found.id, found.revision, err);
     }
     return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
 }
@@ -304,7 +305,8 @@ enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id
         return first.code;
     }
     if (HF_FAULT("server.terminate.emptied", err) != HF_ERR_OK ||
-        forget_head(app, job, err) != HF_ERR_OK ||
+        forget(app, HF_KIND_CHECK, job, err) != HF_ERR_OK ||
+        forget(app, HF_KIND_HEAD, job, err) != HF_ERR_OK ||
         HF_FAULT("server.terminate.head_gone", err) != HF_ERR_OK) {
         return err->code;
     }

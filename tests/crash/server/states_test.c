@@ -8,6 +8,7 @@
  */
 #include "base/fault.h"
 #include "crash/server/life.h"
+#include "server/flow_check.h"
 #include "server/flow_tail.h"
 #include "support/oplog_kit.h"
 #include "support/run.h"
@@ -284,14 +285,26 @@ static void run_phase(struct life *life, struct story *story, enum phase phase)
         }
         break;
     }
-    case STOPPED_AGAIN:
+    case STOPPED_AGAIN: {
+        struct hf_json *checked = NULL;
+        const struct hf_job_record job = job_of(life);
+        LIFE_OK(hf_flow_check(&life->server.app, &job, true, &checked, &err), &err);
+        hf_json_drop(checked);
         move_to(life, story, HF_JOB_STARTED, HF_JOB_STOP, HF_JOB_STOPPED);
         break;
-    case GONE:
+    }
+    case GONE: {
+        struct hf_json *checked = NULL;
         move_to(life, story, HF_JOB_STOPPED, HF_JOB_TERMINATE, HF_JOB_INACTIVE);
         LIFE_CHECK(!newest_above(life, 0, &snapshot));
         LIFE_CHECK(objects_of(life) == 0);
+        /* Nor what a check said of them, nor is there anything to check. */
+        life->server.app.oplog_check_s = 1;
+        LIFE_OK(hf_flow_check_tick(&life->server.app, &err), &err);
+        LIFE_OK(hf_flow_check_last(&life->server.app, &id, &checked, &err), &err);
+        LIFE_CHECK(checked == NULL);
         break;
+    }
     case ANEW:
         start(life, story);
         take(life, story, 0, &snapshot);
