@@ -37,6 +37,19 @@ static enum hf_err ask_in_use(void *context, struct hf_optime *from, struct hf_e
     return HF_ERR_OK;
 }
 
+/* A merge that was cut off left slices beside the one that replaces them: they go, however few there are. */
+static bool has_leftovers(const struct hf_chains *chains)
+{
+    bool merged = false, unused = false;
+
+    for (size_t i = 0; i < chains->link_count; i++) {
+        const struct hf_slice_link *link = &chains->links[i];
+        merged = merged || (link->problem == NULL && link->name.round > 0);
+        unused = unused || (link->problem == NULL && !link->used);
+    }
+    return merged && unused;
+}
+
 static enum hf_err merge_job(struct hf_server_app *app, const struct hf_id *job,
                              struct hf_error *err)
 {
@@ -48,7 +61,7 @@ static enum hf_err merge_job(struct hf_server_app *app, const struct hf_id *job,
     if (hf_points_load_chains(app, job, &points, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (points->chains.link_count < HF_MERGE_MANY) {
+    if (points->chains.link_count < HF_MERGE_MANY && !has_leftovers(&points->chains)) {
         return HF_ERR_OK;
     }
     const struct hf_merge_options options = {
