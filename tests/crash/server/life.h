@@ -59,6 +59,7 @@ struct life {
     struct hf_agent_state *state;
     char session[HF_SESSION_BYTES];
     struct hf_job_record job;
+    struct hf_optime newest; /* entry that the next copy ends with; none: its oplog is not known */
 };
 
 static void life_begin(struct life *life, const char *dir)
@@ -279,6 +280,10 @@ static enum hf_err life_capture(struct life *life, const struct hf_task *task,
         (void)snprintf(facts->server_version, sizeof facts->server_version, "4.4.6");
         facts->checkpoint =
             (struct hf_optime){.seconds = (uint32_t)hf_flow_now_s(), .increment = 1, .term = -1};
+        if (!hf_optime_is_none(&life->newest)) {
+            facts->checkpoint = facts->oplog_end = facts->committed = life->newest;
+            facts->checkpoint.term = -1;
+        }
         finish->root = result.root;
         result.root = (struct hf_tree_root){0};
         memcpy(finish->adopted, result.adopted, sizeof finish->adopted);
@@ -437,7 +442,7 @@ static inline void life_load_keys(struct life *life, struct hf_keyring *out)
 }
 
 /* All snapshots of the job. Free with hf_keep_snapshots_fini. */
-static void life_snapshots(struct life *life, struct hf_keep_snapshots *out)
+static inline void life_snapshots(struct life *life, struct hf_keep_snapshots *out)
 {
     struct hf_error err;
     const struct hf_id_text job = hf_id_text(&life->job.id);
