@@ -5,6 +5,7 @@
  */
 #include "support/server_kit.h"
 
+#include "base/fault.h"
 #include "server/flow_merge.h"
 
 #define SLICES (HF_MERGE_MANY + 20)
@@ -78,6 +79,20 @@ static void test_every_job_s_slices_become_few(void **state)
     assert_int_equal(slices_of(scene, &scene->jobs[0]), 2);
 }
 
+static void test_what_a_merge_that_was_cut_off_left_goes_however_little(void **state)
+{
+    struct scene *scene = *state;
+    struct hf_error err;
+    hf_fault_arm_nth("oplog.merge.deleted", HF_ERR_UNAVAILABLE, 60, 1);
+    assert_int_equal(hf_flow_merge_tick(&scene->kit.app, &err), HF_ERR_UNAVAILABLE);
+    hf_fault_disarm_all();
+    size_t left = slices_of(scene, &scene->jobs[0]) + slices_of(scene, &scene->jobs[1]);
+    assert_true(left > 10 && left < HF_MERGE_MANY);
+    EXPECT_OK(hf_flow_merge_tick(&scene->kit.app, &err), &err);
+    assert_int_equal(slices_of(scene, &scene->jobs[0]), 2);
+    assert_int_equal(slices_of(scene, &scene->jobs[1]), 2);
+}
+
 static void test_a_restore_under_way_holds_what_it_reads(void **state)
 {
     struct scene *scene = *state;
@@ -114,6 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         MERGE_TEST(test_every_job_s_slices_become_few),
+        MERGE_TEST(test_what_a_merge_that_was_cut_off_left_goes_however_little),
         MERGE_TEST(test_a_restore_under_way_holds_what_it_reads),
         MERGE_TEST(test_damage_of_one_job_hinders_no_other),
     };
