@@ -129,6 +129,21 @@ HF_MUST_CHECK enum hf_err hf_recover_make_indexes(struct hf_recover *recover,
                                                   const char *collection, struct hf_bytes specs,
                                                   struct hf_error *err);
 
+/* An index of a build that has neither been committed nor aborted; it may be half made, or not there at all. */
+struct hf_recover_half_made {
+    uint8_t build[16];      /* UUID */
+    const char *collection; /* "shop.orders" */
+    const char *index;
+};
+/* Borrowed for the call. */
+typedef enum hf_err (*hf_recover_half_made_visit)(void *context,
+                                                  const struct hf_recover_half_made *one,
+                                                  struct hf_error *err);
+/* Each of them as the files show it now; the first error ends it. */
+HF_MUST_CHECK enum hf_err hf_recover_half_made(struct hf_recover *recover,
+                                               hf_recover_half_made_visit visit, void *context,
+                                               struct hf_error *err);
+
 struct hf_recover_count {
     bool is_collection; /* false: a view, or not there; nothing else is set */
     bool capped;

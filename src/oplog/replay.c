@@ -167,6 +167,7 @@ static enum hf_err take_up(struct run *run, struct hf_error *err)
     }
     if (found.phase <= HF_REPLAY_FILLING) {
         run->mark = wanted;
+        run->mark.phase = found.phase;
         return HF_ERR_OK;
     }
     if (!hf_replay_mark_same_point(&found, &wanted)) {
@@ -188,6 +189,7 @@ static enum hf_err fill(struct run *run, struct hf_error *err)
     struct hf_replay_fill_options options = {
         .run = run->options,
         .server = &run->server,
+        .taken_up = run->mark.phase == HF_REPLAY_FILLING,
         .names = &run->names,
         .builds = &run->builds,
         .result = &run->result,
@@ -392,8 +394,30 @@ static enum hf_err look_at_each(struct run *run, struct hf_recover *server, stru
     return HF_ERR_OK;
 }
 
+static enum hf_err note_build(struct run *run, const char *collection, const char *index,
+                              struct hf_error *err)
+{
+    char text[512];
+
+    (void)snprintf(text, sizeof text,
+                   "the build of its index %s had begun and not ended at that point: it comes "
+                   "without it; hint: make the index again",
+                   index);
+    return add_note(run, collection, false, text, err);
+}
+
+static enum hf_err note_half_made(void *context, const struct hf_recover_half_made *one,
+                                  struct hf_error *err)
+{
+    struct run *run = context;
+
+    return hf_replay_builds_know(&run->builds, one->build)
+               ? HF_ERR_OK
+               : note_build(run, one->collection, one->index, err);
+}
+
 /* Builds that were under way at the point: their indexes are not there. */
-static enum hf_err look_at_builds(struct run *run, struct hf_error *err)
+static enum hf_err look_at_builds(struct run *run, struct hf_recover *server, struct hf_error *err)
 {
     for (size_t i = 0; i < run->builds.count; i++) {
         const struct hf_replay_build *build = &run->builds.items[i];
@@ -401,17 +425,13 @@ static enum hf_err look_at_builds(struct run *run, struct hf_error *err)
             continue;
         }
         for (size_t j = 0; j < build->index_count; j++) {
-            char text[512];
-            (void)snprintf(text, sizeof text,
-                           "the build of its index %s had begun and not ended at that point: it "
-                           "comes without it; hint: make the index again",
-                           build->indexes[j]);
-            if (add_note(run, build->collection, false, text, err) != HF_ERR_OK) {
+            if (note_build(run, build->collection, build->indexes[j], err) != HF_ERR_OK) {
                 return err->code;
             }
         }
     }
-    return HF_ERR_OK;
+    /* Those that were begun before the checkpoint are in no replayed entry. */
+    return hf_recover_half_made(server, note_half_made, run, err);
 }
 
 /* A mark that outlived its files would make of untouched ones a directory that looks done. */
@@ -443,7 +463,8 @@ static enum hf_err look(struct run *run, struct hf_error *err)
     if (name_log(run, "look", err) != HF_ERR_OK ||
         hf_recover_start(&run->server, HF_RECOVER_PLAIN, &server, err) != HF_ERR_OK ||
         hf_recover_state_read(server, &state, err) != HF_ERR_OK ||
-        check_kept(run, &state, err) != HF_ERR_OK || look_at_builds(run, err) != HF_ERR_OK ||
+        check_kept(run, &state, err) != HF_ERR_OK ||
+        look_at_builds(run, server, err) != HF_ERR_OK ||
         look_at_each(run, server, err) != HF_ERR_OK ||
         hf_recover_stop(HF_TAKE(server), err) != HF_ERR_OK) {
         return hf_wrap(err, "look at the collections");

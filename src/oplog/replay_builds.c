@@ -71,6 +71,16 @@ static enum hf_err read_indexes(struct hf_bytes o, struct hf_replay_build *out,
     return HF_ERR_OK;
 }
 
+bool hf_replay_builds_know(const struct hf_replay_builds *builds, const uint8_t uuid[16])
+{
+    for (size_t i = 0; i < builds->count; i++) {
+        if (memcmp(builds->items[i].uuid, uuid, 16) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct hf_replay_build *find(struct hf_replay_builds *builds, const uint8_t uuid[16])
 {
     for (size_t i = builds->count; i > 0; i--) {

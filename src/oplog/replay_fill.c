@@ -298,6 +298,23 @@ static enum hf_err end_half_made(struct fill *fill, const struct hf_replay_build
     return HF_ERR_OK;
 }
 
+/*
+ * A build that was under way at the checkpoint and has no end up to the point: a standalone would keep its half for ever,
+ * and never get rid of the collection. It is named when the collections are looked at.
+ */
+static enum hf_err drop_half_made(void *context, const struct hf_recover_half_made *one,
+                                  struct hf_error *err)
+{
+    struct fill *fill = context;
+
+    if (hf_replay_builds_know(fill->options->builds, one->build)) {
+        return HF_ERR_OK;
+    }
+    return hf_recover_drop_index(fill->server, one->collection, one->index, err) == HF_ERR_OK
+               ? HF_ERR_OK
+               : hf_wrap(err, "an index that was being built at the checkpoint");
+}
+
 /* Recovery dies of the entries of builds that are not committed at the point. */
 static enum hf_err still_builds(struct fill *fill, struct hf_error *err)
 {
@@ -317,7 +334,7 @@ static enum hf_err still_builds(struct fill *fill, struct hf_error *err)
             }
         }
     }
-    return HF_ERR_OK;
+    return hf_recover_half_made(fill->server, drop_half_made, fill, err);
 }
 
 static enum hf_err finish(struct fill *fill, struct hf_replay_mark *mark, struct hf_error *err)
@@ -361,6 +378,28 @@ static enum hf_err find_floor(struct fill *fill, struct hf_error *err)
                : result;
 }
 
+/*
+ * A kill in the middle of the first start on a copy spoils it in more ways than can be told apart: seen are no oplog, an
+ * oplog that cannot be read, and a server that asks for a repair.
+ */
+static enum hf_err open_copy(struct fill *fill, struct hf_error *err)
+{
+    const struct hf_replay_fill_options *options = fill->options;
+
+    if (hf_recover_start(options->server, HF_RECOVER_PLAIN, &fill->server, err) == HF_ERR_OK &&
+        hf_recover_state_read(fill->server, &fill->before, err) == HF_ERR_OK) {
+        return HF_ERR_OK;
+    }
+    if (options->taken_up && err->code == HF_ERR_INTERNAL) {
+        struct hf_error why = *err;
+        return hf_fail(err, HF_ERR_LOST,
+                       "an earlier replay stopped here, and the server cannot go on from these "
+                       "files: %s; hint: restore the directory anew",
+                       why.message);
+    }
+    return err->code;
+}
+
 enum hf_err hf_replay_fill(const struct hf_replay_fill_options *options,
                            struct hf_replay_mark *mark, struct hf_error *err)
 {
@@ -368,10 +407,8 @@ enum hf_err hf_replay_fill(const struct hf_replay_fill_options *options,
     struct fill fill = {.options = options, .point = options->run->point};
 
     hf_progress_phase(options->run->progress, "replay: fill");
-    if (hf_recover_start(options->server, HF_RECOVER_PLAIN, &fill.server, err) != HF_ERR_OK ||
-        hf_recover_state_read(fill.server, &fill.before, err) != HF_ERR_OK ||
-        check_start(&fill, &fill.before, err) != HF_ERR_OK || find_floor(&fill, err) != HF_ERR_OK ||
-        merge(&fill, err) != HF_ERR_OK) {
+    if (open_copy(&fill, err) != HF_ERR_OK || check_start(&fill, &fill.before, err) != HF_ERR_OK ||
+        find_floor(&fill, err) != HF_ERR_OK || merge(&fill, err) != HF_ERR_OK) {
         return hf_wrap(err, "fill the oplog");
     }
     hf_recover_fill_drop(HF_TAKE(fill.put));

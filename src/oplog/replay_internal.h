@@ -83,11 +83,15 @@ HF_MUST_CHECK enum hf_err hf_replay_builds_add(struct hf_replay_builds *builds,
                                                const struct hf_oplog_entry *entry,
                                                struct hf_error *err);
 
+/* The replayed entries begin, commit or abort that build; of one that they begin and commit nothing is known. */
+bool hf_replay_builds_know(const struct hf_replay_builds *builds, const uint8_t uuid[16]);
+
 /* ---- Filling (replay_fill.c) ---- */
 
 struct hf_replay_fill_options {
     const struct hf_replay_options *run;     /* borrowed for the call */
     const struct hf_recover_options *server; /* borrowed for the call */
+    bool taken_up;                           /* an earlier call began to fill, and stopped */
     struct hf_replay_names *names;           /* grows */
     struct hf_replay_builds *builds;         /* as at the point */
     struct hf_replay_result *result;         /* its numbers grow */

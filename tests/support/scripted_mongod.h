@@ -49,6 +49,8 @@ struct scripted {
     char dir[1024];
     int version[3];
     bool many;                            /* knows startupRecoveryForRestore */
+    bool half;                            /* a build of by_n was under way at the checkpoint */
+    int by_n;                             /* 0: not there, 1: half made, 2: whole */
     char lie[32];                         /* what it does wrong; empty: nothing */
     struct scripted_ts checkpoint, point; /* point: oplogTruncateAfterPoint */
     struct scripted_ts seen_point;        /* the one that the last recovery found */
@@ -154,6 +156,8 @@ static inline void scripted_write(const struct scripted *s)
         (void)bson_append_int32(&all, key, -1, s->version[i]);
     }
     (void)bson_append_bool(&all, "many", -1, s->many);
+    (void)bson_append_bool(&all, "half", -1, s->half);
+    (void)bson_append_int32(&all, "by_n", -1, s->by_n);
     (void)bson_append_utf8(&all, "lie", -1, s->lie, -1);
     scripted_append_ts(&all, "checkpoint", s->checkpoint);
     scripted_append_ts(&all, "point", s->point);
@@ -185,6 +189,8 @@ static inline void scripted_read(struct scripted *s, const char *dir)
     s->version[1] = (int)scripted_get_int(all, "v1", 0);
     s->version[2] = (int)scripted_get_int(all, "v2", 0);
     s->many = scripted_find(all, "many", &iter) && bson_iter_bool(&iter);
+    s->half = scripted_find(all, "half", &iter) && bson_iter_bool(&iter);
+    s->by_n = (int)scripted_get_int(all, "by_n", 0);
     assert_true(scripted_find(all, "lie", &iter));
     (void)snprintf(s->lie, sizeof s->lie, "%s", bson_iter_utf8(&iter, NULL));
     s->checkpoint = scripted_get_ts(all, "checkpoint");
@@ -348,6 +354,51 @@ static inline void scripted_update(struct scripted *s, const bson_t *command, bs
     (void)bson_append_int32(reply, "n", -1, matched);
 }
 
+/* Its note of the build, the one collection, and the indexes of that. */
+static inline void scripted_find_builds(struct scripted *s, bson_t *reply)
+{
+    static const uint8_t collection[16] = "abcdef9876543210";
+    bson_t batch = BSON_INITIALIZER;
+    bson_t document;
+    bson_t names;
+    if (s->half) {
+        (void)bson_append_document_begin(&batch, "0", -1, &document);
+        (void)bson_append_binary(&document, "_id", -1, BSON_SUBTYPE_UUID,
+                                 (const uint8_t *)"0123456789abcdef", 16);
+        (void)bson_append_binary(&document, "collectionUUID", -1, BSON_SUBTYPE_UUID, collection,
+                                 16);
+        (void)bson_append_array_begin(&document, "indexNames", -1, &names);
+        (void)bson_append_utf8(&names, "0", -1, "by_n", -1);
+        (void)bson_append_array_end(&document, &names);
+        (void)bson_append_document_end(&batch, &document);
+    }
+    scripted_cursor(reply, "config.system.indexBuilds", &batch);
+    bson_destroy(&batch);
+}
+
+static inline void scripted_list_indexes(struct scripted *s, bson_t *reply)
+{
+    bson_t batch = BSON_INITIALIZER;
+    bson_t document;
+    bson_t spec;
+    (void)bson_append_document_begin(&batch, "0", -1, &document);
+    (void)bson_append_utf8(&document, "name", -1, "_id_", -1);
+    (void)bson_append_document_end(&batch, &document);
+    if (s->by_n != 0) {
+        (void)bson_append_document_begin(&batch, "1", -1, &document);
+        if (s->by_n == 1) {
+            (void)bson_append_document_begin(&document, "spec", -1, &spec);
+            (void)bson_append_utf8(&spec, "name", -1, "by_n", -1);
+            (void)bson_append_document_end(&document, &spec);
+        } else {
+            (void)bson_append_utf8(&document, "name", -1, "by_n", -1);
+        }
+        (void)bson_append_document_end(&batch, &document);
+    }
+    scripted_cursor(reply, "shop.orders", &batch);
+    bson_destroy(&batch);
+}
+
 /* Beside its arguments. */
 static inline void HF_PRINTF(2, 3) scripted_note(const struct scripted *s, const char *format, ...)
 {
@@ -394,6 +445,10 @@ static inline bool scripted_command(struct scripted *s, const bson_t *command, b
         return s->many && bson_iter_init_find(&iter, command, "startupRecoveryForRestore");
     } else if (strcmp(name, "find") == 0 && strcmp(collection, "oplog.rs") == 0) {
         scripted_find_oplog(s, command, reply);
+    } else if (strcmp(name, "find") == 0 && strcmp(collection, "system.indexBuilds") == 0) {
+        scripted_find_builds(s, reply);
+    } else if (strcmp(name, "listIndexes") == 0) {
+        scripted_list_indexes(s, reply);
     } else if (strcmp(name, "find") == 0) {
         scripted_find_state(s, collection, reply);
     } else if (strcmp(name, "insert") == 0) {
@@ -404,14 +459,23 @@ static inline bool scripted_command(struct scripted *s, const bson_t *command, b
         /* Whatever is asked for is a collection. */
         bson_t batch = BSON_INITIALIZER;
         (void)bson_append_document_begin(&batch, "0", -1, &part);
+        (void)bson_append_utf8(&part, "name", -1, "orders", -1);
         (void)bson_append_utf8(&part, "type", -1, "collection", -1);
         (void)bson_append_document_end(&batch, &part);
         scripted_cursor(reply, "app.$cmd.listCollections", &batch);
         bson_destroy(&batch);
-    } else if (strcmp(name, "listDatabases") == 0 || strcmp(name, "aggregate") == 0) {
+    } else if (strcmp(name, "listDatabases") == 0) {
+        bson_t all;
+        (void)bson_append_array_begin(reply, "databases", -1, &all);
+        if (s->half) {
+            (void)bson_append_document_begin(&all, "0", -1, &part);
+            (void)bson_append_utf8(&part, "name", -1, "shop", -1);
+            (void)bson_append_document_end(&all, &part);
+        }
+        (void)bson_append_array_end(reply, &all);
+    } else if (strcmp(name, "aggregate") == 0) {
         bson_t none = BSON_INITIALIZER;
         scripted_cursor(reply, "app.a", &none);
-        (void)bson_append_array(reply, "databases", -1, &none);
         bson_destroy(&none);
     } else if (strcmp(name, "count") == 0) {
         (void)bson_append_int32(reply, "n", -1, 0);
@@ -422,6 +486,7 @@ static inline bool scripted_command(struct scripted *s, const bson_t *command, b
             (void)bson_iter_init_find(&first, command, "index");
         }
         scripted_note(s, "%s %s %s\n", name, collection, bson_iter_utf8(&first, NULL));
+        s->by_n = made ? 2 : 0;
     } else if (strcmp(name, "shutdown") == 0) {
         s->stop = true;
     } else {

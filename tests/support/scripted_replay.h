@@ -25,6 +25,7 @@ struct scripted_case {
     uint32_t rolled_back; /* the copy's entries from this one on are of another term; 0: none */
     uint32_t build_at;    /* this entry of the history is of an index build; 0: none */
     const char *build;    /* "startIndexBuild" and the like; NULL: that one */
+    bool half;            /* the copy shows that build under way at its checkpoint */
 };
 
 /* A directory, and what is handed in. */
@@ -91,6 +92,8 @@ static inline void scripted_replay_reset(const struct scripted_replay *replay,
     (void)snprintf(s.dir, sizeof s.dir, "%s", replay->dir);
     memcpy(s.version, one->version, sizeof s.version);
     s.many = one->many;
+    s.half = one->half;
+    s.by_n = one->half ? 1 : 0;
     (void)snprintf(s.lie, sizeof s.lie, "%s", one->lie != NULL ? one->lie : "");
     s.checkpoint = (struct scripted_ts){100, SCRIPTED_CHECKPOINT};
     for (uint32_t i = 1; i <= SCRIPTED_COPY; i++) {

@@ -5,6 +5,8 @@
  */
 #include "support/scripted_replay.h"
 
+#include "base/fault.h"
+
 static const struct scripted_case plain = {.version = {4, 4, 6}};
 
 static void expect_words(const struct hf_error *err, const char *words)
@@ -227,7 +229,7 @@ static void test_an_index_that_was_being_built_at_the_checkpoint_is_made_whole(v
     for (size_t i = 0; i < HF_ARRAY_LEN(ends); i++) {
         HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.note_count = 0};
         const struct scripted_case one = {
-            .version = {4, 4, 6}, .build_at = 15, .build = ends[i].build};
+            .version = {4, 4, 6}, .build_at = 15, .build = ends[i].build, .half = true};
         struct scripted_replay replay;
         bson_iter_t op;
         struct hf_error err;
@@ -239,6 +241,35 @@ static void test_an_index_that_was_being_built_at_the_checkpoint_is_made_whole(v
         struct scripted *s = scripted_replay_look(&replay);
         assert_true(bson_iter_init_find(&op, s->entries[14].document, "op"));
         assert_string_equal(bson_iter_utf8(&op, NULL), ends[i].noop ? "n" : "c");
+        scripted_fini(s);
+        scripted_replay_end(&replay);
+    }
+}
+
+/* Neither committed nor aborted up to the point, and in no replayed entry: its half goes, and is named. */
+static void test_an_index_that_was_being_built_and_has_no_end_becomes_a_note(void **state)
+{
+    const struct scripted_case one = {.version = {4, 4, 6}, .half = true};
+    (void)state;
+    for (uint64_t stopped_at = 0; stopped_at <= 4; stopped_at++) {
+        HF_CLEANUP(hf_replay_result_fini) struct hf_replay_result result = {.note_count = 0};
+        struct scripted_replay replay;
+        struct hf_error err;
+        scripted_replay_begin(&replay, &one);
+#ifdef HF_FAULTS
+        if (stopped_at > 0) {
+            hf_fault_arm_nth("oplog.replay.marked", HF_ERR_IO, stopped_at, 1);
+            assert_int_equal(scripted_replay_run(&replay, &result, &err), HF_ERR_IO);
+            hf_fault_disarm_all();
+        }
+#endif
+        EXPECT_OK(scripted_replay_run(&replay, &result, &err), &err);
+        assert_int_equal(result.note_count, 1);
+        assert_string_equal(result.notes[0].name, "shop.orders");
+        assert_non_null(strstr(result.notes[0].text, "the build of its index by_n had begun"));
+        assert_false(result.notes[0].mended);
+        struct scripted *s = scripted_replay_look(&replay);
+        assert_int_equal(s->by_n, 0);
         scripted_fini(s);
         scripted_replay_end(&replay);
     }
@@ -270,6 +301,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_copy_that_the_source_rolled_back_is_no_base),
         cmocka_unit_test(test_an_index_build_without_its_end_becomes_a_note),
         cmocka_unit_test(test_an_index_that_was_being_built_at_the_checkpoint_is_made_whole),
+        cmocka_unit_test(test_an_index_that_was_being_built_and_has_no_end_becomes_a_note),
     };
     scripted_mongod(argc, argv);
     return cmocka_run_group_tests_name("oplog/replay_scripted", tests, NULL, NULL);
