@@ -49,9 +49,16 @@
         }                                                                                          \
     } while (0)
 
+struct life;
+/* What the agent does of a restore in place of life_restore. */
+typedef enum hf_err (*life_restore_with)(struct life *life, const struct hf_task *task,
+                                         struct hf_msg_finish *finish, struct hf_error *err);
+
 struct life {
     char *data_dir, *store_url, *agent_dir, *restore_root; /* owned */
-    const char *sources[3]; /* borrowed; by number of the version, from 1 */
+    const char *sources[3];                         /* borrowed; by number of the version, from 1 */
+    struct hf_optime checkpoints[3], oplog_ends[3]; /* by that number; none: now, and nothing */
+    life_restore_with restore;                      /* NULL: life_restore */
     struct hf_cancel cancel;
     struct hf_server_options options;
     struct hf_server server;
@@ -251,7 +258,8 @@ static enum hf_err life_capture(struct life *life, const struct hf_task *task,
     struct hf_snapshot_record record;
     char *journal = NULL;
     char *cache = NULL;
-    const char *root = life->sources[life_version_of(life, &task->capture.snapshot, &record)];
+    const size_t version = life_version_of(life, &task->capture.snapshot, &record);
+    const char *root = life->sources[version];
     LIFE_OK(hf_agent_state_journal(life->state, &task->keyring.job, &journal, err), err);
     LIFE_OK(hf_agent_state_cache(life->state, &task->keyring.job, &cache, err), err);
     life_list_files(root, "", &files);
@@ -283,6 +291,10 @@ static enum hf_err life_capture(struct life *life, const struct hf_task *task,
         if (!hf_optime_is_none(&life->newest)) {
             facts->checkpoint = facts->oplog_end = facts->committed = life->newest;
             facts->checkpoint.term = -1;
+        }
+        if (life->checkpoints[version].seconds != 0) {
+            facts->checkpoint = life->checkpoints[version];
+            facts->oplog_end = facts->committed = life->oplog_ends[version];
         }
         finish->root = result.root;
         result.root = (struct hf_tree_root){0};
@@ -364,8 +376,9 @@ static void life_do_task(struct life *life, const struct hf_task *task)
     LIFE_OK(hf_agent_state_note_task(life->state, task, &err), &err);
     life_poll(life, task, NULL, &ignored);
     hf_msg_poll_answer_fini(&ignored);
+    life_restore_with restore = life->restore != NULL ? life->restore : life_restore;
     enum hf_err code = task->kind == HF_TASK_CAPTURE ? life_capture(life, task, &finish, &err)
-                                                     : life_restore(life, task, &finish, &err);
+                                                     : restore(life, task, &finish, &err);
     if (code != HF_ERR_OK) {
         finish.code = code;
         (void)snprintf(finish.message, sizeof finish.message, "%s", err.message);
