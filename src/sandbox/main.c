@@ -50,7 +50,7 @@ static enum hf_err stop(struct hf_sandbox_server *server, struct hf_error *err)
 {
     hf_sandbox_server_stop(server);
     hf_sandbox_repl_stop(server->repl);
-    return hf_sandbox_engine_close(server->engine, err);
+    return server->engine == NULL ? HF_ERR_OK : hf_sandbox_engine_close(server->engine, err);
 }
 
 /* A primary that goes lets a successor catch up while others can still fetch from it. */

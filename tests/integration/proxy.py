@@ -21,7 +21,7 @@ from harness import free_port, wait_for
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|PATCH|DELETE) (\S+) HTTP/1\.1\r\n")
 POLL = r"POST /agent/v1/poll"
 FINISH = r"POST /agent/v1/tasks/\w+/finish"
-PUT = r"PUT /agent/v1/objects/"
+PUT = r"PUT /agent/v1/objects/j/\w+/[pt]/"  # of a capture: a tail puts slices beside it
 GET = r"GET /agent/v1/objects/"
 
 

@@ -270,6 +270,13 @@ class Recovery(TestCase):
         client.local.command("insert", "oplog.rs", documents=[entry])
         self.assertIn("Unknown oplog entry command type: frobnicate", self.fails(member, *RECOVER, *KEEP))
 
+    def test_a_directory_that_another_server_has(self):
+        first = self.copy("held").start()
+        second = Member(self.scratch, "second", dbpath=first.dbpath, arguments=QUIET)
+        self.assertIn("lock", self.fails(second))
+        self.assertEqual(100, second.popen.returncode)
+        self.assertEqual(1, first.client.admin.command("ping")["ok"])
+
     def test_what_the_command_line_refuses(self):
         member = self.copy("refused")
         self.assertIn("startupRecoveryForRestore", self.fails(member, "--setParameter", "startupRecoveryForRestore=true"))
