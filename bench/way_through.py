@@ -55,7 +55,7 @@ class TheServer(harness.Process):
         if memory:
             command = [PROGRAMS / "mem_server", self.data, address, *(tls or ())]
         else:
-            command = [harness.binary("HOLDFAST"), "server", "--data-dir", self.data, "--store", f"file://{self.store_dir}", "--listen", address, "--no-first-snapshot"]
+            command = [harness.binary("HOLDFAST"), "server", "--data-dir", self.data, "--store", f"file://{self.store_dir}", "--listen", address, "--no-first-snapshot", "--no-schedule"]
             command += ["--tls-cert", tls[0], "--tls-key", tls[1]] if tls else []
         super().__init__(scratch, name, command)
         self.url = f"{'https' if tls else 'http'}://{address}"

@@ -129,9 +129,17 @@ static enum hf_err start_server(struct hf_demo *demo, const struct hf_cancel *ca
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
     (void)snprintf(demo->store_url, sizeof demo->store_url, "file://%s/store", demo->dir);
-    const char *const argv[] = {
-        demo->holdfast, "server",      "--data-dir",          data, "--store", demo->store_url,
-        "--listen",     "127.0.0.1:0", "--no-first-snapshot", NULL};
+    const char *const argv[] = {demo->holdfast,
+                                "server",
+                                "--data-dir",
+                                data,
+                                "--store",
+                                demo->store_url,
+                                "--listen",
+                                "127.0.0.1:0",
+                                "--no-first-snapshot",
+                                "--no-schedule",
+                                NULL};
     if (spawn(demo, argv, "server.log", &demo->server, err) != HF_ERR_OK ||
         wait_for_file(demo->server, url_file, "the server", cancel, err) != HF_ERR_OK ||
         hf_fs_read_whole(url_file, sizeof demo->url - 1, &url, err) != HF_ERR_OK) {

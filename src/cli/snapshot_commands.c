@@ -59,6 +59,14 @@ static void print_snapshot(const struct hf_json *snapshot)
     (void)printf("  took         %llu s\n",
                  (unsigned long long)(ended_s > begun_s ? ended_s - begun_s : 0));
     print_phases(hf_json_get_object(snapshot, "record"));
+    hf_cli_time(hf_json_get_u64(snapshot, "expiresS", 0), created);
+    (void)printf("  kept         %s%s%s%s\n",
+                 hf_json_get_bool(snapshot, "doNotDelete", false) ? "for ever"
+                 : created[0] == '\0'                             ? "until it is deleted"
+                                                                  : "until ",
+                 hf_json_get_bool(snapshot, "doNotDelete", false) ? "" : created,
+                 created[0] == '\0' ? "" : " UTC",
+                 hf_json_get_bool(snapshot, "full", false) ? "; everything was read" : "");
     if (hf_json_get_u64(snapshot, "verifiedS", 0) != 0) {
         (void)printf("  verified     %s (%s)\n",
                      hf_json_get_bool(snapshot, "verifiedOk", false) ? "whole" : "DAMAGED",
@@ -347,6 +355,90 @@ static enum hf_err snapshot_verify(const struct verify_values *values,
 
 /* ---- The table ---- */
 
+/* ---- start, set ---- */
+
+#define START_OPTIONS(OPT)                                                                         \
+    OPT(set, TEXT, "", 0, 200, OPT_NONE, "Name of the replica set")                                \
+    OPT(retention_days, NUMBER, "auto", 1, 36500, OPT_NONE,                                        \
+        "Days to keep it; auto: as long as the policy keeps the daily one")                        \
+    OPT(description, TEXT, "", 0, 200, OPT_NONE, "A note for people")                              \
+    HF_CLI_OPTIONS(OPT)
+#define START_ROW(...) HF_OPTION_ROW(struct start_values, __VA_ARGS__)
+HF_CLI_VALUES(start, START_OPTIONS, START_ROW)
+
+static enum hf_err snapshot_start(const struct start_values *values,
+                                  const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *begun = NULL;
+    const char *set = NULL;
+    char expires[32];
+
+    if (hf_cli_need(values->set, rest, "set", &set, err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_json_set_text(body, "set", set);
+    if (values->retention_days != 0) {
+        hf_json_set_u64(body, "retentionDays", values->retention_days);
+    }
+    hf_json_set_text(body, "description",
+                     values->description[0] == '\0' ? NULL : values->description);
+    if (hf_cli_call(&session, "POST", PRIVATE "/snapshots", body, &begun, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(begun, err);
+    }
+    hf_cli_time(hf_json_get_u64(begun, "expiresS", 0), expires);
+    (void)printf("snapshot %s has begun on %s; it is kept until %s UTC\n",
+                 hf_cli_text(begun, "id", "?"), hf_cli_text(begun, "member", "?"), expires);
+    return HF_ERR_OK;
+}
+
+#define EXPIRY_OPTIONS(OPT)                                                                        \
+    OPT(snapshot, TEXT, "", 0, 100, OPT_NONE, "Id of the snapshot")                                \
+    OPT(expires, TEXT, "", 0, 40, OPT_NONE,                                                        \
+        "Keep it until then, as 2026-12-24T18:00:00Z; a past time: it goes at the next "           \
+        "opportunity")                                                                             \
+    OPT(keep, FLAG, "false", 0, 0, OPT_NONE, "Keep it for ever")                                   \
+    HF_CLI_OPTIONS(OPT)
+#define EXPIRY_ROW(...) HF_OPTION_ROW(struct expiry_values, __VA_ARGS__)
+HF_CLI_VALUES(expiry, EXPIRY_OPTIONS, EXPIRY_ROW)
+
+static enum hf_err snapshot_set(const struct expiry_values *values,
+                                const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *record = NULL;
+    const char *id = NULL;
+    char target[128], expires[32];
+
+    if (values->keep == (values->expires[0] != '\0')) {
+        return hf_fail(err, HF_ERR_INVALID, "give one of --expires and --keep");
+    }
+    if (values->keep) {
+        hf_json_set_bool(body, "doNotDelete", true);
+    } else {
+        hf_json_set_text(body, "expires", values->expires);
+    }
+    if (hf_cli_need(values->snapshot, rest, "snapshot", &id, err) != HF_ERR_OK ||
+        hf_cli_id_target(target, sizeof target, "snapshots", id, "", err) != HF_ERR_OK ||
+        HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "PATCH", target, body, &record, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(record, err);
+    }
+    hf_cli_time(hf_json_get_u64(record, "expiresS", 0), expires);
+    (void)printf("snapshot %s is kept %s%s%s\n", id, values->keep ? "for ever" : "until ", expires,
+                 values->keep ? "" : " UTC");
+    return HF_ERR_OK;
+}
+
 #define COMMANDS(VERB)                                                                             \
     VERB(snapshot_take, take, "snapshot", "take", "[SET]", 0, 1, "Take a snapshot now",            \
          "Takes a snapshot now and waits for its end, showing how far it is.")                     \
@@ -358,5 +450,10 @@ static enum hf_err snapshot_verify(const struct verify_values *values,
          "Check a snapshot's data in the store",                                                   \
          "Reads a snapshot's data in the store and says what is damaged, by name.")                \
     VERB(snapshot_delete, one, "snapshot", "delete", "[SNAPSHOT]", 0, 1, "Delete a snapshot",      \
-         "Deletes a snapshot. Others that share its data stay whole.")
+         "Deletes a snapshot. Others that share its data stay whole.")                             \
+    VERB(snapshot_start, start, "snapshot", "start", "[SET]", 0, 1,                                \
+         "Begin a snapshot beside the schedule",                                                   \
+         "Begins a snapshot on demand and returns. The schedule goes on as if there were none.")   \
+    VERB(snapshot_set, expiry, "snapshot", "set", "[SNAPSHOT]", 0, 1,                              \
+         "Keep a snapshot longer, shorter or for ever", "Changes how long a snapshot is kept.")
 HF_CLI_TABLE(hf_cli_snapshot_commands, COMMANDS)

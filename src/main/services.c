@@ -146,6 +146,12 @@ static struct hf_cancel *stop_token(void)
         "Certificates (PEM) that the receiver's is checked with; the system's otherwise")          \
     OPT(metrics_token_file, PATH, "", 0, 0, OPT_NONE,                                              \
         "File with the token that other hosts read /metrics with; without, only this host may")    \
+    OPT(schedule, FLAG, "true", 0, 0, OPT_NONE,                                                    \
+        "Take snapshots as each job's policy says; without, only when somebody asks")              \
+    OPT(snapshots_at_once, NUMBER, "16", 1, 1000, OPT_NONE,                                        \
+        "Begin no snapshot by itself while so many are being taken")                               \
+    OPT(snapshots_per_host, NUMBER, "1", 0, 1000, OPT_NONE,                                        \
+        "Nor on a host where so many are being taken; 0: no such limit")                           \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -229,6 +235,9 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
                    .disk_free_percent = values->minimum_free_percent},
         .no_first_snapshot = values->no_first_snapshot,
         .oplog_check_s = values->oplog_check_interval,
+        .schedules = values->schedule,
+        .snapshots_at_once = values->snapshots_at_once,
+        .snapshots_per_host = values->snapshots_per_host,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

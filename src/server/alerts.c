@@ -16,6 +16,7 @@
 #include "os/fs.h"
 #include "server/events.h"
 #include "server/flow.h"
+#include "server/flow_schedule.h"
 #include "server/keep.h"
 #include "server/notify.h"
 
@@ -292,6 +293,13 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
     if (facts.usage != NULL) {
         hf_upkeep_decide(facts.usage, &app->upkeep, pass->now_s, &due);
         facts.groom_due = due.work == HF_UPKEEP_GROOM;
+    }
+    if (app->schedules) {
+        struct hf_policy policy;
+        if (hf_flow_policy(app, &job->id, &policy, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        facts.interval_s = policy.interval_min * 60;
     }
     if (facts.interval_s != 0 || job->snapshot_wanted[0] != '\0') {
         struct hf_snapshot_record newest;

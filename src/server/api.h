@@ -19,8 +19,11 @@ void hf_api_backup_configs(struct hf_server_call *call);
 void hf_api_backup_config(struct hf_server_call *call);
 void hf_api_patch_backup_config(struct hf_server_call *call);
 void hf_api_available_members(struct hf_server_call *call);
+void hf_api_snapshot_schedule(struct hf_server_call *call);
+void hf_api_patch_snapshot_schedule(struct hf_server_call *call);
 void hf_api_cluster_snapshots(struct hf_server_call *call);
 void hf_api_cluster_snapshot(struct hf_server_call *call);
+void hf_api_patch_cluster_snapshot(struct hf_server_call *call);
 void hf_api_delete_cluster_snapshot(struct hf_server_call *call);
 void hf_api_on_demand_snapshot(struct hf_server_call *call);
 void hf_api_cluster_restores(struct hf_server_call *call);
@@ -52,6 +55,10 @@ void hf_api_oplog_check(struct hf_server_call *call);
 void hf_api_snapshots(struct hf_server_call *call);
 void hf_api_snapshot(struct hf_server_call *call);
 void hf_api_take(struct hf_server_call *call);
+void hf_api_policy(struct hf_server_call *call);
+void hf_api_patch_policy(struct hf_server_call *call);
+void hf_api_simulate_policy(struct hf_server_call *call);
+void hf_api_patch_snapshot(struct hf_server_call *call);
 void hf_api_delete_snapshot(struct hf_server_call *call);
 void hf_api_cancel_snapshot(struct hf_server_call *call);
 void hf_api_verify(struct hf_server_call *call);
@@ -110,6 +117,11 @@ HF_MUST_CHECK bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cl
 /* All clusters of the caller's project; at most a few thousand. False: it was answered. */
 HF_MUST_CHECK bool hf_api_all_clusters(struct hf_server_call *call, struct hf_keep_clusters *out);
 void hf_api_cluster_path(const struct hf_cluster_record *cluster, char *out, size_t out_len);
+/* Ids in a body are allowed if they are the path's. False: it was answered. */
+HF_MUST_CHECK bool hf_api_ids_match(struct hf_server_call *call);
+/* The body's doNotDelete or expires, into the snapshot's record. False: it was answered. */
+HF_MUST_CHECK bool hf_api_set_expiry(struct hf_server_call *call,
+                                     struct hf_snapshot_record *snapshot);
 /* Parameter 0 is the caller's project. False: it was answered. */
 HF_MUST_CHECK bool hf_api_check_group(struct hf_server_call *call);
 /* The snapshot of that parameter, of the caller's project. False: it was answered. */

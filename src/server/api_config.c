@@ -39,6 +39,10 @@ static struct hf_json *config_document(struct hf_server_call *call,
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s/backupConfigs/%s",
                    hf_id_text(&cluster->project).text, hf_id_text(&cluster->id).text);
     hf_reply_link(call, json, "self", path);
+    (void)snprintf(path, sizeof path,
+                   "/api/public/v1.0/groups/%s/backupConfigs/%s/snapshotSchedule",
+                   hf_id_text(&cluster->project).text, hf_id_text(&cluster->id).text);
+    hf_reply_link(call, json, "http://mms.mongodb.com/snapshotSchedule", path);
     hf_api_cluster_path(cluster, path, sizeof path);
     hf_reply_link(call, json, "http://mms.mongodb.com/cluster", path);
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s",
@@ -109,8 +113,7 @@ void hf_api_available_members(struct hf_server_call *call)
 
 /* ---- PATCH ---- */
 
-/* Ids in a body are allowed if they are the path's. False: it was answered. */
-static bool ids_match(struct hf_server_call *call)
+bool hf_api_ids_match(struct hf_server_call *call)
 {
     static const char *const names[] = {"groupId", "clusterId"};
 
@@ -282,7 +285,7 @@ void hf_api_patch_backup_config(struct hf_server_call *call)
     struct hf_cluster_record cluster;
 
     if (!hf_api_find_cluster(call, &cluster) || !hf_call_body_only(call, members) ||
-        !ids_match(call)) {
+        !hf_api_ids_match(call)) {
         return;
     }
     const char *status = hf_json_get_text(call->body, "statusName");

@@ -311,6 +311,7 @@ void hf_api_take(struct hf_server_call *call)
     const struct hf_flow_wish wish = {
         .set_name = set,
         .retention_days = (uint64_t)days,
+        .default_retention = hf_json_get(call->body, "retentionDays") == NULL,
         .description = description,
     };
     if (hf_flow_take(call->app, &wish, &snapshot, &err) != HF_ERR_OK) {
@@ -318,6 +319,15 @@ void hf_api_take(struct hf_server_call *call)
         return;
     }
     hf_reply_json(call, 201, snapshot_document(call, &snapshot));
+}
+
+void hf_api_patch_snapshot(struct hf_server_call *call)
+{
+    struct hf_snapshot_record snapshot;
+
+    if (hf_api_find_snapshot(call, 0, &snapshot) && hf_api_set_expiry(call, &snapshot)) {
+        hf_reply_json(call, 200, snapshot_document(call, &snapshot));
+    }
 }
 
 void hf_api_delete_snapshot(struct hf_server_call *call)

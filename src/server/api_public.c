@@ -344,6 +344,16 @@ void hf_api_cluster_snapshot(struct hf_server_call *call)
     }
 }
 
+void hf_api_patch_cluster_snapshot(struct hf_server_call *call)
+{
+    struct hf_snapshot_record snapshot;
+
+    if (find_listed(call, &snapshot) && hf_api_ids_match(call) &&
+        hf_api_set_expiry(call, &snapshot)) {
+        hf_reply_json(call, 200, snapshot_document(call, &snapshot));
+    }
+}
+
 void hf_api_delete_cluster_snapshot(struct hf_server_call *call)
 {
     struct hf_snapshot_record snapshot;

@@ -67,7 +67,11 @@ struct hf_server_app {
         provision_threshold_bytes; /* a new job with more data waits for approval; 0: none does */
     bool first_snapshot;           /* of a new job: taken by itself */
     uint64_t oplog_age_s;          /* of a slice; 0: the agents' default */
-    uint64_t task_silence_s;       /* after which a task is given up */
+    bool schedules;                /* snapshots are taken by themselves */
+    uint64_t snapshots_at_once, snapshots_per_host; /* by themselves; per host 0: no such limit */
+    uint64_t jobs_counted, schedules_opened_ms, schedule_seen_s; /* of the periodic work alone */
+    bool clocks_disagree;                                        /* the same; it was said */
+    uint64_t task_silence_s; /* after which a task is given up */
     struct hf_server_heard
         *heard; /* owned: who was heard of, and when; NULL: silence is not looked for */
     struct hf_server_links *links; /* owned: deliveries by HTTP; NULL where none are made */

@@ -27,6 +27,9 @@ struct hf_flow_wish {
     const char *set_name;
     const char *description; /* may be NULL */
     uint64_t retention_days; /* 0: kept until deleted */
+    bool automatic;          /* the policy's classes say how long, not retention_days */
+    bool default_retention;  /* on demand, as long as the policy has it */
+    uint64_t host_limit;     /* BUSY while so many are taken on the member's host; 0: no matter */
 };
 /*
  * Chooses the member, reserves the capture number, writes the record, claims, makes the task. NOT_FOUND when the set has
@@ -187,6 +190,11 @@ HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
 /* The way back, if there is one. A second time, on that way: it is not waited for any longer. */
 HF_MUST_CHECK enum hf_err hf_flow_target_cancel(struct hf_server_app *app,
                                                 const struct hf_id *restore, struct hf_error *err);
+
+/* The same for one whose time is over; CONFLICT when it was given more meanwhile. */
+HF_MUST_CHECK enum hf_err hf_flow_delete_expired(struct hf_server_app *app,
+                                                 const struct hf_id *snapshot,
+                                                 struct hf_error *err);
 
 /* For readers of a snapshot (tar, verify): its manifest and keys, whole. CONFLICT unless it is COMPLETE. */
 struct hf_flow_reading {

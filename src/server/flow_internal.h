@@ -133,6 +133,14 @@ HF_MUST_CHECK enum hf_err hf_flow_target_has_set(struct hf_server_app *app,
 HF_MUST_CHECK enum hf_err hf_flow_target_tell_jobs(struct hf_server_app *app,
                                                    const struct hf_target_record *record,
                                                    struct hf_error *err);
+/*
+ * How long the snapshot that is about to begin is kept, and whether it reads everything: into the record, which knows its
+ * member. BUSY when the wish has a limit for its host and that has enough to do.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_plan_retention(struct hf_server_app *app,
+                                                 const struct hf_flow_wish *wish,
+                                                 struct hf_snapshot_record *record,
+                                                 struct hf_error *err);
 /* A take that broke off after it had the job's lease: the job is free again, the record says why. */
 HF_MUST_CHECK enum hf_err hf_flow_take_failed(struct hf_server_app *app,
                                               const struct hf_snapshot_record *wished,

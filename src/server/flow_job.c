@@ -19,6 +19,7 @@
 #include "os/fs.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "server/flow_schedule.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
@@ -327,6 +328,7 @@ static enum hf_err provision_steps(struct hf_server_app *app, const struct hf_jo
         HF_FAULT("server.job.provisioned", err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_flow_schedule_wake(app, &job->id);
     hf_log_info(app->log, "job.started", HF_STR("set", now.set_name),
                 HF_STR("job", hf_id_text(&now.id).text));
     return HF_ERR_OK;
@@ -432,6 +434,9 @@ static enum hf_err put_move(struct hf_server_app *app, const struct hf_id *id,
             return err->code;
         }
         enum hf_err code = hf_keep_job_replace(app->catalog, out, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_flow_schedule_wake(app, id);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }

@@ -6,23 +6,10 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "server/flow_schedule.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
 #include "server/points.h"
-
-/* The window ends with the newest entry that is stored: a tail that stands still, or a clock that jumps ahead, takes
- * nothing away. */
-static uint64_t window_start_s(const struct hf_server_app *app, const struct hf_points *points)
-{
-    uint64_t end_s = hf_flow_now_s(), newest_s = 0;
-
-    for (size_t i = 0; i < points->chains.count; i++) {
-        uint64_t last_s = points->chains.items[i].last.seconds;
-        newest_s = last_s > newest_s ? last_s : newest_s;
-    }
-    end_s = newest_s < end_s ? newest_s : end_s;
-    return end_s > app->oplog_kept_s ? end_s - app->oplog_kept_s : 0;
-}
 
 /* A restore or capture that began since the list was made may hold the slice. */
 static enum hf_err is_leased(struct hf_server_app *app, const struct hf_id *job,
@@ -75,10 +62,14 @@ enum hf_err hf_flow_prune(struct hf_server_app *app, const struct hf_id *job, ui
     HF_CLEANUP(hf_points_destroy) struct hf_points *points = NULL;
     HF_CLEANUP(hf_free) struct hf_optime *leases = NULL;
     HF_CLEANUP(hf_free) size_t *links = NULL;
+    struct hf_flow_window window;
     size_t count = 0;
 
     *deleted = 0;
-    if (app->oplog_kept_s == 0) {
+    if (hf_flow_window(app, job, &window, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (!window.promised) {
         return HF_ERR_OK;
     }
     struct hf_prune_options options = {.window_start_s = 0};
@@ -87,7 +78,7 @@ enum hf_err hf_flow_prune(struct hf_server_app *app, const struct hf_id *job, ui
         return err->code;
     }
     options.leases = leases;
-    options.window_start_s = window_start_s(app, points);
+    options.window_start_s = hf_points_window_start_s(points, window.kept_s);
     if (hf_ranges_prunable(&points->ranges, &options, &links, &count, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -6,6 +6,7 @@
 
 #include "backup/job.h"
 #include "backup/lifecycle.h"
+#include "backup/retention.h"
 #include "base/fault.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
@@ -342,8 +343,25 @@ enum hf_err hf_flow_check_no_restore(struct hf_server_app *app, const struct hf_
     return HF_ERR_OK;
 }
 
-enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapshot,
-                           struct hf_error *err)
+/* That the manifest is gone is written down last, so that a deletion that was cut off is known. */
+static enum hf_err note_dropped(struct hf_server_app *app, struct hf_snapshot_record *record,
+                                uint64_t *revision, struct hf_error *err)
+{
+    if (record->dropped) {
+        return HF_ERR_OK;
+    }
+    record->dropped = true;
+    enum hf_err code = hf_keep_snapshot_replace(app->catalog, record, revision, err);
+    return code == HF_ERR_CONFLICT || code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
+}
+
+enum deletion {
+    BY_HAND,
+    BY_TIME, /* only when its time is over */
+};
+
+static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id *snapshot,
+                                   enum deletion how, struct hf_error *err)
 {
     struct hf_snapshot_record record;
     uint64_t revision = 0;
@@ -361,6 +379,10 @@ enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapsh
             return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s is marked to be kept",
                            hf_id_text(snapshot).text);
         }
+        if (how == BY_TIME && !hf_retention_is_expired(&record, hf_flow_now_s())) {
+            return hf_fail(err, HF_ERR_CONFLICT, "snapshot %s was given more time",
+                           hf_id_text(snapshot).text);
+        }
         if (hf_snapshot_move(&record, HF_SNAPSHOT_EXPIRED, hf_flow_now_s(), err) != HF_ERR_OK ||
             hf_keep_snapshot_replace(app->catalog, &record, &revision, err) != HF_ERR_OK) {
             return err->code;
@@ -368,12 +390,25 @@ enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapsh
     }
     /* EXPIRED first, then the manifest (keeps I3). A deletion that was cut off here is finished by asking again. */
     if (HF_FAULT("server.delete.expired", err) != HF_ERR_OK ||
-        hf_commit_delete_manifest(app->store, &record.job, record.capture, err) != HF_ERR_OK) {
+        hf_commit_delete_manifest(app->store, &record.job, record.capture, err) != HF_ERR_OK ||
+        note_dropped(app, &record, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_log_info(app->log, "snapshot.deleted", HF_STR("snapshot", hf_id_text(snapshot).text),
-                HF_STR("set", record.set_name));
+                HF_STR("set", record.set_name), HF_U64("expired", how == BY_TIME));
     return HF_ERR_OK;
+}
+
+enum hf_err hf_flow_delete(struct hf_server_app *app, const struct hf_id *snapshot,
+                           struct hf_error *err)
+{
+    return delete_snapshot(app, snapshot, BY_HAND, err);
+}
+
+enum hf_err hf_flow_delete_expired(struct hf_server_app *app, const struct hf_id *snapshot,
+                                   struct hf_error *err)
+{
+    return delete_snapshot(app, snapshot, BY_TIME, err);
 }
 
 enum hf_err hf_flow_cancel_task(struct hf_server_app *app, const struct hf_id *id,

@@ -428,8 +428,8 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
     case HF_WANTED_TAKE:
         break;
     }
-    const struct hf_flow_wish wish = {.set_name = job->set_name,
-                                      .description = job->snapshot_wanted};
+    const struct hf_flow_wish wish = {
+        .set_name = job->set_name, .description = job->snapshot_wanted, .automatic = true};
     if (hf_flow_take(app, &wish, &taken, &why) != HF_ERR_OK) {
         hf_log_debug(app->log, "snapshot.wanted.not_taken", HF_STR("set", job->set_name),
                      HF_STR("error", why.message));

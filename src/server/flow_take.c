@@ -258,6 +258,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     (void)snprintf(out->description, sizeof out->description, "%s",
                    wish->description == NULL ? "" : wish->description);
     if (choose_source(app, &job, out, err) != HF_ERR_OK ||
+        hf_flow_plan_retention(app, wish, out, err) != HF_ERR_OK ||
         reserve(app, &job, revision, out, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }
@@ -335,7 +336,7 @@ static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_
     capture->capture = record.capture;
     capture->writer = record.writer;
     capture->snapshot = record.id;
-    capture->prove_parent = hf_snapshot_must_prove(snapshots.items, snapshots.count);
+    capture->prove_parent = record.full || hf_snapshot_must_prove(snapshots.items, snapshots.count);
     if (record.adopted_capture != 0) {
         capture->adopted[0] =
             (struct hf_adopted){.capture = record.adopted_capture, .writer = record.adopted_writer};

@@ -10,6 +10,7 @@
 #include "backup/groom.h"
 #include "backup/head.h"
 #include "backup/records.h"
+#include "backup/schedule.h"
 #include "backup/target.h"
 #include "base/error.h"
 #include "catalog/catalog.h"
@@ -27,6 +28,7 @@
     X(target, struct hf_target_record, HF_KIND_TARGET)                                             \
     X(task, struct hf_task_record, HF_KIND_TASK)                                                   \
     X(agent, struct hf_agent_record, HF_KIND_AGENT)                                                \
+    X(schedule, struct hf_schedule_record, HF_KIND_SCHEDULE)                                       \
     X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
     X(event, struct hf_event_record, HF_KIND_EVENT)                                                \
     X(alert, struct hf_alert_record, HF_KIND_ALERT)                                                \

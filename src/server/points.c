@@ -219,6 +219,18 @@ enum hf_err hf_points_load(struct hf_server_app *app, const struct hf_id *job,
     return code;
 }
 
+uint64_t hf_points_window_start_s(const struct hf_points *points, uint64_t kept_s)
+{
+    uint64_t end_s = hf_flow_now_s(), newest_s = 0;
+
+    for (size_t i = 0; i < points->chains.count; i++) {
+        uint64_t last_s = points->chains.items[i].last.seconds;
+        newest_s = last_s > newest_s ? last_s : newest_s;
+    }
+    end_s = newest_s < end_s ? newest_s : end_s;
+    return end_s > kept_s ? end_s - kept_s : 0;
+}
+
 /* ---- Requests ---- */
 
 /* Null counts as absent. */

@@ -31,6 +31,11 @@ HF_MUST_CHECK enum hf_err hf_points_load(struct hf_server_app *app, const struct
                                          struct hf_points **out, struct hf_error *err);
 void hf_points_destroy(struct hf_points *points);
 HF_CLEANUP_DEFINE(hf_points_destroy, struct hf_points *)
+/*
+ * From when on instants are promised, when so many seconds are. The window ends with the newest entry that is stored: a tail
+ * that stands still, or a clock that jumps ahead, takes nothing away.
+ */
+uint64_t hf_points_window_start_s(const struct hf_points *points, uint64_t kept_s);
 /* Of a job, for whoever reads its slices without ranges. */
 HF_MUST_CHECK enum hf_err hf_points_load_chains(struct hf_server_app *app, const struct hf_id *job,
                                                 struct hf_points **out, struct hf_error *err);

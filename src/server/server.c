@@ -20,6 +20,7 @@
 #include "server/flow_check.h"
 #include "server/flow_groom.h"
 #include "server/flow_merge.h"
+#include "server/flow_schedule.h"
 #include "server/flow_tail.h"
 #include "server/notify.h"
 #include "server/points.h"
@@ -216,6 +217,9 @@ static void run_resume(void *argument)
     hf_alerts_note_work(&server->app, HF_SERVER_TAILS, code, err.message);
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
+    }
+    if (hf_flow_schedule_tick(&server->app, &err) != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "server.schedule.failed", HF_STR("error", err.message));
     }
     atomic_store(&server->resuming, false);
 }
@@ -450,6 +454,9 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .provision_threshold_bytes = options->provision_threshold_bytes,
                 .first_snapshot = !options->no_first_snapshot,
                 .oplog_check_s = options->oplog_check_s,
+                .schedules = options->schedules,
+                .snapshots_at_once = options->snapshots_at_once,
+                .snapshots_per_host = options->snapshots_per_host,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

@@ -55,6 +55,9 @@ struct hf_server_options {
     const struct hf_notify_options *notify; /* borrowed; NULL: nobody is told of alerts */
     const char *metrics_token_file;         /* for others than this host; NULL: they may not */
     bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
+    bool schedules;               /* snapshots are taken by themselves, as each job's policy says */
+    uint64_t snapshots_at_once;   /* of these, in all */
+    uint64_t snapshots_per_host;  /* and of the members of one host; 0: no such limit */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *

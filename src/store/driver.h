@@ -24,6 +24,8 @@ struct hf_store_driver {
     enum hf_err (*list)(struct hf_store *store, struct hf_str prefix, struct hf_str after,
                         size_t max_entries, struct hf_store_list *out, struct hf_error *err);
     enum hf_err (*remove)(struct hf_store *store, struct hf_str name, struct hf_error *err);
+    /* NULL: the store has no clock that can be asked. */
+    enum hf_err (*clock)(struct hf_store *store, uint64_t *now_s, struct hf_error *err);
     void (*close)(struct hf_store *store);
 };
 

@@ -209,6 +209,18 @@ enum hf_err hf_store_list(struct hf_store *store, struct hf_str prefix, struct h
     return HF_ERR_OK;
 }
 
+enum hf_err hf_store_clock(struct hf_store *store, uint64_t *now_s, struct hf_error *err)
+{
+    if (store->driver->clock == NULL) {
+        return hf_fail(err, HF_ERR_UNSUPPORTED, "%s has no clock", store->url);
+    }
+    if (fault(store, "clock", "", err) != HF_ERR_OK ||
+        store->driver->clock(store, now_s, err) != HF_ERR_OK) {
+        return hf_wrap(err, "clock of %s", store->url);
+    }
+    return HF_ERR_OK;
+}
+
 void hf_store_list_fini(struct hf_store_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {

@@ -97,6 +97,10 @@ HF_MUST_CHECK enum hf_err hf_store_size(struct hf_store *store, struct hf_str na
 HF_MUST_CHECK enum hf_err hf_store_delete(struct hf_store *store, struct hf_str name,
                                           struct hf_error *err);
 
+/* What the store itself takes for the time, for whoever wants to know whether clocks agree. UNSUPPORTED where it has none. */
+HF_MUST_CHECK enum hf_err hf_store_clock(struct hf_store *store, uint64_t *now_s,
+                                         struct hf_error *err);
+
 struct hf_store_entry {
     char *name; /* owned by the list */
     uint64_t size_bytes;

@@ -561,7 +561,7 @@ class Cli:
 
     def command(self, *words):
         command = [binary("HOLDFAST"), *(str(word) for word in words)]
-        if self.profile and words[0] in ("job", "snapshot", "restore", "agent", "server"):
+        if self.profile and words[0] in ("job", "policy", "snapshot", "restore", "agent", "server"):
             command += ["--profile", str(self.profile)]
         return command
 
@@ -607,13 +607,14 @@ class Cli:
 class Server(Process):
     """holdfast server. Its port stays the same over restarts."""
 
-    def __init__(self, scratch, name="server", store=None, arguments=(), first_snapshot=False):
+    def __init__(self, scratch, name="server", store=None, arguments=(), first_snapshot=False, schedule=False):
         self.data = scratch.dir / name / "data"
         self.store_dir = pathlib.Path(store) if store else scratch.dir / name / "store"
         self.store = f"file://{self.store_dir}"
         self.port = free_port()
         super().__init__(scratch, name, [binary("HOLDFAST"), "server", "--data-dir", self.data, "--store", self.store,
-                                         "--listen", f"127.0.0.1:{self.port}", *([] if first_snapshot else ["--no-first-snapshot"]), *arguments])
+                                         "--listen", f"127.0.0.1:{self.port}", *([] if first_snapshot else ["--no-first-snapshot"]),
+                                         *([] if schedule else ["--no-schedule"]), *arguments])
         self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self, env=None, arguments=()):
@@ -675,9 +676,9 @@ class Deployment:
     """A set, a server, an agent for each member or the first so many (the first restores), and the command line."""
 
     def __init__(self, scratch, members=1, set_name="rs0", config=None, server_arguments=(), agent_arguments=(), store=None,
-                 settings=None, member_arguments=(), start_job=True, through=None, agents=None, first_snapshot=False):
+                 settings=None, member_arguments=(), start_job=True, through=None, agents=None, first_snapshot=False, schedule=False):
         self.scratch = scratch
-        self.server = Server(scratch, store=store, arguments=server_arguments, first_snapshot=first_snapshot).start()
+        self.server = Server(scratch, store=store, arguments=server_arguments, first_snapshot=first_snapshot, schedule=schedule).start()
         self.set = ReplicaSet(scratch, members, set_name, config, settings, member_arguments, through)
         self.restore_root = scratch.dir / "restored"
         seeds = ",".join(member.host for member in self.set.members)
