@@ -315,6 +315,29 @@ static void test_every_alert_of_a_job_is_raised_and_resolved_by_its_cause(void *
     }
 }
 
+/* By the schedule one is due every day; the job began ten days ago and has none. */
+static void test_a_snapshot_is_late_by_its_schedule(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_alert_record alert;
+    struct hf_error err;
+    struct hf_snapshot_record snapshot = {.id = fixed_id(0x33),
+                                          .job = rig->job,
+                                          .project = rig->kit.app.project,
+                                          .cluster = fixed_id(3),
+                                          .store = fixed_id(6),
+                                          .set_name = "rs0",
+                                          .state = HF_SNAPSHOT_COMPLETE,
+                                          .capture = 1,
+                                          .created_s = hf_flow_now_s()};
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_LATE_SNAPSHOT, &alert), 0);
+    rig->kit.app.schedules = true;
+    expect_open(rig, HF_ALERT_LATE_SNAPSHOT);
+    EXPECT_OK(hf_keep_snapshot_insert(rig->kit.app.catalog, &snapshot, &err), &err);
+    expect_closed(rig, HF_ALERT_LATE_SNAPSHOT);
+}
+
 /* An hour passes in which nobody hears of the agent. */
 static void test_a_silent_agent_and_an_old_one(void **state)
 {
@@ -457,6 +480,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
         TEST(test_every_alert_of_a_job_is_raised_and_resolved_by_its_cause),
+        TEST(test_a_snapshot_is_late_by_its_schedule),
         TEST(test_a_silent_agent_and_an_old_one),
         TEST(test_a_server_that_was_away_says_so),
         TEST(test_periodic_work_that_fails),
