@@ -184,9 +184,10 @@ class Retention(harness.TestCase):
         self.cli.fails(2, "one of --expires and --keep", "snapshot", "set", begun["id"])
 
     def test_a_simulation_changes_nothing(self):
+        self.d.take()
+        self.d.take()
+        wait_for(lambda: self.cli("policy", "show", "rs0")["dueS"], "the first look at the schedule")
         before = self.cli("policy", "show", "rs0")
-        self.d.take()
-        self.d.take()
         answer = self.cli("policy", "simulate", "rs0", "--interval", "1h", "--base-days", "3", "--weekly-weeks", "0", "--monthly-months", "0",
                           "--daily-days", "0")
         self.assertEqual((answer["snapshots"], answer["base"], answer["beginsPerDay"]), (72, 72, 24))
