@@ -75,6 +75,18 @@ static enum hf_err find_cluster(struct hf_cli_session *session, const char *set,
                    set);
 }
 
+/* What the server says against the set as it is; a start goes on all the same. */
+static void say_warning(struct hf_cli_session *session, const char *target)
+{
+    HF_CLEANUP(hf_json_drop) struct hf_json *config = NULL;
+    struct hf_error ignored; /* what is asked for next meets it too */
+
+    if (hf_cli_call(session, "GET", target, NULL, &config, &ignored) == HF_ERR_OK &&
+        hf_cli_text(config, "warning", "")[0] != '\0') {
+        (void)fprintf(stderr, "warning: %s\n", hf_cli_text(config, "warning", ""));
+    }
+}
+
 static enum hf_err patch_config(struct hf_cli_session *session, const char *set,
                                 const struct hf_json *body, struct hf_json **out,
                                 struct hf_error *err)
@@ -86,6 +98,9 @@ static enum hf_err patch_config(struct hf_cli_session *session, const char *set,
     }
     (void)snprintf(target, sizeof target, "/api/public/v1.0/groups/%s/backupConfigs/%s",
                    session->project, cluster);
+    if (strcmp(hf_cli_text(body, "statusName", ""), "STARTED") == 0) {
+        say_warning(session, target);
+    }
     return hf_cli_call(session, "PATCH", target, body, out, err);
 }
 

@@ -15,7 +15,7 @@ static struct hf_json *config_document(struct hf_server_call *call,
     struct hf_json *json = hf_json_object();
     struct hf_job_record job;
     struct hf_error ignored;
-    char path[160];
+    char path[160], warning[HF_RECORD_ERROR_BYTES];
 
     if (hf_keep_job_get(call->app->catalog, &cluster->id, &job, NULL, &ignored) != HF_ERR_OK) {
         hf_job_init(&job, cluster);
@@ -31,6 +31,11 @@ static struct hf_json *config_document(struct hf_server_call *call,
     }
     hf_json_set_text(json, "preferredMember",
                      job.preferred_member[0] == '\0' ? NULL : job.preferred_member);
+    /* Our own: clients of the reference do not look at it. */
+    if (hf_flow_job_warning(call->app, cluster, warning, &ignored) == HF_ERR_OK &&
+        warning[0] != '\0') {
+        hf_json_set_text(json, "warning", warning);
+    }
     hf_json_set_text(json, "authMechanismName", "NONE");
     hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
     hf_json_set_bool(json, "sslEnabled", false);

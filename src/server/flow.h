@@ -49,6 +49,14 @@ HF_MUST_CHECK struct hf_json *hf_flow_why_member(struct hf_server_app *app,
 /* ---- The states of a job; flow_job.c, flow_job_end.c ---- */
 
 /*
+ * What an operator should know of the set's oplog before its job starts, and while it runs; empty: nothing. Too short for
+ * the snapshots' interval is no reason to refuse a start, as too short for the agents is.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_job_warning(struct hf_server_app *app,
+                                              const struct hf_cluster_record *cluster,
+                                              char out[HF_RECORD_ERROR_BYTES],
+                                              struct hf_error *err);
+/*
  * Starts the job of a set that an agent has reported, or restarts one that is STOPPED. STARTED on return, unless it waits
  * for approval, or for a store: PROVISIONING then. CONFLICT when its state does not allow it, the set's oplog is too short
  * or two sets have the name; UNAVAILABLE without a primary or a member that can be captured.

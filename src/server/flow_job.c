@@ -101,6 +101,34 @@ static enum hf_err check_window(const struct hf_server_app *app,
     return HF_ERR_OK;
 }
 
+enum hf_err hf_flow_job_warning(struct hf_server_app *app, const struct hf_cluster_record *cluster,
+                                char out[HF_RECORD_ERROR_BYTES], struct hf_error *err)
+{
+    struct hf_flow_members members = {0};
+    uint64_t wanted_s = 0;
+
+    out[0] = '\0';
+    if (hf_flow_oplog_wanted(app, &cluster->id, &wanted_s, err) != HF_ERR_OK ||
+        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < members.count && out[0] == '\0'; i++) {
+        const struct hf_member_record *one = &members.items[i];
+        if (strcmp(one->set_name, cluster->set_name) == 0 &&
+            hf_member_window_is_short(one, wanted_s)) {
+            (void)snprintf(out, HF_RECORD_ERROR_BYTES,
+                           "the oplog of %s reaches back %llu s, and should %llu s: a hole can "
+                           "open between a snapshot and the stored oplog; hint: enlarge it "
+                           "(replSetResizeOplog), or take snapshots more often (holdfast policy "
+                           "set)",
+                           one->host, (unsigned long long)(one->oplog_last_s - one->oplog_first_s),
+                           (unsigned long long)wanted_s);
+        }
+    }
+    hf_free(members.items);
+    return HF_ERR_OK;
+}
+
 /* A member with data and an agent; one primary, so one set of the name. */
 static enum hf_err check_members(const struct hf_flow_members *members, const char *set_name,
                                  struct hf_error *err)

@@ -99,6 +99,22 @@ enum hf_err hf_flow_window(struct hf_server_app *app, const struct hf_id *job,
     return HF_ERR_OK;
 }
 
+enum hf_err hf_flow_oplog_wanted(struct hf_server_app *app, const struct hf_id *job,
+                                 uint64_t *wanted_s, struct hf_error *err)
+{
+    struct hf_policy policy = {.interval_min = 0};
+
+    *wanted_s = app->oplog_window_min_s;
+    if (*wanted_s == 0 || !app->schedules) {
+        return HF_ERR_OK;
+    }
+    if (hf_flow_policy(app, job, &policy, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *wanted_s = policy.interval_min * 60 > *wanted_s ? policy.interval_min * 60 : *wanted_s;
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_flow_policy_set(struct hf_server_app *app, const struct hf_job_record *job,
                                const struct hf_policy *policy, struct hf_schedule_record *out,
                                struct hf_error *err)

@@ -42,6 +42,13 @@ struct hf_flow_window {
 HF_MUST_CHECK enum hf_err hf_flow_window(struct hf_server_app *app, const struct hf_id *job,
                                          struct hf_flow_window *out, struct hf_error *err);
 
+/*
+ * How far back the oplog of a set should reach on its members: the least that is asked for, or the interval of the snapshots
+ * that are taken by themselves, whichever is more (backup-domain.md 5). 0: it is not looked at.
+ */
+HF_MUST_CHECK enum hf_err hf_flow_oplog_wanted(struct hf_server_app *app, const struct hf_id *job,
+                                               uint64_t *wanted_s, struct hf_error *err);
+
 /* All snapshots of a job. */
 HF_MUST_CHECK enum hf_err hf_flow_snapshots_of(struct hf_server_app *app, const struct hf_id *job,
                                                struct hf_keep_snapshots *out, struct hf_error *err);

@@ -13,6 +13,7 @@
 #include "os/clock.h"
 #include "server/events.h"
 #include "server/flow_internal.h"
+#include "server/flow_schedule.h"
 #include "server/keep.h"
 #include "snapshot/keys.h"
 
@@ -289,11 +290,13 @@ static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_re
 {
     struct hf_flow_members members = {0};
     const struct hf_member_record *member = NULL;
+    uint64_t wanted_s = 0;
     char text[HF_RECORD_ERROR_BYTES];
     const struct hf_event_wish event = {
         .job = job->id, .set_name = job->set_name, .type = HF_EVENT_OPLOG_WINDOW, .text = text};
 
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_oplog_wanted(app, &job->id, &wanted_s, err) != HF_ERR_OK ||
+        hf_flow_members(app, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < members.count; i++) {
@@ -305,13 +308,15 @@ static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_re
     enum hf_err code = HF_ERR_OK;
     if (member != NULL) {
         (void)snprintf(text, sizeof text,
-                       "the oplog of %s reaches back %llu s, and should %llu s (mended by "
+                       "the oplog of %s reaches back %llu s, and should %llu s, %s (mended by "
                        "replSetResizeOplog)",
                        member->host,
                        (unsigned long long)(member->oplog_last_s - member->oplog_first_s),
-                       (unsigned long long)app->oplog_window_min_s);
-        code = tell_once(app, head, hf_member_window_is_short(member, app->oplog_window_min_s),
-                         &head->told_window, &event, err);
+                       (unsigned long long)wanted_s,
+                       wanted_s > app->oplog_window_min_s ? "from one snapshot to the next"
+                                                          : "the least that is asked for");
+        code = tell_once(app, head, hf_member_window_is_short(member, wanted_s), &head->told_window,
+                         &event, err);
     }
     hf_free(members.items);
     return code;

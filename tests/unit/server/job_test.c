@@ -4,6 +4,7 @@
  * and what is cancelled, waited for and refused.
  */
 #include "server/flow_internal.h"
+#include "server/flow_schedule.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
 #include "snapshot/keys.h"
@@ -90,6 +91,26 @@ static void rig_end(struct rig *rig)
     hf_catalog_close(rig->app.catalog);
     hf_server_heard_destroy(rig->heard);
     hf_mutex_fini(&rig->app.ending_mutex);
+}
+
+/* m1:1, whose oplog holds that much; its first entry has been seen to go. */
+static void see_oplog(struct rig *rig, uint64_t first_s, uint64_t last_s)
+{
+    for (uint64_t before = 2; before > 0; before--) {
+        struct hf_error err;
+        struct hf_msg_member member = {.address = "m1:1",
+                                       .set_name = SET,
+                                       .state = "PRIMARY",
+                                       .primary = "m1:1",
+                                       .priority = 1,
+                                       .readable = true,
+                                       .set_members = 2,
+                                       .oplog_first_s = first_s - before,
+                                       .oplog_last_s = last_s - before};
+        const struct hf_msg_members members = {.items = &member, .count = 1};
+        const struct hf_flow_sight sight = {.agent = rig->agents[1], .members = &members};
+        EXPECT_OK(hf_flow_put_members(&rig->app, &sight, &err), &err);
+    }
 }
 
 static struct hf_job_record job_of(struct rig *rig)
@@ -627,9 +648,41 @@ static void test_a_move_is_made_once_whoever_else_changes_the_job(void **state)
     rig_end(&rig);
 }
 
+/* Shorter than what is asked for is refused; shorter than from one snapshot to the next is said. */
+static void test_an_oplog_shorter_than_the_snapshots_interval_is_said(void **state)
+{
+    struct rig rig;
+    struct hf_error err;
+    struct hf_cluster_record cluster;
+    struct hf_schedule_record schedule;
+    struct hf_job_record job;
+    struct hf_policy policy;
+    char said[HF_RECORD_ERROR_BYTES];
+    (void)state;
+    rig_begin(&rig);
+    rig.app.oplog_window_min_s = 3 * 3600;
+    rig.app.schedules = true;
+    EXPECT_OK(hf_keep_cluster_get(rig.app.catalog, &rig.cluster, &cluster, NULL, &err), &err);
+    EXPECT_OK(hf_flow_job_warning(&rig.app, &cluster, said, &err), &err);
+    assert_string_equal(said, "");
+    see_oplog(&rig, 1000000, 1000000 + 2 * 3600);
+    assert_int_equal(hf_flow_start_job(&rig.app, &rig.cluster, &job, &err), HF_ERR_CONFLICT);
+    see_oplog(&rig, 1000000, 1000000 + 4 * 3600);
+    EXPECT_OK(hf_flow_job_warning(&rig.app, &cluster, said, &err), &err);
+    assert_non_null(strstr(said, "reaches back 14400 s, and should 86400 s"));
+    EXPECT_OK(hf_flow_start_job(&rig.app, &rig.cluster, &job, &err), &err);
+    hf_policy_default(&policy, 1000000);
+    policy.interval_min = 60;
+    EXPECT_OK(hf_flow_policy_set(&rig.app, &job, &policy, &schedule, &err), &err);
+    EXPECT_OK(hf_flow_job_warning(&rig.app, &cluster, said, &err), &err);
+    assert_string_equal(said, "");
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_an_oplog_shorter_than_the_snapshots_interval_is_said),
         cmocka_unit_test(test_a_start_asks_for_a_primary_data_and_one_set_of_the_name),
         cmocka_unit_test(test_much_data_wait_for_approval),
         cmocka_unit_test(test_a_store_that_is_away_keeps_a_start_waiting_and_no_longer),
