@@ -126,7 +126,7 @@ static void test_one_that_never_answers_is_given_up_and_ended(void **state)
 
     write_program(f, script);
     assert_int_equal(start(f, 300, NULL, &err), HF_ERR_TIMEOUT);
-    expect_words(&err, "no answer within 300 ms: connect: 127.0.0.1:");
+    expect_words(&err, "no answer within 300 ms: 127.0.0.1:");
     assert_int_equal(hf_fs_read_whole(pid_path, 32, &pid, &err), HF_ERR_OK);
     HF_CLEANUP(hf_free)
     char *proc = hf_asprintf("/proc/%.*s", (int)pid.len - 1, (const char *)pid.data);

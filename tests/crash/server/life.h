@@ -423,6 +423,8 @@ static void life_start_job(struct life *life)
     if (hf_flow_start_job(&life->server.app, &clusters.items[0].id, &life->job, &err) !=
         HF_ERR_OK) {
         LIFE_CHECK(err.code == HF_ERR_CONFLICT);
+        /* A start that was cut off is brought to its end by the server's periodic work. */
+        LIFE_OK(hf_flow_jobs_tick(&life->server.app, &err), &err);
         LIFE_OK(hf_keep_job_get(life->server.app.catalog, &clusters.items[0].id, &life->job, NULL,
                                 &err),
                 &err);
