@@ -121,6 +121,7 @@ static void want_snapshot(struct hf_job_record *job, const char *why, uint64_t n
 {
     (void)snprintf(job->snapshot_wanted, sizeof job->snapshot_wanted, "%s", why);
     job->wanted_s = now_s;
+    job->wanted_capture = job->next_capture;
 }
 
 static void forget_wishes(struct hf_job_record *job)

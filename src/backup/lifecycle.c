@@ -295,7 +295,7 @@ hf_snapshot_choose_adopted(const struct hf_snapshot_record *snapshots, size_t co
 }
 
 enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
-                                       uint64_t wanted_s, uint64_t now_s)
+                                       const struct hf_job_record *job, uint64_t now_s)
 {
     uint64_t failures = 0, ended_s = 0;
 
@@ -304,7 +304,8 @@ enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshot
         if (one->state == HF_SNAPSHOT_IN_PROGRESS) {
             return HF_WANTED_WAIT;
         }
-        if (one->created_s < wanted_s) {
+        if (job->wanted_capture != 0 ? one->capture < job->wanted_capture
+                                     : one->created_s < job->wanted_s) {
             continue;
         }
         if (one->state == HF_SNAPSHOT_COMPLETE) {

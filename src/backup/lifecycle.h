@@ -79,13 +79,16 @@ HF_MUST_CHECK enum hf_err hf_snapshot_sort(struct hf_snapshot_record *snapshots,
  * what lies in the store. */
 bool hf_snapshot_must_prove(const struct hf_snapshot_record *snapshots, size_t count);
 
-/* A job that wants a snapshot since wanted_s: what is to be done about it. Failed ones are tried again, ever later. */
+/*
+ * A job that wants a snapshot: what is to be done about it. One that was begun before it was wanted will not do, in the
+ * same second neither. Failed ones are tried again, ever later.
+ */
 enum hf_wanted_step {
     HF_WANTED_HAD,  /* one that was begun since is complete */
     HF_WANTED_WAIT, /* one is under way, or failed just now */
     HF_WANTED_TAKE,
 };
 enum hf_wanted_step hf_snapshot_wanted(const struct hf_snapshot_record *snapshots, size_t count,
-                                       uint64_t wanted_s, uint64_t now_s);
+                                       const struct hf_job_record *job, uint64_t now_s);
 
 #endif

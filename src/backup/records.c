@@ -88,6 +88,7 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_TEXT(R, snapshot_wanted, "snapshotWanted", false),
     HF_FIELDS_U64(R, wanted_s, "wantedS"),
+    HF_FIELDS_U64(R, wanted_capture, "wantedCapture"),
     HF_FIELDS_U64(R, moved_s, "movedS"),
     HF_FIELDS_U64(R, started_s, "startedS"),
     HF_FIELDS_U64(R, ended_s, "endedS"),

@@ -75,12 +75,13 @@ struct hf_job_record {
     char preferred_member[HF_NAME_BYTES];
     uint64_t created_s;
     char snapshot_wanted[HF_RECORD_ERROR_BYTES]; /* why one is to be taken by itself; or empty */
-    uint64_t wanted_s;  /* since when: only one that was begun later will do */
-    uint64_t moved_s;   /* since when it is in its state; 0: a record of before */
-    uint64_t started_s; /* when it last became STARTED; 0: a record of before */
-    uint64_t ended_s;   /* when it was last terminated; 0: never */
-    uint64_t run;       /* raised by each restart: the oplog of a run is a chain of its own */
-    bool waiting;       /* PROVISIONING: for approval */
+    uint64_t wanted_s;       /* since when: only one that was begun later will do */
+    uint64_t wanted_capture; /* so its number is at least this; 0: a document of before */
+    uint64_t moved_s;        /* since when it is in its state; 0: a record of before */
+    uint64_t started_s;      /* when it last became STARTED; 0: a record of before */
+    uint64_t ended_s;        /* when it was last terminated; 0: never */
+    uint64_t run;            /* raised by each restart: the oplog of a run is a chain of its own */
+    bool waiting;            /* PROVISIONING: for approval */
     bool approved;
     bool leftover; /* INACTIVE by force: what a store would not let go of may lie there still */
     uint64_t

@@ -34,6 +34,7 @@ enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id 
         }
         (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", why);
         job.wanted_s = hf_flow_now_s();
+        job.wanted_capture = job.next_capture;
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
         if (code != HF_ERR_CONFLICT) {
             return code;

@@ -347,7 +347,7 @@ static enum hf_err have_snapshot(struct hf_server_app *app, const struct hf_job_
     if (hf_keep_job_get(app->catalog, &wanting->id, &job, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (job.wanted_s != wanting->wanted_s) {
+    if (job.wanted_s != wanting->wanted_s || job.wanted_capture != wanting->wanted_capture) {
         return HF_ERR_OK; /* another one is wanted since */
     }
     job.snapshot_wanted[0] = '\0';
@@ -425,7 +425,7 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
     if (find_snapshots(app, job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
-    switch (hf_snapshot_wanted(snapshots.items, snapshots.count, job->wanted_s, hf_flow_now_s())) {
+    switch (hf_snapshot_wanted(snapshots.items, snapshots.count, job, hf_flow_now_s())) {
     case HF_WANTED_HAD:
         return have_snapshot(app, job, err);
     case HF_WANTED_WAIT:

@@ -314,21 +314,33 @@ static struct hf_snapshot_record snapshot(enum hf_snapshot_state in, uint64_t cr
         .state = in, .created_s = created_s, .finished_s = finished_s};
 }
 
+static const struct hf_job_record *wanted(uint64_t since_s, uint64_t capture)
+{
+    static struct hf_job_record job;
+
+    job = (struct hf_job_record){.wanted_s = since_s, .wanted_capture = capture};
+    return &job;
+}
+
 static void test_a_wanted_snapshot_is_had_when_one_that_was_begun_later_is_complete(void **state)
 {
     struct hf_snapshot_record list[] = {
         snapshot(HF_SNAPSHOT_COMPLETE, 999, 1001), snapshot(HF_SNAPSHOT_FAILED, 1000, 1100),
         snapshot(HF_SNAPSHOT_ABANDONED, 1200, 1300), snapshot(HF_SNAPSHOT_IN_PROGRESS, 1400, 0)};
     (void)state;
-    assert_int_equal(hf_snapshot_wanted(list, 1, 1000, 1000), HF_WANTED_TAKE);
-    assert_int_equal(hf_snapshot_wanted(list, 1, 999, 1000), HF_WANTED_HAD);
-    assert_int_equal(hf_snapshot_wanted(list, 2, 1000, 1159), HF_WANTED_WAIT);
-    assert_int_equal(hf_snapshot_wanted(list, 2, 1000, 1160), HF_WANTED_TAKE);
-    assert_int_equal(hf_snapshot_wanted(list, 3, 1000, 1419), HF_WANTED_WAIT);
-    assert_int_equal(hf_snapshot_wanted(list, 3, 1000, 1420), HF_WANTED_TAKE);
-    assert_int_equal(hf_snapshot_wanted(list, 4, 1000, 9999), HF_WANTED_WAIT);
+    assert_int_equal(hf_snapshot_wanted(list, 1, wanted(1000, 0), 1000), HF_WANTED_TAKE);
+    assert_int_equal(hf_snapshot_wanted(list, 1, wanted(999, 0), 1000), HF_WANTED_HAD);
+    assert_int_equal(hf_snapshot_wanted(list, 2, wanted(1000, 0), 1159), HF_WANTED_WAIT);
+    assert_int_equal(hf_snapshot_wanted(list, 2, wanted(1000, 0), 1160), HF_WANTED_TAKE);
+    assert_int_equal(hf_snapshot_wanted(list, 3, wanted(1000, 0), 1419), HF_WANTED_WAIT);
+    assert_int_equal(hf_snapshot_wanted(list, 3, wanted(1000, 0), 1420), HF_WANTED_TAKE);
+    assert_int_equal(hf_snapshot_wanted(list, 4, wanted(1000, 0), 9999), HF_WANTED_WAIT);
     list[3].state = HF_SNAPSHOT_COMPLETE;
-    assert_int_equal(hf_snapshot_wanted(list, 4, 1000, 9999), HF_WANTED_HAD);
+    assert_int_equal(hf_snapshot_wanted(list, 4, wanted(1000, 0), 9999), HF_WANTED_HAD);
+    /* By their numbers: one may have been begun and wanted anew in the same second, and clocks are set back. */
+    list[0].capture = 7;
+    assert_int_equal(hf_snapshot_wanted(list, 1, wanted(999, 8), 1000), HF_WANTED_TAKE);
+    assert_int_equal(hf_snapshot_wanted(list, 1, wanted(5000, 7), 1000), HF_WANTED_HAD);
 }
 
 int main(void)
