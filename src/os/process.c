@@ -527,12 +527,11 @@ bool hf_port_listens(uint16_t port)
 bool hf_stdout_is_terminal(unsigned *columns)
 {
     struct winsize size = {.ws_col = 0};
-    *columns = 80;
-    if (isatty(STDOUT_FILENO) != 1) {
-        return false;
+    bool terminal = isatty(STDOUT_FILENO) == 1;
+    bool known = terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+
+    if (columns != NULL) {
+        *columns = known ? size.ws_col : 80;
     }
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
-        *columns = size.ws_col;
-    }
-    return true;
+    return terminal;
 }

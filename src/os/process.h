@@ -65,7 +65,7 @@ bool hf_stand_back_session(unsigned nice);
 uint16_t hf_free_port(void);
 /* Whether someone takes connections on that port of 127.0.0.1 now. */
 bool hf_port_listens(uint16_t port);
-/* True when stdout is a terminal; its width in columns (80 when unknown). */
+/* True when stdout is a terminal; its width in columns (80 when unknown), unless columns is NULL. */
 bool hf_stdout_is_terminal(unsigned *columns);
 
 #endif
