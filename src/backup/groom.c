@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "backup/fields.h"
+#include "backup/job.h"
 #include "base/alloc.h"
 
 static const char *const works[] = {"NONE", "COUNT", "GROOM", "CHECK", NULL};
@@ -130,11 +131,7 @@ static uint64_t passed_s(uint64_t then_s, uint64_t now_s)
 
 static uint64_t patience_s(const struct hf_usage_record *usage)
 {
-    uint64_t wait_s = HF_UPKEEP_RETRY_S;
-    for (uint64_t i = 1; i < usage->failures && wait_s < HF_UPKEEP_RETRY_MAX_S; i++) {
-        wait_s *= 2;
-    }
-    return wait_s < HF_UPKEEP_RETRY_MAX_S ? wait_s : HF_UPKEEP_RETRY_MAX_S;
+    return hf_retry_wait_s(usage->failures, HF_UPKEEP_RETRY_S, HF_UPKEEP_RETRY_MAX_S);
 }
 
 /* What never was counts from the job's beginning: two weeks, or seven days, later is soon enough. */

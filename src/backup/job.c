@@ -117,17 +117,22 @@ static const char *advice(enum hf_job_action action, enum hf_job_state state)
     return "";
 }
 
-static void want_snapshot(struct hf_job_record *job, const char *why, uint64_t now_s)
+void hf_job_want_snapshot(struct hf_job_record *job, const char *why, uint64_t now_s)
 {
     (void)snprintf(job->snapshot_wanted, sizeof job->snapshot_wanted, "%s", why);
     job->wanted_s = now_s;
     job->wanted_capture = job->next_capture;
 }
 
-static void forget_wishes(struct hf_job_record *job)
+void hf_job_want_none(struct hf_job_record *job)
 {
     job->snapshot_wanted[0] = '\0';
-    job->wanted_s = 0;
+    job->wanted_s = job->wanted_capture = 0;
+}
+
+static void forget_wishes(struct hf_job_record *job)
+{
+    hf_job_want_none(job);
     job->failures = 0;
     job->failed_s = 0;
 }
@@ -152,7 +157,7 @@ enum hf_err hf_job_move(struct hf_job_record *job, enum hf_job_action action, ui
         if (from == HF_JOB_STOPPED) {
             job->run++;
         }
-        want_snapshot(
+        hf_job_want_snapshot(
             job,
             from == HF_JOB_STOPPED
                 ? "the job was restarted: what was written while it was stopped is not saved"
@@ -198,12 +203,17 @@ void hf_job_note_attempt(struct hf_job_record *job, const struct hf_snapshot_rec
     }
 }
 
-uint64_t hf_job_retry_wait_s(uint64_t failures)
+uint64_t hf_retry_wait_s(uint64_t failures, uint64_t first_s, uint64_t most_s)
 {
-    uint64_t wait_s = failures == 0 ? 0 : HF_JOB_RETRY_S;
+    uint64_t wait_s = first_s;
 
-    for (uint64_t i = 1; i < failures && wait_s < HF_JOB_RETRY_MAX_S; i++) {
+    for (uint64_t i = 1; i < failures && wait_s < most_s; i++) {
         wait_s *= 2;
     }
-    return wait_s < HF_JOB_RETRY_MAX_S ? wait_s : HF_JOB_RETRY_MAX_S;
+    return wait_s < most_s ? wait_s : most_s;
+}
+
+uint64_t hf_job_retry_wait_s(uint64_t failures)
+{
+    return failures == 0 ? 0 : hf_retry_wait_s(failures, HF_JOB_RETRY_S, HF_JOB_RETRY_MAX_S);
 }

@@ -64,10 +64,18 @@ enum hf_job_approval {
 enum hf_job_approval hf_job_approval(const struct hf_job_record *job, uint64_t data_bytes,
                                      uint64_t threshold_bytes);
 
+/* ---- A snapshot that is to be taken by itself ---- */
+
+/* Only one that is begun from now on will do. */
+void hf_job_want_snapshot(struct hf_job_record *job, const char *why, uint64_t now_s);
+void hf_job_want_none(struct hf_job_record *job);
+
 /* ---- Attempts ---- */
 
 /* How an attempt ended, for the job: failures in a row are counted; one that somebody cancelled is none. */
 void hf_job_note_attempt(struct hf_job_record *job, const struct hf_snapshot_record *attempt);
+/* first_s after one failure, doubled with each that follows, never above most_s. */
+uint64_t hf_retry_wait_s(uint64_t failures, uint64_t first_s, uint64_t most_s);
 /* How long after so many failures in a row nothing is tried by itself: a minute, doubled, up to an hour. */
 #define HF_JOB_RETRY_S 60
 #define HF_JOB_RETRY_MAX_S 3600

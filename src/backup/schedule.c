@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backup/fields.h"
+#include "backup/job.h"
 
 /* How soon something is tried again that stood in the way and is no failure. */
 #define SOON_S 10
@@ -144,12 +145,8 @@ static uint64_t retry_wait_s(const struct hf_schedule_record *record)
     uint64_t most_s = interval_s(&record->policy) < HF_SCHEDULE_RETRY_MAX_S
                           ? interval_s(&record->policy)
                           : HF_SCHEDULE_RETRY_MAX_S;
-    uint64_t wait_s = HF_SCHEDULE_RETRY_S;
 
-    for (uint64_t i = 1; i < record->failures && wait_s < most_s; i++) {
-        wait_s *= 2;
-    }
-    return wait_s < most_s ? wait_s : most_s;
+    return hf_retry_wait_s(record->failures, HF_SCHEDULE_RETRY_S, most_s);
 }
 
 /* ---- Looks ---- */

@@ -6,7 +6,6 @@
 #include "os/clock.h"
 #include "server/api.h"
 
-#define LIST_MAX 1000000
 #define LOG_MAX 60 /* backup-domain.md 4.13 */
 
 static void set_time(struct hf_json *json, const char *key, uint64_t seconds)
@@ -98,10 +97,7 @@ void hf_api_job_log(struct hf_server_call *call)
     if (!hf_api_find_job(call, &job)) {
         return;
     }
-    const struct hf_id_text id = hf_id_text(&job.id);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = LIST_MAX};
-    if (hf_keep_snapshot_find(call->app->catalog, &query, &snapshots, &err) != HF_ERR_OK ||
+    if (hf_keep_snapshots_of(call->app->catalog, &job.id, &snapshots, &err) != HF_ERR_OK ||
         hf_snapshot_sort(snapshots.items, snapshots.count, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;

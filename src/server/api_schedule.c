@@ -540,7 +540,7 @@ void hf_api_simulate_policy(struct hf_server_call *call)
     if (!take_policy(call, &policy)) {
         return;
     }
-    if (hf_flow_snapshots_of(call->app, &job.id, &snapshots, &err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(call->app->catalog, &job.id, &snapshots, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }

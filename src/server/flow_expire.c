@@ -320,7 +320,7 @@ enum hf_err hf_flow_plan_retention(struct hf_server_app *app, const struct hf_fl
         record->expires_s = record->created_s + hf_retention_on_demand_days(&policy) * HF_DAY_S;
         return HF_ERR_OK;
     }
-    if (hf_flow_snapshots_of(app, &record->job, &snapshots, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(app->catalog, &record->job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_retention_plan(&policy, snapshots.items, snapshots.count, record->created_s, &plan);

@@ -27,7 +27,6 @@
 #include "snapshot/verify.h"
 
 #define JOBS_MAX 100000
-#define SNAPSHOTS_MAX 1000000
 #define TRIES 16
 #define RENEW_EVERY_MS ((uint64_t)60 * 1000)
 #define TOLD_FAILURES 3 /* that have another cause than damage: the store may be back at once */
@@ -251,23 +250,13 @@ static void give_slot_back(struct work *work)
 
 /* ---- The works ---- */
 
-static enum hf_err load_snapshots(struct work *work, struct hf_keep_snapshots *out,
-                                  struct hf_error *err)
-{
-    const struct hf_id_text job = hf_id_text(&work->usage.id);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = job.text, .limit = SNAPSHOTS_MAX};
-
-    return hf_keep_snapshot_find(work->app->catalog, &query, out, err);
-}
-
 static enum hf_err is_known(void *context, uint64_t capture, bool *known, struct hf_error *err)
 {
     struct work *work = context;
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots now = {0};
 
     *known = false;
-    if (load_snapshots(work, &now, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(work->app->catalog, &work->usage.id, &now, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < now.count; i++) {
@@ -571,7 +560,8 @@ static void tell_failure(struct work *work, const struct hf_error *why)
 
 static enum hf_err run(struct work *work, struct hf_error *err)
 {
-    if (load_snapshots(work, &work->snapshots, err) != HF_ERR_OK ||
+    if (hf_keep_snapshots_of(work->app->catalog, &work->usage.id, &work->snapshots, err) !=
+            HF_ERR_OK ||
         hf_job_keys_load(work->app->store, &work->app->key, &work->usage.id, &work->keyring, err) !=
             HF_ERR_OK) {
         return err->code;

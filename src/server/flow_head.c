@@ -32,9 +32,7 @@ enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id 
         if (!hf_job_does(&job).takes_snapshots) {
             return HF_ERR_OK; /* its restart wants one */
         }
-        (void)snprintf(job.snapshot_wanted, sizeof job.snapshot_wanted, "%s", why);
-        job.wanted_s = hf_flow_now_s();
-        job.wanted_capture = job.next_capture;
+        hf_job_want_snapshot(&job, why, hf_flow_now_s());
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
         if (code != HF_ERR_CONFLICT) {
             return code;

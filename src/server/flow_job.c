@@ -320,8 +320,7 @@ static bool change_provisioned(struct hf_job_record *job, const void *what)
         return false; /* somebody else came first */
     }
     if (!app->first_snapshot) {
-        job->snapshot_wanted[0] = '\0';
-        job->wanted_s = 0;
+        hf_job_want_none(job);
     }
     return true;
 }

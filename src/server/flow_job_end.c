@@ -24,16 +24,6 @@
 #define CAS_TRIES 8
 #define ROUNDS_MAX 8
 
-static enum hf_err snapshots_of(struct hf_server_app *app, const struct hf_id *job,
-                                struct hf_keep_snapshots *out, struct hf_error *err)
-{
-    const struct hf_id_text id = hf_id_text(job);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = LIST_MAX};
-
-    return hf_keep_snapshot_find(app->catalog, &query, out, err);
-}
-
 /* ---- Who needs a snapshot of the job ---- */
 
 static enum hf_err restores_of(struct hf_server_app *app, const struct hf_id *job,
@@ -53,7 +43,7 @@ enum hf_err hf_flow_check_unneeded(struct hf_server_app *app, const struct hf_id
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
 
     if (restores_of(app, job, &restores, err) != HF_ERR_OK ||
-        snapshots_of(app, job, &snapshots, err) != HF_ERR_OK) {
+        hf_keep_snapshots_of(app->catalog, job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < restores.count; i++) {
@@ -156,7 +146,7 @@ enum hf_err hf_flow_expire_all(struct hf_server_app *app, const struct hf_id *jo
 {
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
 
-    if (snapshots_of(app, job, &snapshots, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(app->catalog, job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < snapshots.count; i++) {

@@ -13,23 +13,12 @@
 
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
-#define SNAPSHOTS_MAX 1000000
 /* Documents that one tick looks at, and that it tries to begin. */
 #define LOOKS_MAX 256
 #define BEGINS_MAX 64
 /* How often jobs are looked through when there are more of them than documents, or fewer. */
 #define OPEN_EVERY_MS 600000
 #define STEP_S 5
-
-enum hf_err hf_flow_snapshots_of(struct hf_server_app *app, const struct hf_id *job,
-                                 struct hf_keep_snapshots *out, struct hf_error *err)
-{
-    const struct hf_id_text id = hf_id_text(job);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = SNAPSHOTS_MAX};
-
-    return hf_keep_snapshot_find(app->catalog, &query, out, err);
-}
 
 /* ---- The document ---- */
 
@@ -121,7 +110,7 @@ enum hf_err hf_flow_policy_set(struct hf_server_app *app, const struct hf_job_re
 {
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
 
-    if (hf_flow_snapshots_of(app, &job->id, &snapshots, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(app->catalog, &job->id, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_schedule_view view = {.job = job,
@@ -174,7 +163,7 @@ static enum hf_err look_once(struct hf_server_app *app, const struct hf_id *id,
     if (code == HF_ERR_NOT_FOUND) {
         return forget(app, id, revision, err);
     }
-    if (code != HF_ERR_OK || hf_flow_snapshots_of(app, id, &snapshots, err) != HF_ERR_OK) {
+    if (code != HF_ERR_OK || hf_keep_snapshots_of(app->catalog, id, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_schedule_view view = {.job = &job,

@@ -49,10 +49,6 @@ HF_MUST_CHECK enum hf_err hf_flow_window(struct hf_server_app *app, const struct
 HF_MUST_CHECK enum hf_err hf_flow_oplog_wanted(struct hf_server_app *app, const struct hf_id *job,
                                                uint64_t *wanted_s, struct hf_error *err);
 
-/* All snapshots of a job. */
-HF_MUST_CHECK enum hf_err hf_flow_snapshots_of(struct hf_server_app *app, const struct hf_id *job,
-                                               struct hf_keep_snapshots *out, struct hf_error *err);
-
 /* Keeps a snapshot longer, shorter or for ever. CONFLICT as hf_retention_change. */
 HF_MUST_CHECK enum hf_err hf_flow_expiry_set(struct hf_server_app *app,
                                              const struct hf_id *snapshot,

@@ -350,8 +350,7 @@ static enum hf_err have_snapshot(struct hf_server_app *app, const struct hf_job_
     if (job.wanted_s != wanting->wanted_s || job.wanted_capture != wanting->wanted_capture) {
         return HF_ERR_OK; /* another one is wanted since */
     }
-    job.snapshot_wanted[0] = '\0';
-    job.wanted_s = 0;
+    hf_job_want_none(&job);
     enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
     return code == HF_ERR_CONFLICT ? HF_ERR_OK : code; /* at the next tick */
 }
@@ -363,16 +362,6 @@ static bool waits_for_chain(const struct hf_job_record *job, const struct hf_hea
 
     return !chain_has_begun(job, head) && now_s >= job->started_s &&
            now_s - job->started_s < CHAIN_WAIT_S;
-}
-
-static enum hf_err find_snapshots(struct hf_server_app *app, const struct hf_job_record *job,
-                                  struct hf_keep_snapshots *out, struct hf_error *err)
-{
-    const struct hf_id_text id = hf_id_text(&job->id);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = 1000000};
-
-    return hf_keep_snapshot_find(app->catalog, &query, out, err);
 }
 
 /* A snapshot may be complete before the first tail has begun, and stand apart from its chain: once, behind that. */
@@ -388,7 +377,7 @@ static enum hf_err look_for_base(struct hf_server_app *app, const struct hf_job_
         !hf_id_is_none(&job->running)) {
         return HF_ERR_OK;
     }
-    if (find_snapshots(app, job, &snapshots, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(app->catalog, &job->id, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     if (job->snapshot_wanted[0] == '\0' &&
@@ -422,7 +411,7 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
         !hf_id_is_none(&job->running) || waits_for_chain(job, head)) {
         return HF_ERR_OK;
     }
-    if (find_snapshots(app, job, &snapshots, err) != HF_ERR_OK) {
+    if (hf_keep_snapshots_of(app->catalog, &job->id, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     switch (hf_snapshot_wanted(snapshots.items, snapshots.count, job, hf_flow_now_s())) {

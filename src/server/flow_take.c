@@ -16,17 +16,6 @@
 #include "snapshot/list.h"
 #include "snapshot/restore.h"
 
-/* All snapshots of the job, for parent, adoption and the previous member. */
-static enum hf_err snapshots_of(struct hf_server_app *app, const struct hf_id *job,
-                                struct hf_keep_snapshots *out, struct hf_error *err)
-{
-    const struct hf_id_text id = hf_id_text(job);
-    const struct hf_catalog_query query = {
-        .index = "jobId", .equals_text = id.text, .limit = 1000000};
-
-    return hf_keep_snapshot_find(app->catalog, &query, out, err);
-}
-
 static const struct hf_snapshot_record *newest_complete(const struct hf_keep_snapshots *snapshots)
 {
     const struct hf_snapshot_record *newest = NULL;
@@ -77,7 +66,7 @@ HF_CLEANUP_DEFINE_VALUE(source_fini, struct source)
 static enum hf_err find_source(struct hf_server_app *app, const struct hf_job_record *job,
                                struct source *out, struct hf_error *err)
 {
-    if (snapshots_of(app, &job->id, &out->snapshots, err) != HF_ERR_OK ||
+    if (hf_keep_snapshots_of(app->catalog, &job->id, &out->snapshots, err) != HF_ERR_OK ||
         hf_flow_members(app, &out->members, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -327,7 +316,7 @@ static enum hf_err fill_capture(struct hf_server_app *app, const struct hf_task_
     struct hf_snapshot_record record;
 
     if (hf_keep_snapshot_get(app->catalog, &task->snapshot, &record, NULL, err) != HF_ERR_OK ||
-        snapshots_of(app, &record.job, &snapshots, err) != HF_ERR_OK) {
+        hf_keep_snapshots_of(app->catalog, &record.job, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     struct hf_task_capture *capture = &out->capture;

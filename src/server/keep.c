@@ -80,3 +80,15 @@
     }
 
 HF_KEEP_TABLE(HF_KEEP_DEFINE)
+
+#define SNAPSHOTS_MAX 1000000
+
+enum hf_err hf_keep_snapshots_of(struct hf_catalog *catalog, const struct hf_id *job,
+                                 struct hf_keep_snapshots *out, struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(job);
+    const struct hf_catalog_query query = {
+        .index = "jobId", .equals_text = id.text, .limit = SNAPSHOTS_MAX};
+
+    return hf_keep_snapshot_find(catalog, &query, out, err);
+}

@@ -56,4 +56,8 @@
 HF_KEEP_TABLE(HF_KEEP_DECLARE)
 #undef HF_KEEP_DECLARE
 
+/* All snapshots of a job, in any order. */
+HF_MUST_CHECK enum hf_err hf_keep_snapshots_of(struct hf_catalog *catalog, const struct hf_id *job,
+                                               struct hf_keep_snapshots *out, struct hf_error *err);
+
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backup/job.h"
 #include "base/alloc.h"
 #include "base/secret.h"
 #include "codec/hash.h"
@@ -30,12 +31,7 @@
 
 uint64_t hf_notify_wait_s(uint64_t failures)
 {
-    uint64_t wait_s = HF_NOTICE_RETRY_S;
-
-    while (failures-- > 1 && wait_s < HF_NOTICE_RETRY_MAX_S) {
-        wait_s *= 2;
-    }
-    return wait_s < HF_NOTICE_RETRY_MAX_S ? wait_s : HF_NOTICE_RETRY_MAX_S;
+    return hf_retry_wait_s(failures, HF_NOTICE_RETRY_S, HF_NOTICE_RETRY_MAX_S);
 }
 
 enum hf_err hf_notify_check(const struct hf_notify_options *options, struct hf_error *err)
