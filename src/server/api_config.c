@@ -7,6 +7,7 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "server/api.h"
+#include "server/stores.h"
 
 /* A cluster without a job is INACTIVE. */
 static struct hf_json *config_document(struct hf_server_call *call,
@@ -37,7 +38,7 @@ static struct hf_json *config_document(struct hf_server_call *call,
         hf_json_set_text(json, "warning", warning);
     }
     hf_json_set_text(json, "authMechanismName", "NONE");
-    hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
+    hf_json_set_bool(json, "encryptionEnabled", hf_stores_encrypt(call->app, &cluster->id));
     hf_json_set_bool(json, "sslEnabled", false);
     hf_json_set_take(json, "excludedNamespaces", hf_json_array());
     hf_json_set_take(json, "includedNamespaces", hf_json_array());
@@ -141,10 +142,10 @@ static bool has(const struct hf_server_call *call, const char *name)
 }
 
 /* What clients send along and what is fixed here. False: it was answered. */
-static bool check_fixed(struct hf_server_call *call)
+static bool check_fixed(struct hf_server_call *call, const struct hf_cluster_record *cluster)
 {
     const char *engine = hf_json_get_text(call->body, "storageEngineName");
-    bool encrypted = call->app->mark.encrypted;
+    bool encrypted = hf_stores_encrypt(call->app, &cluster->id);
 
     if (engine != NULL && strcmp(engine, "WIRED_TIGER") != 0) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ENUM_VALUE",
@@ -294,7 +295,7 @@ void hf_api_patch_backup_config(struct hf_server_call *call)
         return;
     }
     const char *status = hf_json_get_text(call->body, "statusName");
-    if (!check_fixed(call) || !check_preferred(call, &cluster)) {
+    if (!check_fixed(call, &cluster) || !check_preferred(call, &cluster)) {
         return;
     }
     if (status == NULL && !has(call, "preferredMember") && !has(call, "provisioned")) {

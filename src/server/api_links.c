@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "server/api.h"
 #include "server/points.h"
+#include "server/stores.h"
 
 #define HOURS_MAX 87600
 
@@ -74,7 +75,6 @@ static void set_command(struct hf_json *json, const char *name, const char *cons
 static void set_apply(struct hf_server_call *call, const struct hf_restore_record *restore,
                       struct hf_json *json)
 {
-    const struct hf_server_app *app = call->app;
     const struct hf_target target = {.kind =
                                          restore->point.date ? HF_TARGET_DATE : HF_TARGET_TIMESTAMP,
                                      .seconds = (uint32_t)restore->point.seconds,
@@ -86,6 +86,8 @@ static void set_apply(struct hf_server_call *call, const struct hf_restore_recor
         "--dbpath", "DIR",        restore->point.date ? "--until" : "--oplog-ts",
         point.text, "--snapshot", snapshot.text,
     };
+    struct hf_job_stores at;
+    struct hf_error ignored;
     size_t count = 9;
     char server[512];
 
@@ -95,13 +97,16 @@ static void set_apply(struct hf_server_call *call, const struct hf_restore_recor
     words[count + 2] = "--profile";
     words[count + 3] = "PROFILE";
     set_command(json, "applyCommand", words);
-    words[count++] = "--store";
-    words[count++] = hf_store_url(app->store);
-    if (app->oplog_store != app->store) {
-        words[count++] = "--oplog-store";
-        words[count++] = hf_store_url(app->oplog_store);
+    if (hf_stores_of_job_id(call->app, &restore->job, &at, &ignored) != HF_ERR_OK) {
+        return;
     }
-    if (app->mark.encrypted) {
+    words[count++] = "--store";
+    words[count++] = hf_store_url(at.snapshots.store);
+    if (at.oplog.store != at.snapshots.store) {
+        words[count++] = "--oplog-store";
+        words[count++] = hf_store_url(at.oplog.store);
+    }
+    if (at.snapshots.mark->encrypted) {
         words[count++] = "--key-file";
         words[count++] = "KEY_FILE";
     }

@@ -8,6 +8,7 @@
 #include "backup/lifecycle.h"
 #include "os/clock.h"
 #include "server/api.h"
+#include "server/stores.h"
 
 #define LIST_MAX 100000
 
@@ -421,7 +422,7 @@ struct hf_json *hf_api_public_restore(struct hf_server_call *call,
     if (restore->point.wanted) {
         set_timestamp(json, "timestamp", restore->point.seconds, restore->point.increment);
     }
-    hf_json_set_bool(json, "encryptionEnabled", call->app->mark.encrypted);
+    hf_json_set_bool(json, "encryptionEnabled", hf_stores_encrypt(call->app, &restore->job));
     set_time(json, "created", restore->created_s);
     bool automated = !hf_id_is_none(&restore->target_cluster);
     hf_json_set_text(delivery, "methodName", automated ? "AUTOMATED_RESTORE" : "HTTP");

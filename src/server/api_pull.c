@@ -59,7 +59,7 @@ HF_CLEANUP_DEFINE_VALUE(archive_fini, struct archive)
 static struct hf_restore_tar_options tar_options(struct hf_server_app *app, struct archive *archive)
 {
     return (struct hf_restore_tar_options){
-        .store = app->store,
+        .store = archive->reading.store,
         .keyring = &archive->reading.keyring,
         .root = &archive->reading.manifest.root,
         .top = archive->top,

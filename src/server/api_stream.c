@@ -42,7 +42,7 @@ void hf_api_tar(struct hf_server_call *call)
     }
     hf_flow_archive_name(&snapshot, &snapshot.id, top, sizeof top);
     struct hf_restore_tar_options options = {
-        .store = call->app->store,
+        .store = reading.store,
         .keyring = &reading.keyring,
         .root = &reading.manifest.root,
         .top = top,
@@ -173,7 +173,7 @@ static enum hf_err verify(struct hf_server_call *call, const struct hf_flow_read
     HF_CLEANUP(hf_progress_fini) struct hf_progress progress = {0};
     struct teller teller = {.app = call->app, .progress = &progress};
     struct hf_thread *thread = NULL;
-    const struct hf_verify_options options = {.store = call->app->store,
+    const struct hf_verify_options options = {.store = reading->store,
                                               .level = level,
                                               .progress = &progress,
                                               .cancel = call->app->cancel};

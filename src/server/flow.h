@@ -206,6 +206,7 @@ HF_MUST_CHECK enum hf_err hf_flow_delete_expired(struct hf_server_app *app,
 
 /* For readers of a snapshot (tar, verify): its manifest and keys, whole. CONFLICT unless it is COMPLETE. */
 struct hf_flow_reading {
+    struct hf_store *store; /* borrowed until the server ends: where it lies */
     struct hf_manifest manifest;
     struct hf_keyring keyring;
 };

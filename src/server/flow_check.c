@@ -13,6 +13,7 @@
 #include "server/events.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
+#include "server/stores.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
@@ -73,15 +74,17 @@ static enum hf_err read_all(struct hf_server_app *app, const struct hf_job_recor
                             struct hf_check_report *report, struct hf_error *err)
 {
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
-    struct hf_check_options options = {
-        .store = app->oplog_store, .keyring = &keyring, .cancel = app->cancel};
+    struct hf_check_options options = {.keyring = &keyring, .cancel = app->cancel};
+    struct hf_job_stores at;
 
     /* A store that is away has lost nothing. */
-    if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
+    if (hf_stores_of_job(app, job, &at, err) != HF_ERR_OK ||
+        hf_flow_oplog_store_here(at.oplog.store, err) != HF_ERR_OK ||
         read_head(app, &job->id, &options.head, err) != HF_ERR_OK ||
-        hf_job_keys_load(app->store, &app->key, &job->id, &keyring, err) != HF_ERR_OK) {
+        hf_stores_load_keys(&at.snapshots, &job->id, &keyring, err) != HF_ERR_OK) {
         return err->code;
     }
+    options.store = at.oplog.store;
     return hf_oplog_check(&options, report, err);
 }
 

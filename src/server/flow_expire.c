@@ -11,6 +11,7 @@
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
 #include "server/points.h"
+#include "server/stores.h"
 
 #define CAS_TRIES 8
 #define WITNESSES_MAX 64
@@ -24,14 +25,18 @@
 
 /* ---- Clocks ---- */
 
-static enum hf_err check_clocks(struct hf_server_app *app, const char *set_name,
+static enum hf_err check_clocks(struct hf_server_app *app, const struct hf_job_record *job,
                                 struct hf_error *err)
 {
     struct hf_clock_witness witnesses[WITNESSES_MAX];
     struct hf_flow_members members = {0};
+    struct hf_open_store at;
     size_t count = 0;
 
-    enum hf_err code = hf_store_clock(app->store, &witnesses[0].says_s, err);
+    if (hf_stores_get(app, &job->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_store_clock(at.store, &witnesses[0].says_s, err);
     if (code == HF_ERR_OK) {
         witnesses[0].name = "the store";
         witnesses[0].behind_s = 0;
@@ -44,7 +49,7 @@ static enum hf_err check_clocks(struct hf_server_app *app, const char *set_name,
     }
     for (size_t i = 0; i < members.count && count < WITNESSES_MAX; i++) {
         const struct hf_member_record *one = &members.items[i];
-        if (strcmp(one->set_name, set_name) == 0 && one->oplog_last_s != 0 &&
+        if (strcmp(one->set_name, job->set_name) == 0 && one->oplog_last_s != 0 &&
             one->silent_s <= HF_AGENT_SILENT_MAX_S) {
             witnesses[count++] = (struct hf_clock_witness){
                 .name = one->host,
@@ -247,7 +252,7 @@ enum hf_err hf_flow_expire(struct hf_server_app *app, struct hf_schedule_record 
         schedule->expire_s = next_look_s(view, now_s);
         return forget_old(app, view, now_s, err);
     }
-    enum hf_err code = check_clocks(app, view->job->set_name, &why);
+    enum hf_err code = check_clocks(app, view->job, &why);
     if (code != HF_ERR_OK) {
         if (!app->clocks_disagree) {
             hf_log_warn(app->log, "expiry.clocks_disagree", HF_STR("set", view->job->set_name),

@@ -18,6 +18,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
+#include "server/stores.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -133,7 +134,12 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
                             struct hf_error *err)
 {
     struct hf_error outcome = {.code = HF_ERR_OK, .message = ""};
+    struct hf_open_store at = {.store = NULL};
 
+    if (record->state != HF_SNAPSHOT_ABANDONED &&
+        hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
     if (record->state == HF_SNAPSHOT_FAILED || record->state == HF_SNAPSHOT_ABANDONED) {
         outcome.code = hf_err_from_name(record->error_class);
         (void)snprintf(outcome.message, sizeof outcome.message, "%.*s",
@@ -141,16 +147,16 @@ enum hf_err hf_flow_wind_up(struct hf_server_app *app, const struct hf_snapshot_
     }
     /* A manifest whose second look failed: a death may have come between FAILED and its end. */
     if (record->state == HF_SNAPSHOT_FAILED &&
-        hf_commit_drop_failed(app->store, &record->job, record->capture, err) != HF_ERR_OK) {
+        hf_commit_drop_failed(at.store, &record->job, record->capture, err) != HF_ERR_OK) {
         return err->code;
     }
     /* Adopted claims go with a COMPLETE snapshot only: until then a later attempt may need them. */
     if (record->state == HF_SNAPSHOT_COMPLETE && record->adopted_capture != 0 &&
-        hf_commit_drop_claim(app->store, &record->job, &record->adopted_writer, err) != HF_ERR_OK) {
+        hf_commit_drop_claim(at.store, &record->job, &record->adopted_writer, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record->state != HF_SNAPSHOT_ABANDONED &&
-        hf_commit_drop_claim(app->store, &record->job, &record->writer, err) != HF_ERR_OK) {
+        hf_commit_drop_claim(at.store, &record->job, &record->writer, err) != HF_ERR_OK) {
         return err->code;
     }
     if (HF_FAULT("server.finish.claims_dropped", err) != HF_ERR_OK ||
@@ -268,12 +274,12 @@ static void fill_record(struct hf_snapshot_record *record, const struct hf_msg_f
 }
 
 /* Manifest of the newest snapshot before this one, whose number and seal the new one carries. */
-static enum hf_err fill_predecessor(struct hf_server_app *app, const struct hf_keyring *keyring,
+static enum hf_err fill_predecessor(struct hf_store *store, const struct hf_keyring *keyring,
                                     struct hf_manifest *manifest, struct hf_error *err)
 {
     HF_CLEANUP(hf_capture_list_fini) struct hf_capture_list captures = {0};
 
-    if (hf_list_captures(app->store, &manifest->job, &captures, err) != HF_ERR_OK) {
+    if (hf_list_captures(store, &manifest->job, &captures, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = captures.count; i-- > 0;) {
@@ -283,7 +289,7 @@ static enum hf_err fill_predecessor(struct hf_server_app *app, const struct hf_k
         if (captures.captures[i] >= manifest->capture) {
             continue;
         }
-        enum hf_err code = hf_list_read_manifest(app->store, &manifest->job, captures.captures[i],
+        enum hf_err code = hf_list_read_manifest(store, &manifest->job, captures.captures[i],
                                                  keyring, &before, &read, err);
         if (code == HF_ERR_OK && read.kind == HF_MANIFEST_SNAPSHOT) {
             manifest->predecessor = before.capture;
@@ -301,6 +307,8 @@ static enum hf_err fill_manifest(struct hf_server_app *app, const struct hf_snap
                                  struct hf_msg_finish *finish, const struct hf_keyring *keyring,
                                  struct hf_manifest *out, struct hf_error *err)
 {
+    struct hf_open_store at;
+
     out->job = record->job;
     out->capture = record->capture;
     out->writer = record->writer;
@@ -319,7 +327,9 @@ static enum hf_err fill_manifest(struct hf_server_app *app, const struct hf_snap
     finish->facts = (struct hf_facts){0};
     out->root = finish->root;
     finish->root = (struct hf_tree_root){0};
-    return fill_predecessor(app, keyring, out, err);
+    return hf_stores_get(app, &record->store, &at, err) == HF_ERR_OK
+               ? fill_predecessor(at.store, keyring, out, err)
+               : err->code;
 }
 
 /* Only attempts that the record was given may be adopted, whatever the agent says (keeps I5). */
@@ -363,14 +373,16 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
     HF_CLEANUP(hf_manifest_fini) struct hf_manifest parent = {0};
     struct hf_manifest_read read;
     struct hf_commit_check_result found = {0};
+    struct hf_open_store at;
 
     if (check_facts(record, &finish->facts, err) != HF_ERR_OK ||
         check_adopted(record, finish, err) != HF_ERR_OK ||
-        hf_job_keys_load(app->store, &app->key, &record->job, &keyring, err) != HF_ERR_OK) {
+        hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK ||
+        hf_stores_load_keys(&at, &record->job, &keyring, err) != HF_ERR_OK) {
         return err->code;
     }
     if (record->parent_capture != 0) {
-        enum hf_err code = hf_list_read_manifest(app->store, &record->job, record->parent_capture,
+        enum hf_err code = hf_list_read_manifest(at.store, &record->job, record->parent_capture,
                                                  &keyring, &parent, &read, err);
         if (code == HF_ERR_NOT_FOUND) {
             return hf_fail(err, HF_ERR_LOST,
@@ -385,7 +397,7 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
         }
     }
     const struct hf_commit_check_options check = {
-        .store = app->store,
+        .store = at.store,
         .keyring = &keyring,
         .capture = record->capture,
         .writer = record->writer,
@@ -407,7 +419,7 @@ static enum hf_err check_and_put(struct hf_server_app *app, struct hf_snapshot_r
     if (fill_manifest(app, record, finish, &keyring, manifest, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (hf_commit_manifest(app->store, &keyring, manifest, err) != HF_ERR_OK) {
+    if (hf_commit_manifest(at.store, &keyring, manifest, err) != HF_ERR_OK) {
         return err->code;
     }
     record->manifest_s = hf_flow_now_s();
@@ -431,8 +443,12 @@ static enum hf_err fail_snapshot(struct hf_server_app *app, struct hf_snapshot_r
 static enum hf_err complete(struct hf_server_app *app, struct hf_snapshot_record *record,
                             const struct hf_manifest *manifest, struct hf_error *err)
 {
-    enum hf_err code = hf_commit_look_again(app->store, manifest, err);
+    struct hf_open_store at;
 
+    if (hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_commit_look_again(at.store, manifest, err);
     if (code == HF_ERR_LOST) {
         struct hf_error why = *err;
         return fail_snapshot(app, record, &why, err);
@@ -453,9 +469,11 @@ static enum hf_err complete_from_store(struct hf_server_app *app, struct hf_snap
     HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
     HF_CLEANUP(hf_msg_finish_fini) struct hf_msg_finish finish = {0};
     struct hf_manifest_read read;
+    struct hf_open_store at;
 
-    if (hf_job_keys_load(app->store, &app->key, &record->job, &keyring, err) != HF_ERR_OK ||
-        hf_list_read_manifest(app->store, &record->job, record->capture, &keyring, &manifest, &read,
+    if (hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK ||
+        hf_stores_load_keys(&at, &record->job, &keyring, err) != HF_ERR_OK ||
+        hf_list_read_manifest(at.store, &record->job, record->capture, &keyring, &manifest, &read,
                               err) != HF_ERR_OK) {
         return err->code;
     }
@@ -492,8 +510,12 @@ enum hf_err hf_flow_agent_failed(struct hf_server_app *app, struct hf_snapshot_r
     enum hf_snapshot_state to =
         worth_adopting(why->code) ? HF_SNAPSHOT_ABANDONED : HF_SNAPSHOT_FAILED;
     enum hf_give_up_outcome outcome = HF_GIVEN_UP;
+    struct hf_open_store at;
 
-    enum hf_err code = hf_commit_give_up(app->store, &record->job, record->capture, &outcome, err);
+    if (hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_commit_give_up(at.store, &record->job, record->capture, &outcome, err);
     if (takes_nothing(code)) {
         hf_log_warn(app->log, "snapshot.void_not_put",
                     HF_STR("snapshot", hf_id_text(&record->id).text),

@@ -21,6 +21,7 @@
 #include "server/events.h"
 #include "server/flow.h"
 #include "server/keep.h"
+#include "server/stores.h"
 #include "snapshot/commit.h"
 #include "snapshot/groom.h"
 #include "snapshot/keys.h"
@@ -184,6 +185,7 @@ struct work {
     uint64_t revision;
     struct hf_usage_record usage; /* as it was when the work was chosen */
     struct hf_upkeep_choice choice;
+    struct hf_job_stores stores;
     struct hf_keyring keyring;
     struct hf_keep_snapshots snapshots; /* owned: of the job */
     uint64_t began_s;
@@ -282,7 +284,7 @@ static enum hf_err walk_job(struct work *work, bool only_look, struct hf_groom_r
         }
     }
     const struct hf_groom_options options = {
-        .store = work->app->store,
+        .store = work->stores.snapshots.store,
         .keyring = &work->keyring,
         .living_percent = work->choice.living_percent,
         .known_captures = known,
@@ -304,7 +306,8 @@ static enum hf_err drop_voids(struct work *work, struct hf_error *err)
         if (!hf_upkeep_void_is_over(&record, hf_flow_now_s())) {
             continue;
         }
-        if (hf_commit_drop_void(work->app->store, &record.job, record.capture, err) != HF_ERR_OK ||
+        if (hf_commit_drop_void(work->stores.snapshots.store, &record.job, record.capture, err) !=
+                HF_ERR_OK ||
             hf_keep_snapshot_get(work->app->catalog, &work->snapshots.items[i].id, &record,
                                  &revision, err) != HF_ERR_OK) {
             return err->code;
@@ -480,7 +483,7 @@ static enum hf_err check_job(struct check *check, struct hf_error *err)
 {
     struct work *work = check->work;
     const struct hf_verify_job_options options = {
-        .verify = {.store = work->app->store,
+        .verify = {.store = work->stores.snapshots.store,
                    .level = HF_VERIFY_CONTENT,
                    .workers = 1,
                    .one_in = work->choice.full ? 0 : HF_UPKEEP_SHARES,
@@ -562,7 +565,7 @@ static enum hf_err run(struct work *work, struct hf_error *err)
 {
     if (hf_keep_snapshots_of(work->app->catalog, &work->usage.id, &work->snapshots, err) !=
             HF_ERR_OK ||
-        hf_job_keys_load(work->app->store, &work->app->key, &work->usage.id, &work->keyring, err) !=
+        hf_stores_open_job(work->app, &work->usage.id, &work->stores, &work->keyring, err) !=
             HF_ERR_OK) {
         return err->code;
     }

@@ -12,6 +12,7 @@
 #include "server/flow_check.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
+#include "server/stores.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
@@ -77,7 +78,11 @@ enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *
 {
     const struct hf_id gap = hf_flow_new_id();
     struct hf_head_record next;
+    struct hf_job_stores at;
 
+    if (hf_stores_of_job_id(app, &head->id, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
     /* A gap that was not told yet would be forgotten over the next one. */
     if (slice->cause != HF_CHAIN_NONE && hf_flow_head_tell(app, head, revision, err) != HF_ERR_OK) {
         return err->code;
@@ -89,7 +94,7 @@ enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *
     if (!*moved) {
         return HF_ERR_OK;
     }
-    (void)snprintf(next.store, sizeof next.store, "%s", hf_store_url(app->oplog_store));
+    (void)snprintf(next.store, sizeof next.store, "%s", hf_store_url(at.oplog.store));
     if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.head_moved", err) != HF_ERR_OK) {
         return err->code;
@@ -106,18 +111,17 @@ enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *
 
 /* ---- What the store says ---- */
 
-enum hf_err hf_flow_oplog_store_here(struct hf_server_app *app, struct hf_error *err)
+enum hf_err hf_flow_oplog_store_here(struct hf_store *store, struct hf_error *err)
 {
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
     struct hf_object_text prefix = hf_object_prefix(HF_OBJECT_MARK, NULL);
 
-    enum hf_err code =
-        hf_store_list(app->oplog_store, hf_str_of(prefix.text), hf_str_of(""), 1, &found, err);
+    enum hf_err code = hf_store_list(store, hf_str_of(prefix.text), hf_str_of(""), 1, &found, err);
     if (code == HF_ERR_NOT_FOUND || (code == HF_ERR_OK && found.count == 0)) {
         return hf_fail(err, HF_ERR_UNAVAILABLE,
                        "oplog store %s has no mark; hint: mount its file system; where it was "
                        "emptied on purpose, start the server again",
-                       hf_store_url(app->oplog_store));
+                       hf_store_url(store));
     }
     return code;
 }
@@ -143,18 +147,42 @@ static const struct hf_chain *newest_chain(const struct hf_chains *chains)
     return best;
 }
 
+/* Where a job's slices lie, and its keys. */
+struct source {
+    struct hf_store *store;
+    struct hf_keyring keyring;
+};
+
+static void source_fini(struct source *source)
+{
+    hf_keyring_wipe(&source->keyring);
+}
+HF_CLEANUP_DEFINE_VALUE(source_fini, struct source)
+
+static enum hf_err open_source(struct hf_server_app *app, const struct hf_id *job,
+                               struct source *out, struct hf_error *err)
+{
+    struct hf_job_stores at;
+
+    if (hf_stores_open_job(app, job, &at, &out->keyring, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    out->store = at.oplog.store;
+    return HF_ERR_OK;
+}
+
 /* The head as the store's slices tell it. *found false: there is no chain to go on from. */
-static enum hf_err head_from_store(struct hf_server_app *app, const struct hf_keyring *keyring,
+static enum hf_err head_from_store(struct hf_server_app *app, const struct source *from,
                                    struct hf_head_record *head, bool *found, struct hf_error *err)
 {
     HF_CLEANUP(hf_chains_fini) struct hf_chains chains = {.links = NULL};
     HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
     HF_CLEANUP(hf_free) struct hf_object_name *bad = NULL;
-    struct hf_chains_options options = {.store = app->oplog_store, .keyring = keyring};
+    struct hf_chains_options options = {.store = from->store, .keyring = &from->keyring};
 
     *found = false;
     /* A store that is away has no slices either, and its chain has not ended for that. */
-    if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
+    if (hf_flow_oplog_store_here(from->store, err) != HF_ERR_OK ||
         hf_flow_check_bad(app, &head->id, &bad, &options.bad_count, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -171,12 +199,12 @@ static enum hf_err head_from_store(struct hf_server_app *app, const struct hf_ke
         return HF_ERR_OK;
     }
     const struct hf_chain_segment *last = &chain->segments[chain->segment_count - 1];
-    if (hf_slice_fetch_header(app->oplog_store, &chains.links[last->link].name, keyring, &header,
+    if (hf_slice_fetch_header(from->store, &chains.links[last->link].name, &from->keyring, &header,
                               err) != HF_ERR_OK) {
         return err->code;
     }
     hf_head_set(head, &header);
-    (void)snprintf(head->store, sizeof head->store, "%s", hf_store_url(app->oplog_store));
+    (void)snprintf(head->store, sizeof head->store, "%s", hf_store_url(from->store));
     (void)snprintf(head->cause, sizeof head->cause, "%s",
                    chain->start == HF_CHAIN_CAUSE ? hf_chain_cause_word(chain->start_cause)
                                                   : hf_chain_edge_word(chain->start));
@@ -193,7 +221,7 @@ static enum hf_err head_from_store(struct hf_server_app *app, const struct hf_ke
 enum hf_err hf_flow_head_open(struct hf_server_app *app, const struct hf_job_record *job,
                               struct hf_head_record *out, uint64_t *revision, struct hf_error *err)
 {
-    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    HF_CLEANUP(source_fini) struct source from = {.store = NULL};
     bool found = false;
 
     enum hf_err code = hf_keep_head_get(app->catalog, &job->id, out, revision, err);
@@ -203,8 +231,8 @@ enum hf_err hf_flow_head_open(struct hf_server_app *app, const struct hf_job_rec
     *out = (struct hf_head_record){
         .id = job->id, .project = job->project, .last = {.term = -1}, .chain_first = {.term = -1}};
     (void)snprintf(out->set_name, sizeof out->set_name, "%s", job->set_name);
-    if (hf_job_keys_load(app->store, &app->key, &job->id, &keyring, err) != HF_ERR_OK ||
-        head_from_store(app, &keyring, out, &found, err) != HF_ERR_OK) {
+    if (open_source(app, &job->id, &from, err) != HF_ERR_OK ||
+        head_from_store(app, &from, out, &found, err) != HF_ERR_OK) {
         return err->code;
     }
     code = hf_keep_head_insert(app->catalog, out, err);
@@ -225,15 +253,14 @@ static void prefix_of(const struct hf_object_name *name, char *out, size_t out_l
 }
 
 /* Any slice that ends with the head's entry will do: merged ones have other names. */
-static enum hf_err is_there(struct hf_server_app *app, const struct hf_object_name *name,
-                            bool *there, struct hf_error *err)
+static enum hf_err is_there(struct hf_store *store, const struct hf_object_name *name, bool *there,
+                            struct hf_error *err)
 {
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list found = {.entries = NULL};
     char prefix[HF_OBJECT_NAME_BYTES];
 
     prefix_of(name, prefix, sizeof prefix);
-    if (hf_store_list(app->oplog_store, hf_str_of(prefix), hf_str_of(""), 1, &found, err) !=
-        HF_ERR_OK) {
+    if (hf_store_list(store, hf_str_of(prefix), hf_str_of(""), 1, &found, err) != HF_ERR_OK) {
         return err->code;
     }
     *there = found.count > 0;
@@ -256,14 +283,14 @@ static enum hf_err put_head(struct hf_server_app *app, const struct hf_head_reco
 }
 
 /* The slice that the head stands at is not in the store, or there never was one: what is there decides. */
-static enum hf_err find_anew(struct hf_server_app *app, const struct hf_keyring *keyring,
+static enum hf_err find_anew(struct hf_server_app *app, const struct source *from,
                              struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
 {
     struct hf_head_record next = *head;
     bool found = false;
-    bool moved_away = strcmp(head->store, hf_store_url(app->oplog_store)) != 0;
+    bool moved_away = strcmp(head->store, hf_store_url(from->store)) != 0;
 
-    if (head_from_store(app, keyring, &next, &found, err) != HF_ERR_OK) {
+    if (head_from_store(app, from, &next, &found, err) != HF_ERR_OK) {
         return err->code;
     }
     if (!found && !hf_optime_is_none(&head->last)) {
@@ -272,13 +299,13 @@ static enum hf_err find_anew(struct hf_server_app *app, const struct hf_keyring 
     if (strcmp(next.next_cause, head->next_cause) != 0 && next.next_cause[0] != '\0') {
         hf_log_warn(app->log, "oplog.head.lost", HF_STR("set", head->set_name),
                     HF_STR("slice", head->object), HF_STR("cause", next.next_cause),
-                    HF_STR("store", hf_store_url(app->oplog_store)));
+                    HF_STR("store", hf_store_url(from->store)));
     }
     return put_head(app, &next, head, revision, err);
 }
 
 /* Whether the slice to go on from is in the store. */
-static enum hf_err check_there(struct hf_server_app *app, const struct hf_keyring *keyring,
+static enum hf_err check_there(struct hf_server_app *app, const struct source *from,
                                struct hf_head_record *head, uint64_t *revision,
                                struct hf_error *err)
 {
@@ -288,12 +315,12 @@ static enum hf_err check_there(struct hf_server_app *app, const struct hf_keyrin
 
     if (!hf_optime_is_none(&head->last)) {
         if (hf_object_name_parse(hf_str_of(head->object), &name, err) != HF_ERR_OK ||
-            is_there(app, &name, &there, err) != HF_ERR_OK) {
+            is_there(from->store, &name, &there, err) != HF_ERR_OK) {
             return hf_wrap(err, "head of the oplog of set %s", head->set_name);
         }
     }
     if (!there) {
-        return find_anew(app, keyring, head, revision, err);
+        return find_anew(app, from, head, revision, err);
     }
     if (strcmp(head->next_cause, hf_chain_cause_word(HF_CHAIN_STORE_LOST)) == 0 ||
         strcmp(head->next_cause, hf_chain_cause_word(HF_CHAIN_STORE_CHANGED)) == 0) {
@@ -303,9 +330,8 @@ static enum hf_err check_there(struct hf_server_app *app, const struct hf_keyrin
 }
 
 /* What cannot be read, or stands elsewhere, is not taken up; the store's chains say what it is. */
-static enum hf_err take_up(struct hf_server_app *app, const struct hf_keyring *keyring,
-                           const char *text, struct hf_head_record *head, uint64_t *revision,
-                           struct hf_error *err)
+static enum hf_err take_up(struct hf_server_app *app, const struct source *from, const char *text,
+                           struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
 {
     HF_CLEANUP(hf_slice_header_fini) struct hf_slice_header header = {.blocks = NULL};
     struct hf_object_name name;
@@ -316,7 +342,7 @@ static enum hf_err take_up(struct hf_server_app *app, const struct hf_keyring *k
         name.kind != HF_OBJECT_OPLOG) {
         return HF_ERR_OK;
     }
-    enum hf_err code = hf_slice_fetch_header(app->oplog_store, &name, keyring, &header, err);
+    enum hf_err code = hf_slice_fetch_header(from->store, &name, &from->keyring, &header, err);
     if (code == HF_ERR_OK && strcmp(header.set_name, head->set_name) == 0) {
         struct hf_head_record probe = *head;
         if (hf_head_take(&probe, &header, 0, &head->id, &moved, &ignored) == HF_ERR_OK && moved) {
@@ -330,7 +356,7 @@ static enum hf_err take_up(struct hf_server_app *app, const struct hf_keyring *k
     return code == HF_ERR_OK || !hf_err_retry(code) ? HF_ERR_OK : code;
 }
 
-static enum hf_err take_up_newer(struct hf_server_app *app, const struct hf_keyring *keyring,
+static enum hf_err take_up_newer(struct hf_server_app *app, const struct source *from,
                                  struct hf_head_record *head, uint64_t *revision,
                                  struct hf_error *err)
 {
@@ -341,12 +367,12 @@ static enum hf_err take_up_newer(struct hf_server_app *app, const struct hf_keyr
     (void)snprintf(after, sizeof after, "%s", head->object);
     while (more) {
         HF_CLEANUP(hf_store_list_fini) struct hf_store_list page = {.entries = NULL};
-        if (hf_store_list(app->oplog_store, hf_str_of(all.text), hf_str_of(after), PAGE_NAMES,
-                          &page, err) != HF_ERR_OK) {
+        if (hf_store_list(from->store, hf_str_of(all.text), hf_str_of(after), PAGE_NAMES, &page,
+                          err) != HF_ERR_OK) {
             return err->code;
         }
         for (size_t i = 0; i < page.count && !hf_cancel_requested(app->cancel); i++) {
-            if (take_up(app, keyring, page.entries[i].name, head, revision, err) != HF_ERR_OK) {
+            if (take_up(app, from, page.entries[i].name, head, revision, err) != HF_ERR_OK) {
                 return err->code;
             }
         }
@@ -362,12 +388,12 @@ static enum hf_err take_up_newer(struct hf_server_app *app, const struct hf_keyr
 enum hf_err hf_flow_head_catch_up(struct hf_server_app *app, struct hf_head_record *head,
                                   uint64_t *revision, struct hf_error *err)
 {
-    HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    HF_CLEANUP(source_fini) struct source from = {.store = NULL};
 
-    if (hf_job_keys_load(app->store, &app->key, &head->id, &keyring, err) != HF_ERR_OK ||
-        check_there(app, &keyring, head, revision, err) != HF_ERR_OK) {
+    if (open_source(app, &head->id, &from, err) != HF_ERR_OK ||
+        check_there(app, &from, head, revision, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_optime_is_none(&head->last) ? HF_ERR_OK
-                                          : take_up_newer(app, &keyring, head, revision, err);
+                                          : take_up_newer(app, &from, head, revision, err);
 }

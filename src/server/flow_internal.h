@@ -76,6 +76,7 @@ struct hf_flow_plan {
     struct hf_id snapshot;
     struct hf_restore_point point;
     struct hf_optime lease_from;
+    struct hf_store *oplog; /* borrowed until the server ends */
     struct hf_object_name oldest;
     bool reads; /* oldest is set */
 };
@@ -83,8 +84,7 @@ HF_MUST_CHECK enum hf_err hf_flow_plan_point(struct hf_server_app *app,
                                              const struct hf_flow_restore_wish *wish,
                                              struct hf_flow_plan *out, struct hf_error *err);
 /* After the lease is written: what was deleted before it came is seen here, since the oldest slice goes first. */
-HF_MUST_CHECK enum hf_err hf_flow_plan_still_there(struct hf_server_app *app,
-                                                   const struct hf_flow_plan *plan,
+HF_MUST_CHECK enum hf_err hf_flow_plan_still_there(const struct hf_flow_plan *plan,
                                                    struct hf_error *err);
 /* CONFLICT, naming it, while a restore from the snapshot is under way. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_restore(struct hf_server_app *app,

@@ -20,6 +20,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
+#include "server/stores.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
@@ -330,8 +331,13 @@ static enum hf_err make_keys(struct hf_server_app *app, const struct hf_id *job,
                              struct hf_error *err)
 {
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
+    struct hf_job_stores at;
 
-    enum hf_err code = hf_job_keys_create(app->store, &app->mark, &app->key, job, &keyring, err);
+    if (hf_stores_of_job_id(app, job, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_job_keys_create(at.snapshots.store, at.snapshots.mark, at.snapshots.key,
+                                          job, &keyring, err);
     return code == HF_ERR_EXISTS ? HF_ERR_OK : code;
 }
 

@@ -18,6 +18,7 @@
 #include "base/fault.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
+#include "server/stores.h"
 
 #define LIST_MAX 1000000
 #define PAGE_NAMES 1000
@@ -275,11 +276,18 @@ static enum hf_err delete_all(struct hf_server_app *app, struct hf_store *store,
 enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id *job,
                                    struct hf_error *err)
 {
-    struct hf_store *const stores[] = {app->store, app->oplog_store};
-    size_t store_count = app->oplog_store == NULL || app->oplog_store == app->store ? 1 : 2;
+    struct hf_store *stores[2];
+    struct hf_job_stores at;
+    size_t store_count;
     struct sweep keys = {.found = 0, .first = {.code = HF_ERR_OK}};
     struct hf_error first = {.code = HF_ERR_OK};
 
+    if (hf_stores_of_job_id(app, job, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    stores[0] = at.snapshots.store;
+    stores[1] = at.oplog.store;
+    store_count = stores[1] == stores[0] ? 1 : 2;
     for (size_t s = 0; s < store_count; s++) {
         if (check_here(stores[s], err) != HF_ERR_OK) {
             return err->code;

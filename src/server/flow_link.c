@@ -156,7 +156,7 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
         return err->code;
     }
     if (touch_snapshot(app, &snapshot.id, err) != HF_ERR_OK ||
-        hf_flow_plan_still_there(app, &plan, err) != HF_ERR_OK ||
+        hf_flow_plan_still_there(&plan, err) != HF_ERR_OK ||
         hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK) {
         forget_link(app, &link->id);
         return err->code;

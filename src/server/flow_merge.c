@@ -65,7 +65,7 @@ static enum hf_err merge_job(struct hf_server_app *app, const struct hf_id *job,
         return HF_ERR_OK;
     }
     const struct hf_merge_options options = {
-        .store = app->oplog_store,
+        .store = points->stores.oplog.store,
         .keyring = &points->keyring,
         .in_use = ask_in_use,
         .context = &asker,

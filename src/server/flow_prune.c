@@ -43,8 +43,8 @@ static enum hf_err delete_all(struct hf_server_app *app, const struct hf_points 
         if (leased) {
             return HF_ERR_OK;
         }
-        enum hf_err code =
-            hf_store_delete(app->oplog_store, hf_str_of(hf_object_name_text(name).text), err);
+        enum hf_err code = hf_store_delete(points->stores.oplog.store,
+                                           hf_str_of(hf_object_name_text(name).text), err);
         if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
             return code;
         }

@@ -11,6 +11,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/points.h"
+#include "server/stores.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -52,18 +53,21 @@ enum hf_err hf_flow_open(struct hf_server_app *app, const struct hf_id *snapshot
     HF_CLEANUP(hf_flow_reading_fini) struct hf_flow_reading reading = {0};
     struct hf_snapshot_record record;
     struct hf_manifest_read read;
+    struct hf_open_store at;
 
     if (hf_flow_need_complete(app, snapshot, &record, NULL, err) != HF_ERR_OK ||
-        hf_job_keys_load(app->store, &app->key, &record.job, &reading.keyring, err) != HF_ERR_OK ||
-        hf_list_read_manifest(app->store, &record.job, record.capture, &reading.keyring,
+        hf_stores_get(app, &record.store, &at, err) != HF_ERR_OK ||
+        hf_stores_load_keys(&at, &record.job, &reading.keyring, err) != HF_ERR_OK ||
+        hf_list_read_manifest(at.store, &record.job, record.capture, &reading.keyring,
                               &reading.manifest, &read, err) != HF_ERR_OK) {
         return err->code;
     }
     if (read.kind != HF_MANIFEST_SNAPSHOT || !hf_id_equal(&reading.manifest.snapshot, snapshot)) {
         return hf_fail(err, HF_ERR_CORRUPT,
                        "%s: the manifest of capture %llu is another snapshot's",
-                       hf_store_url(app->store), (unsigned long long)record.capture);
+                       hf_store_url(at.store), (unsigned long long)record.capture);
     }
+    reading.store = at.store;
     *out = reading;
     reading = (struct hf_flow_reading){0};
     return HF_ERR_OK;
@@ -164,6 +168,7 @@ static enum hf_err plan_once(struct hf_server_app *app, const struct hf_flow_res
                   .entries = plan.entries_max,
                   .bytes = plan.bytes_max,
                   .other_histories = plan.other_histories},
+        .oplog = points->stores.oplog.store,
         .reads = plan.link_count > 0,
     };
     if (out->reads) {
@@ -187,8 +192,7 @@ enum hf_err hf_flow_plan_point(struct hf_server_app *app, const struct hf_flow_r
     return code;
 }
 
-enum hf_err hf_flow_plan_still_there(struct hf_server_app *app, const struct hf_flow_plan *plan,
-                                     struct hf_error *err)
+enum hf_err hf_flow_plan_still_there(const struct hf_flow_plan *plan, struct hf_error *err)
 {
     struct hf_object_text name = hf_object_name_text(&plan->oldest);
     uint64_t ignored = 0;
@@ -196,7 +200,7 @@ enum hf_err hf_flow_plan_still_there(struct hf_server_app *app, const struct hf_
     if (!plan->reads) {
         return HF_ERR_OK;
     }
-    enum hf_err code = hf_store_size(app->oplog_store, hf_str_of(name.text), &ignored, err);
+    enum hf_err code = hf_store_size(plan->oplog, hf_str_of(name.text), &ignored, err);
     return code == HF_ERR_NOT_FOUND
                ? hf_fail(err, HF_ERR_UNAVAILABLE,
                          "%s was deleted while the restore was planned; hint: ask again", name.text)
@@ -293,7 +297,7 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
         HF_FAULT("server.restore.recorded", err) != HF_ERR_OK) {
         return err->code;
     }
-    if (hf_flow_plan_still_there(app, &plan, err) != HF_ERR_OK) {
+    if (hf_flow_plan_still_there(&plan, err) != HF_ERR_OK) {
         return break_restore(app, out, err);
     }
     if (hf_keep_task_insert(app->catalog, &task, err) != HF_ERR_OK) {
@@ -363,6 +367,7 @@ enum deletion {
 static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id *snapshot,
                                    enum deletion how, struct hf_error *err)
 {
+    struct hf_open_store at;
     struct hf_snapshot_record record;
     uint64_t revision = 0;
 
@@ -390,7 +395,8 @@ static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id
     }
     /* EXPIRED first, then the manifest (keeps I3). A deletion that was cut off here is finished by asking again. */
     if (HF_FAULT("server.delete.expired", err) != HF_ERR_OK ||
-        hf_commit_delete_manifest(app->store, &record.job, record.capture, err) != HF_ERR_OK ||
+        hf_stores_get(app, &record.store, &at, err) != HF_ERR_OK ||
+        hf_commit_delete_manifest(at.store, &record.job, record.capture, err) != HF_ERR_OK ||
         note_dropped(app, &record, &revision, err) != HF_ERR_OK) {
         return err->code;
     }

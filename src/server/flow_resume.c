@@ -8,6 +8,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
+#include "server/stores.h"
 #include "snapshot/commit.h"
 
 #define NEVER_ASKED "the server stopped before an agent was asked"
@@ -175,10 +176,12 @@ static enum hf_err drop_old_claim(struct hf_server_app *app, const struct hf_id 
                                   struct hf_error *err)
 {
     struct hf_snapshot_record record;
+    struct hf_open_store at;
     uint64_t revision = 0;
 
     if (hf_keep_snapshot_get(app->catalog, snapshot, &record, &revision, err) != HF_ERR_OK ||
-        hf_commit_drop_claim(app->store, &record.job, &record.writer, err) != HF_ERR_OK) {
+        hf_stores_get(app, &record.store, &at, err) != HF_ERR_OK ||
+        hf_commit_drop_claim(at.store, &record.job, &record.writer, err) != HF_ERR_OK) {
         return err->code;
     }
     record.claim_dropped = true;

@@ -15,6 +15,7 @@
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
 #include "server/keep.h"
+#include "server/stores.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
@@ -176,11 +177,13 @@ static enum hf_err begin_tail(struct hf_server_app *app, const struct hf_job_rec
                               struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
 {
     struct hf_member_record member;
+    struct hf_job_stores at;
 
     if (choose(app, job, head, &member, err) != HF_ERR_OK ||
-        hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
-        (app->oplog_store != app->store &&
-         hf_job_keys_copy(app->store, app->oplog_store, &job->id, err) != HF_ERR_OK) ||
+        hf_stores_of_job(app, job, &at, err) != HF_ERR_OK ||
+        hf_flow_oplog_store_here(at.oplog.store, err) != HF_ERR_OK ||
+        (at.oplog.store != at.snapshots.store &&
+         hf_job_keys_copy(at.snapshots.store, at.oplog.store, &job->id, err) != HF_ERR_OK) ||
         hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.caught_up", err) != HF_ERR_OK) {
         return err->code;
@@ -435,11 +438,14 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
 static enum hf_err begin_run(struct hf_server_app *app, const struct hf_job_record *job,
                              struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
 {
+    struct hf_job_stores at;
+
     if (head->run == job->run) {
         return HF_ERR_OK;
     }
     /* What the old tail put and did not tell of belongs to the old chain. */
-    if (hf_flow_oplog_store_here(app, err) != HF_ERR_OK ||
+    if (hf_stores_of_job(app, job, &at, err) != HF_ERR_OK ||
+        hf_flow_oplog_store_here(at.oplog.store, err) != HF_ERR_OK ||
         hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK) {
         return err->code;
     }

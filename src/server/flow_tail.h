@@ -73,7 +73,7 @@ HF_MUST_CHECK enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf
                                             uint64_t *revision, const struct hf_slice_header *slice,
                                             bool *moved, struct hf_error *err);
 /* UNAVAILABLE where the oplog store has no mark: its file system is not mounted. */
-HF_MUST_CHECK enum hf_err hf_flow_oplog_store_here(struct hf_server_app *app, struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_flow_oplog_store_here(struct hf_store *store, struct hf_error *err);
 /* The job wants a snapshot: the tick takes it as soon as one can be taken. */
 HF_MUST_CHECK enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id *id,
                                                 const char *why, struct hf_error *err);

@@ -11,6 +11,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
+#include "server/stores.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
 #include "snapshot/list.h"
@@ -158,8 +159,12 @@ static enum hf_err reserve(struct hf_server_app *app, struct hf_job_record *job,
 {
     uint64_t next = 0;
 
+    struct hf_open_store at;
+    if (hf_stores_get(app, &job->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
     const struct hf_commit_next above = {
-        .store = app->store, .job = &job->id, .known = job->next_capture - 1, .log = app->log};
+        .store = at.store, .job = &job->id, .known = job->next_capture - 1, .log = app->log};
 
     if (hf_commit_next_capture(&above, &next, err) != HF_ERR_OK) {
         return err->code;
@@ -208,10 +213,13 @@ static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_r
                                    .capture = record->capture,
                                    .started_s = record->created_s};
 
+    struct hf_open_store at;
+
     if (HF_FAULT("server.take.reserved", err) != HF_ERR_OK ||
+        hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK ||
         hf_keep_snapshot_insert(app->catalog, record, err) != HF_ERR_OK ||
         HF_FAULT("server.take.recorded", err) != HF_ERR_OK ||
-        hf_commit_claim(app->store, &claim, err) != HF_ERR_OK ||
+        hf_commit_claim(at.store, &claim, err) != HF_ERR_OK ||
         HF_FAULT("server.take.claimed", err) != HF_ERR_OK) {
         return err->code;
     }
@@ -221,13 +229,15 @@ static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_r
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                          struct hf_snapshot_record *out, struct hf_error *err)
 {
+    struct hf_open_store at;
     struct hf_job_record job;
     uint64_t revision = 0;
 
     if (hf_flow_find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
+    if (hf_stores_get(app, &job.store, &at, err) != HF_ERR_OK ||
+        hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }
     *out = (struct hf_snapshot_record){
@@ -240,7 +250,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
         .writer = hf_flow_new_id(),
         .task = hf_flow_new_id(),
         .created_s = hf_flow_now_s(),
-        .encrypted = app->mark.encrypted,
+        .encrypted = at.mark->encrypted,
     };
     out->expires_s = wish->retention_days == 0 ? 0 : out->created_s + wish->retention_days * 86400;
     (void)snprintf(out->set_name, sizeof out->set_name, "%s", job.set_name);
@@ -285,11 +295,15 @@ static enum hf_err fill_parent(struct hf_server_app *app, const struct hf_snapsh
 {
     HF_CLEANUP(hf_manifest_fini) struct hf_manifest manifest = {0};
     struct hf_manifest_read read;
+    struct hf_open_store at;
 
     if (record->parent_capture == 0) {
         return HF_ERR_OK;
     }
-    enum hf_err code = hf_list_read_manifest(app->store, &record->job, record->parent_capture,
+    if (hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    enum hf_err code = hf_list_read_manifest(at.store, &record->job, record->parent_capture,
                                              keyring, &manifest, &read, err);
     if (code == HF_ERR_NOT_FOUND || code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED) {
         hf_log_warn(app->log, "snapshot.parent.unreadable",
@@ -412,6 +426,7 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
 {
     HF_CLEANUP(hf_task_fini)
     struct hf_task message = {.id = task->id, .attempt = task->attempt, .kind = task->kind};
+    struct hf_job_stores at;
 
     if (task->kind == HF_TASK_TARGET) {
         if (hf_flow_fill_target(app, task, &message, err) != HF_ERR_OK) {
@@ -419,7 +434,7 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
         }
         return give_message(&message, out);
     }
-    if (hf_job_keys_load(app->store, &app->key, &task->job, &message.keyring, err) != HF_ERR_OK) {
+    if (hf_stores_open_job(app, &task->job, &at, &message.keyring, err) != HF_ERR_OK) {
         return err->code;
     }
     if (fill(app, task, &message, err) != HF_ERR_OK) {

@@ -296,7 +296,7 @@ static enum hf_err begin(struct hf_server_app *app, struct hf_target_record *rec
     *out = restore_of(app, record, point, err);
     if (hf_keep_restore_insert(app->catalog, out, err) != HF_ERR_OK ||
         HF_FAULT("server.target.recorded", err) != HF_ERR_OK ||
-        hf_flow_plan_still_there(app, point, err) != HF_ERR_OK ||
+        hf_flow_plan_still_there(point, err) != HF_ERR_OK ||
         hf_keep_target_insert(app->catalog, record, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -118,13 +118,13 @@ static enum hf_err load_chains(struct hf_server_app *app, struct hf_points *poin
     HF_CLEANUP(hf_free) struct hf_object_name *bad = NULL;
     struct hf_chain_cache *fresh = NULL;
     struct hf_chains_options options = {
-        .store = app->oplog_store, .keyring = &points->keyring, .cache = known};
+        .store = points->stores.oplog.store, .keyring = &points->keyring, .cache = known};
 
     if (hf_flow_check_bad(app, &points->job.id, &bad, &options.bad_count, err) != HF_ERR_OK) {
         return err->code;
     }
     options.bad = bad;
-    if (hf_slice_reader_create(app->oplog_store, &points->keyring, &points->reader, err) !=
+    if (hf_slice_reader_create(options.store, &points->keyring, &points->reader, err) !=
             HF_ERR_OK ||
         hf_chains_load(&options, &points->chains, err) != HF_ERR_OK) {
         return err->code;
@@ -155,7 +155,8 @@ enum hf_err hf_points_load_chains(struct hf_server_app *app, const struct hf_id 
         return hf_fail(err, HF_ERR_CONFLICT, "the job of set %s is %s: nothing of it is stored",
                        points->job.set_name, hf_job_state_word(points->job.state));
     }
-    if (hf_job_keys_load(app->store, &app->key, job, &points->keyring, err) != HF_ERR_OK ||
+    if (hf_stores_of_job(app, &points->job, &points->stores, err) != HF_ERR_OK ||
+        hf_stores_load_keys(&points->stores.snapshots, job, &points->keyring, err) != HF_ERR_OK ||
         load_chains(app, points, err) != HF_ERR_OK) {
         return hf_wrap(err, "oplog of set %s", points->job.set_name);
     }

@@ -11,6 +11,7 @@
 #include "codec/json.h"
 #include "oplog/ranges.h"
 #include "server/app.h"
+#include "server/stores.h"
 
 /* Headers of the slices of every job that was asked for, so that a list costs only the new ones. Any thread. */
 struct hf_points_cache;
@@ -21,6 +22,7 @@ void hf_points_cache_destroy(struct hf_points_cache *cache);
 /* What a job's stores hold at one moment. One thread at a time: the reader is shared by all that is asked of it. */
 struct hf_points {
     struct hf_job_record job;
+    struct hf_job_stores stores;
     struct hf_keyring keyring;
     struct hf_slice_reader *reader; /* owned */
     struct hf_chains chains;

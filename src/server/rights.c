@@ -12,6 +12,7 @@
 #include "format/slice.h"
 #include "os/clock.h"
 #include "server/keep.h"
+#include "server/stores.h"
 
 /* How long a right is believed without asking the catalog: object calls come hundreds a second. A task given up meanwhile
  * only puts garbage of its own writer: its manifest's name is void by then (store-format.md 5). */
@@ -29,6 +30,7 @@ struct right {
     struct hf_task_record task;
     struct hf_id writer; /* of a capture, as the two below */
     uint64_t capture, put_max_bytes;
+    struct hf_job_stores stores;
     uint64_t until_ms;
 };
 
@@ -87,7 +89,8 @@ static enum hf_err look_up_right(struct hf_server_rights *rights, const struct h
         }
     }
     hf_mutex_unlock(&rights->mutex);
-    if (hf_keep_task_get(rights->app->catalog, task, &right.task, NULL, err) != HF_ERR_OK) {
+    if (hf_keep_task_get(rights->app->catalog, task, &right.task, NULL, err) != HF_ERR_OK ||
+        hf_stores_of_job_id(rights->app, &right.task.job, &right.stores, err) != HF_ERR_OK) {
         return err->code;
     }
     if (right.task.kind == HF_TASK_CAPTURE) {
@@ -122,13 +125,12 @@ static bool is_readable(const struct right *right, enum hf_object_kind kind)
 }
 
 /* Slices may lie in a store of their own. */
-static struct hf_store *store_of(const struct hf_server_rights *rights, enum hf_object_kind kind)
+static struct hf_store *store_of(const struct right *right, enum hf_object_kind kind)
 {
-    return kind == HF_OBJECT_OPLOG ? rights->app->oplog_store : rights->app->store;
+    return kind == HF_OBJECT_OPLOG ? right->stores.oplog.store : right->stores.snapshots.store;
 }
 
-static enum hf_err allow_list(const struct hf_server_rights *rights, const struct right *right,
-                              const struct hf_server_object_call *call,
+static enum hf_err allow_list(const struct right *right, const struct hf_server_object_call *call,
                               struct hf_server_permit *out, struct hf_error *err)
 {
     static const enum hf_object_kind kinds[] = {HF_OBJECT_DATA, HF_OBJECT_TREE, HF_OBJECT_MANIFEST,
@@ -138,7 +140,7 @@ static enum hf_err allow_list(const struct hf_server_rights *rights, const struc
         struct hf_object_text prefix = hf_object_prefix(kinds[i], &right->task.job);
         if (hf_str_starts_with(call->name, hf_str_of(prefix.text)) &&
             is_readable(right, kinds[i])) {
-            out->store = store_of(rights, kinds[i]);
+            out->store = store_of(right, kinds[i]);
             return HF_ERR_OK;
         }
     }
@@ -192,7 +194,7 @@ enum hf_err hf_server_rights_allow(struct hf_server_rights *rights,
                                      .capture = right.capture,
                                      .put_max_bytes = right.put_max_bytes};
     if (call->list) {
-        return allow_list(rights, &right, call, out, err);
+        return allow_list(&right, call, out, err);
     }
     if (hf_object_name_parse(call->name, &out->name, err) != HF_ERR_OK) {
         return err->code;
@@ -202,7 +204,7 @@ enum hf_err hf_server_rights_allow(struct hf_server_rights *rights,
         return hf_fail(err, HF_ERR_DENIED, "task %s may not %s %.*s", call->task,
                        call->put ? "put" : "read", HF_STR_ARG(call->name));
     }
-    out->store = store_of(rights, out->name.kind);
+    out->store = store_of(&right, out->name.kind);
     return HF_ERR_OK;
 }
 
@@ -214,8 +216,7 @@ static uint64_t counts_as(uint64_t bytes)
 }
 
 /* What the store has of this attempt, of one kind. Names sort by the capture first. */
-static enum hf_err count_kind(struct hf_server_rights *rights,
-                              const struct hf_server_permit *permit, enum hf_object_kind kind,
+static enum hf_err count_kind(const struct hf_server_permit *permit, enum hf_object_kind kind,
                               uint64_t *sum, struct hf_error *err)
 {
     struct hf_object_text after = {.text = ""};
@@ -225,7 +226,7 @@ static enum hf_err count_kind(struct hf_server_rights *rights,
                    hf_object_prefix(kind, &permit->job).text, permit->capture);
     for (;;) {
         HF_CLEANUP(hf_store_list_fini) struct hf_store_list page = {.entries = NULL};
-        if (hf_store_list(rights->app->store, hf_str_of(prefix), hf_str_of(after.text), PAGE_NAMES,
+        if (hf_store_list(permit->store, hf_str_of(prefix), hf_str_of(after.text), PAGE_NAMES,
                           &page, err) != HF_ERR_OK) {
             return err->code;
         }
@@ -296,8 +297,8 @@ enum hf_err hf_server_rights_book(struct hf_server_rights *rights,
                        permit->put_max_bytes);
     }
     if (!counted_now) {
-        if (count_kind(rights, permit, HF_OBJECT_DATA, &there, err) != HF_ERR_OK ||
-            count_kind(rights, permit, HF_OBJECT_TREE, &there, err) != HF_ERR_OK) {
+        if (count_kind(permit, HF_OBJECT_DATA, &there, err) != HF_ERR_OK ||
+            count_kind(permit, HF_OBJECT_TREE, &there, err) != HF_ERR_OK) {
             return err->code;
         }
         hf_mutex_lock(&rights->mutex);
