@@ -9,6 +9,7 @@ tests/integration and tests/interop counts each of its unittest methods. HOLDFAS
 the integration tests; without it they start the sandbox. FUZZ_SECONDS says for how long each fuzz target runs (3; in a soak 3600).
 """
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -27,6 +28,7 @@ FILES_AT_ONCE, PROGRAMS_AT_ONCE = 4, 3
 class Tally:
     def __init__(self):
         self.passed = self.failed = self.skipped = 0
+        self.failures = []
 
     def add(self, name, passed, failed, skipped, seconds, output=""):
         self.passed, self.failed, self.skipped = self.passed + passed, self.failed + failed, self.skipped + skipped
@@ -34,7 +36,10 @@ class Tally:
         print(f"{state:4}  {name}  ({passed} passed{f', {failed} failed' if failed else ''}"
               f"{f', {skipped} skipped' if skipped else ''}; {seconds:.1f} s)", flush=True)
         if failed:
-            print("\n".join("      " + line for line in output.strip().splitlines()[-60:]), flush=True)
+            self.failures.append(name)
+            lines = [f"{line}  ({count} times)" if count > 1 else line
+                     for line, count in ((line, len(list(same))) for line, same in itertools.groupby(output.strip().splitlines()))]
+            print("\n".join("      " + line for line in lines[-60:]), flush=True)
 
 
 def run(command, limit, env=None):
@@ -120,6 +125,8 @@ def fuzz(tally, soak):
         seeds = pathlib.Path("tests/fuzz/corpus") / name
         command = [str(target), f"-max_total_time={seconds}", "-timeout=20", "-rss_limit_mb=2048", "-max_len=65536",
                    f"-artifact_prefix=build/fuzz/{name}-", str(grown)]
+        if not soak:
+            command.append("-seed=1")  # the same inputs everywhere: a search that finds something new belongs into a soak
         if seeds.is_dir():
             command.append(str(seeds))
         # Some decoders read files.
@@ -164,6 +171,8 @@ def main():
     for part in parts:
         print(f"-- {part}", flush=True)
         globals()[part](tally, soak)
+    for name in tally.failures:
+        print(f"failed: {name}", flush=True)
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)
     return 1 if tally.failed or not tally.passed else 0
 

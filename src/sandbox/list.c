@@ -205,9 +205,9 @@ int32_t hf_sandbox_body_db_hash(struct hf_sandbox_work *work)
         if (!colls[i]->local) { /* what is replicated */
             code = hash_coll(work, colls[i], &hashing, hex);
             hf_md5_update(all, hf_bytes_of(hex, 32));
-            BCON_APPEND(hashes, name.value.v_utf8.str, BCON_UTF8(hex));
-            BCON_APPEND(uuids, name.value.v_utf8.str,
-                        BCON_BIN(BSON_SUBTYPE_UUID, colls[i]->uuid, 16));
+            /* Names are a client's: not through BCON, to which "}" is more than a name. */
+            bson_append_utf8(hashes, colls[i]->name, -1, hex, 32);
+            bson_append_binary(uuids, colls[i]->name, -1, BSON_SUBTYPE_UUID, colls[i]->uuid, 16);
             if (colls[i]->capped) {
                 hf_sandbox_append_element(capped, &capped_count, &name);
             }
@@ -247,7 +247,8 @@ int32_t hf_sandbox_body_validate(struct hf_sandbox_work *work)
         int64_t entries = index->keyed ? keys_there.count : records; /* of a definition: as if */
         valid = valid && (!whole || entries == records);
         bson_append_int32(keys, name, -1, (int32_t)entries);
-        BCON_APPEND(details, name, "{", "valid", BCON_BOOL(!whole || entries == records), "}");
+        OWNED_DOC *detail = BCON_NEW("valid", BCON_BOOL(!whole || entries == records));
+        bson_append_document(details, name, -1, detail);
     }
     if (code != 0) {
         return code;

@@ -296,11 +296,24 @@ static int32_t run_count(struct stage *stage)
     if (stage->value.value_type != BSON_TYPE_UTF8) {
         return hf_sandbox_refuse(stage->no, 40156, "the count field must be a non-empty string");
     }
+    const char *field = stage->value.value.v_utf8.str;
+    if (field[0] == '\0') {
+        return hf_sandbox_refuse(stage->no, 40157, "the count field must be a non-empty string");
+    }
+    if (field[0] == '$') {
+        return hf_sandbox_refuse(stage->no, 40158, "the count field cannot be a $-prefixed path");
+    }
+    if (strchr(field, '.') != NULL) {
+        return hf_sandbox_refuse(stage->no, 40160, "the count field cannot contain '.'");
+    }
     keep(stage->docs, 0, 0, NULL);
-    return count == 0 ? 0
-                      : hf_sandbox_docs_add_take(
-                            stage->docs, BCON_NEW(stage->value.value.v_utf8.str, BCON_INT32(count)),
-                            stage->no);
+    if (count == 0) {
+        return 0;
+    }
+    /* Not through BCON, to which a client's "}" is more than a name. */
+    bson_t *doc = bson_new();
+    bson_append_int32(doc, field, -1, count);
+    return hf_sandbox_docs_add_take(stage->docs, doc, stage->no);
 }
 
 static int32_t run_source(struct stage *stage)

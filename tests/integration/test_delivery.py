@@ -6,6 +6,7 @@ Numbers in brackets are lines of the checklist in restore.md 17.
 """
 import hashlib
 import http.client
+import os
 import pathlib
 import random
 import re
@@ -27,7 +28,7 @@ from test_api import Client
 PUBLIC = "/api/public/v1.0"
 PRIVATE = "/api/private/v1.0"
 NO_LIMIT = 2147483647
-SEED = random.SystemRandom().randrange(1 << 32)
+SEED = int(os.environ.get("HOLDFAST_TEST_SEED") or (random.SystemRandom().randrange(1 << 32) if os.environ.get("HOLDFAST_SOAK") else 11))
 
 
 def fetch(url, headers=None, method="GET", stop_after=None):

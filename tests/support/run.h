@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
+#include "os/clock.h"
 #include "os/fs.h"
 
 /* The number in an environment variable, or fallback. */
@@ -32,6 +33,15 @@ static inline bool run_is_soak(void)
 {
     const char *soak = getenv("HOLDFAST_SOAK");
     return soak != NULL && soak[0] != '\0';
+}
+
+/*
+ * Which share of the places a run takes: HF_TEST_SEED, another one each time in a soak, and else always the same, so that
+ * what passed here passes elsewhere. Printed by who uses it.
+ */
+static inline uint64_t run_seed(void)
+{
+    return run_setting("HF_TEST_SEED", run_is_soak() ? hf_clock_wall_ms() / 1000 : 1);
 }
 
 /* splitmix64: the same numbers everywhere for a seed. */

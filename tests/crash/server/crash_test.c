@@ -686,7 +686,7 @@ static int make_fixture(void **state)
         f->sources[version] = hf_asprintf("%s/source-%zu", f->dir, version);
         write_source(f->sources[version], version);
     }
-    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_seed();
     print_message("seed %llu\n", (unsigned long long)f->seed);
     *state = f;
     return 0;

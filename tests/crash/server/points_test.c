@@ -641,7 +641,7 @@ static int make_fixture(void **state)
     EXPECT_OK(hf_self_path(&f.self, &err), &err);
     EXPECT_OK(hf_fs_make_dirs(f.world, 0700, &err), &err);
     write_sources();
-    f.seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f.seed = run_seed();
     print_message("seed %llu\n", (unsigned long long)f.seed);
     return 0;
 }

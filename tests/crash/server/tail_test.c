@@ -852,7 +852,7 @@ static int make_fixture(void **state)
     assert_int_equal(hf_file_write_at(file, 0, hf_bytes_of(bytes, sizeof bytes), &err), HF_ERR_OK);
     hf_file_drop(file);
     hf_free(path);
-    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_seed();
     print_message("seed %llu\n", (unsigned long long)f->seed);
     *state = f;
     return 0;

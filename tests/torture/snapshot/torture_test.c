@@ -857,7 +857,7 @@ static int make_fixture(void **state)
         write_source(f->sources[version], version);
     }
     fill_template(f);
-    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_seed();
     print_message("seed %llu\n", (unsigned long long)f->seed);
     (void)signal(SIGALRM, dead_end);
     *state = f;

@@ -68,6 +68,7 @@ static void test_stages_follow_one_another(void **state)
           "{\"_id\": 1}}}",
           "{\"0\": {\"_id\": 1}}");
     check("{\"0\": {\"$limit\": 2}, \"1\": {\"$count\": \"n\"}}", "{\"0\": {\"n\": 2}}");
+    check("{\"0\": {\"$count\": \"}\"}}", "{\"0\": {\"}\": 4}}"); /* a word of BCON */
     check("{\"0\": {\"$match\": {\"k\": \"none\"}}, \"1\": {\"$count\": \"n\"}}", "{}");
 }
 
@@ -107,6 +108,9 @@ static void test_what_is_not_known_is_refused(void **state)
          "A pipeline stage specification object must contain exactly one field."},
         {"{\"0\": {\"$match\": {}}, \"1\": {\"$backupCursor\": {}}}", 40602,
          "$backupCursor is only valid as the first stage in a pipeline"},
+        {"{\"0\": {\"$count\": \"\"}}", 40157, "the count field must be a non-empty string"},
+        {"{\"0\": {\"$count\": \"$n\"}}", 40158, "the count field cannot be a $-prefixed path"},
+        {"{\"0\": {\"$count\": \"n.m\"}}", 40160, "the count field cannot contain '.'"},
         {"{\"0\": {\"$group\": {\"n\": {\"$sum\": 1}}}}", 15955,
          "a group specification must include an _id"},
         {"{\"0\": {\"$group\": {\"_id\": 1, \"n\": {\"$foo\": 1}}}}", 15952,
