@@ -17,6 +17,10 @@
 #include "snapshot/list.h"
 #include "snapshot/restore.h"
 
+/* Of the end of the snapshot before: 5 s. */
+#define WIND_UP_TRIES 100
+#define WIND_UP_TRY_MS 50
+
 static const struct hf_snapshot_record *newest_complete(const struct hf_keep_snapshots *snapshots)
 {
     const struct hf_snapshot_record *newest = NULL;
@@ -226,6 +230,30 @@ static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_r
     return make_task(app, record, err);
 }
 
+/*
+ * The snapshot before has its last state a moment before the job is free: who saw that and asks for the next one is not
+ * refused, but waits for the rest of it. One that does not end in that time is refused as any other.
+ */
+static enum hf_err await_wind_up(struct hf_server_app *app, struct hf_job_record *job,
+                                 uint64_t *revision, struct hf_error *err)
+{
+    for (unsigned tries = 0; tries < WIND_UP_TRIES && !hf_id_is_none(&job->running); tries++) {
+        struct hf_snapshot_record before;
+        struct hf_error ignored;
+
+        if (hf_keep_snapshot_get(app->catalog, &job->running, &before, NULL, &ignored) !=
+                HF_ERR_OK ||
+            before.state == HF_SNAPSHOT_IN_PROGRESS || hf_cancel_requested(app->cancel)) {
+            return HF_ERR_OK;
+        }
+        hf_cancel_sleep(app->cancel, WIND_UP_TRY_MS);
+        if (hf_keep_job_get(app->catalog, &job->id, job, revision, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                          struct hf_snapshot_record *out, struct hf_error *err)
 {
@@ -233,7 +261,8 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     struct hf_job_record job;
     uint64_t revision = 0;
 
-    if (hf_flow_find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK) {
+    if (hf_flow_find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK ||
+        (!wish->automatic && await_wind_up(app, &job, &revision, err) != HF_ERR_OK)) {
         return err->code;
     }
     if (hf_stores_get(app, &job.store, &at, err) != HF_ERR_OK ||

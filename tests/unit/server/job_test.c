@@ -679,6 +679,49 @@ static void test_an_oplog_shorter_than_the_snapshots_interval_is_said(void **sta
     rig_end(&rig);
 }
 
+/* The next snapshot is asked for between the last state of the one before and the rest of its end. */
+struct ending {
+    struct rig *rig;
+    struct hf_snapshot_record record;
+};
+
+static void end_later(void *argument)
+{
+    struct ending *ending = argument;
+    struct hf_error err;
+    hf_cancel_sleep(&ending->rig->cancel, 100);
+    EXPECT_OK(hf_flow_wind_up(&ending->rig->app, &ending->record, &err), &err);
+}
+
+static void test_who_asks_while_the_one_before_is_wound_up_waits_for_that(void **state)
+{
+    struct rig rig;
+    struct hf_error err;
+    struct hf_job_record job;
+    struct hf_snapshot_record second;
+    struct ending first = {.rig = &rig};
+    const struct hf_flow_wish wish = {.set_name = SET};
+    struct hf_thread *thread;
+    uint64_t revision = 0;
+    (void)state;
+    rig_begin(&rig);
+    start(&rig);
+    EXPECT_OK(hf_flow_take(&rig.app, &wish, &first.record, &err), &err);
+    EXPECT_ERROR(hf_flow_take(&rig.app, &wish, &second, &err), HF_ERR_CONFLICT,
+                 "is still being taken", &err);
+    EXPECT_OK(
+        hf_keep_snapshot_get(rig.app.catalog, &first.record.id, &first.record, &revision, &err),
+        &err);
+    first.record.state = HF_SNAPSHOT_FAILED;
+    EXPECT_OK(hf_keep_snapshot_replace(rig.app.catalog, &first.record, &revision, &err), &err);
+    EXPECT_OK(hf_thread_start("ends", end_later, &first, &thread, &err), &err);
+    EXPECT_OK(hf_flow_take(&rig.app, &wish, &second, &err), &err);
+    hf_thread_join(thread);
+    job = job_of(&rig);
+    assert_true(hf_id_equal(&job.running, &second.id));
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -695,6 +738,7 @@ int main(void)
         cmocka_unit_test(test_a_termination_deletes_all_its_keys_last_and_a_start_again_is_full),
         cmocka_unit_test(test_a_store_that_is_not_mounted_is_not_an_empty_one),
         cmocka_unit_test(test_a_forced_termination_ends_what_it_waits_for_and_sweeps_later),
+        cmocka_unit_test(test_who_asks_while_the_one_before_is_wound_up_waits_for_that),
         cmocka_unit_test(test_a_move_is_made_once_whoever_else_changes_the_job),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
