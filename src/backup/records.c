@@ -29,7 +29,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_HEAD, {NULL}},
     {HF_KIND_CHECK, {NULL}},
     {HF_KIND_SCHEDULE, {"wakeS", "queueS", NULL}},
-    {HF_KIND_EVENT, {"jobId", "createdS", NULL}},
+    {HF_KIND_EVENT, {"jobId", "createdS", "userS", "serverS"}},
     {HF_KIND_USAGE, {"projectId", NULL}},
     {HF_KIND_ALERT, {"status", "createdS", NULL}},
     {HF_KIND_SERVER, {NULL}},
@@ -261,10 +261,18 @@ RECORD(task, struct hf_task_record, task_fields)
 
 #define R struct hf_event_record
 static const struct hf_field event_fields[] = {
-    HF_FIELDS_ID(R, id, "id", true),        HF_FIELDS_ID(R, project, "projectId", true),
-    HF_FIELDS_ID(R, job, "jobId", false),   HF_FIELDS_TEXT(R, set_name, "setName", false),
-    HF_FIELDS_TEXT(R, type, "type", true),  HF_FIELDS_U64(R, created_s, "createdS"),
+    HF_FIELDS_ID(R, id, "id", true),
+    HF_FIELDS_ID(R, project, "projectId", true),
+    HF_FIELDS_ID(R, job, "jobId", false),
+    HF_FIELDS_TEXT(R, set_name, "setName", false),
+    HF_FIELDS_TEXT(R, type, "type", true),
+    HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_TEXT(R, text, "text", false),
+    HF_FIELDS_ID(R, target, "targetId", false),
+    HF_FIELDS_TEXT(R, by, "by", false),
+    HF_FIELDS_TEXT(R, user, "user", false),
+    HF_FIELDS_TEXT(R, address, "address", false),
+    HF_FIELDS_TEXT(R, outcome, "outcome", false),
 };
 #undef R
 RECORD(event, struct hf_event_record, event_fields)

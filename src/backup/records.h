@@ -258,12 +258,36 @@ struct hf_event_record {
     char type[HF_WORD_BYTES];
     uint64_t created_s;
     char text[HF_RECORD_ERROR_BYTES];
+    /* Of an audit event (docs/design/audit.md). */
+    struct hf_id target;         /* what was changed or made; none: nothing that has an id */
+    char by[HF_WORD_BYTES];      /* USER, AGENT or SERVER */
+    char user[HF_NAME_BYTES];    /* public key of the caller, or the agent's id */
+    char address[HF_NAME_BYTES]; /* where the call came from */
+    char outcome
+        [HF_WORD_BYTES]; /* ASKED: not answered yet, or never; DONE, FAILED; empty: it happened */
 };
-#define HF_EVENT_OPLOG_GAP "OPLOG_GAP"               /* a restorable range ended, and why */
-#define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"         /* the newest stored entry is old */
-#define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"   /* the source keeps its oplog too short */
-#define HF_EVENT_OPLOG_DAMAGED "OPLOG_DAMAGED"       /* a check found slices damaged or missing */
-#define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED" /* an agent brought a slice that is none */
+/* Audit: what somebody changed (rest-api.md 5.10); those that the reference has no name for are ours. */
+#define HF_EVENT_STATE_CHANGED "RS_STATE_CHANGED_AUDIT"
+#define HF_EVENT_SCHEDULE_UPDATED "RS_SNAPSHOT_SCHEDULE_UPDATED_AUDIT"
+#define HF_EVENT_CREDENTIAL_UPDATED "RS_CREDENTIAL_UPDATED_AUDIT"
+#define HF_EVENT_SNAPSHOT_DELETED "SNAPSHOT_DELETED_AUDIT"
+#define HF_EVENT_EXPIRY_UPDATED "SNAPSHOT_EXPIRY_UPDATED_AUDIT"
+#define HF_EVENT_RESTORE_REQUESTED "RESTORE_REQUESTED_AUDIT"
+#define HF_EVENT_SNAPSHOT_REQUESTED "SNAPSHOT_REQUESTED_AUDIT"
+#define HF_EVENT_SNAPSHOT_CANCELLED "SNAPSHOT_CANCELLED_AUDIT"
+#define HF_EVENT_RESTORE_CANCELLED "RESTORE_CANCELLED_AUDIT" /* a link's: withdrawn */
+#define HF_EVENT_MEMBER_UPDATED "RS_MEMBER_UPDATED_AUDIT"
+#define HF_EVENT_ALERT_ACKNOWLEDGED "ALERT_ACKNOWLEDGED_AUDIT"
+#define HF_EVENT_STORE_WORK_REQUESTED "STORE_WORK_REQUESTED_AUDIT"
+#define HF_EVENT_AGENT_ADDED "AGENT_ADDED_AUDIT"
+#define HF_EVENT_KEY_CREATED "API_KEY_CREATED_AUDIT"
+#define HF_EVENT_SETTINGS_UPDATED "SERVER_SETTINGS_UPDATED_AUDIT"
+#define HF_EVENT_CHANGED "CONFIGURATION_UPDATED_AUDIT" /* any other change by the API */
+#define HF_EVENT_OPLOG_GAP "OPLOG_GAP"                 /* a restorable range ended, and why */
+#define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"           /* the newest stored entry is old */
+#define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"     /* the source keeps its oplog too short */
+#define HF_EVENT_OPLOG_DAMAGED "OPLOG_DAMAGED"         /* a check found slices damaged or missing */
+#define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED"   /* an agent brought a slice that is none */
 #define HF_EVENT_STORE_DAMAGED "STORE_DAMAGED" /* a check found snapshots that are not whole */
 #define HF_EVENT_UPKEEP_FAILED "UPKEEP_FAILED" /* a store cannot be counted, groomed or checked */
 

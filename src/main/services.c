@@ -155,6 +155,9 @@ static struct hf_cancel *stop_token(void)
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
+    OPT(event_retention_days, NUMBER, "400", 0, 36500, OPT_NONE,                                   \
+        "Keep events so many days; 0: until there are 100000 of people and agents, and as many "   \
+        "of the server itself, which is the limit in any case")                                    \
     LOG_OPTIONS(OPT)
 
 struct server_values {
@@ -236,6 +239,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .no_first_snapshot = values->no_first_snapshot,
         .oplog_check_s = values->oplog_check_interval,
         .schedules = values->schedule,
+        .event_days = values->event_retention_days,
         .snapshots_at_once = values->snapshots_at_once,
         .snapshots_per_host = values->snapshots_per_host,
         .capture_limit_bytes = values->capture_limit,

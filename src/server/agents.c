@@ -9,6 +9,7 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_tail.h"
 
@@ -183,6 +184,24 @@ static enum hf_err check_newcomer(struct hf_server_app *app, const struct hf_id 
     return code;
 }
 
+/* Before its record, as every event: a hello that is cut off is said again, and tells nothing new. */
+static enum hf_err tell_added(struct hf_server_app *app, const struct hf_agent_record *record,
+                              struct hf_error *err)
+{
+    char text[HF_NAME_BYTES + 32];
+    const struct hf_id_text id = hf_id_text(&record->id);
+    const struct hf_event_wish wish = {.id = record->id,
+                                       .target = record->id,
+                                       .set_name = "",
+                                       .type = HF_EVENT_AGENT_ADDED,
+                                       .text = text,
+                                       .by = HF_EVENT_BY_AGENT,
+                                       .user = id.text};
+
+    (void)snprintf(text, sizeof text, "the agent of host %s", record->host);
+    return hf_event_tell(app, &wish, err);
+}
+
 static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hello *hello,
                               const struct hf_id *project, struct hf_error *err)
 {
@@ -202,9 +221,12 @@ static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hel
         (void)snprintf(record.restore_root, sizeof record.restore_root, "%.*s",
                        (int)sizeof record.restore_root - 1, hello->restore_root);
         record.seen_s = hf_flow_now_s();
-        code = code == HF_ERR_NOT_FOUND
-                   ? hf_keep_agent_insert(app->catalog, &record, err)
-                   : hf_keep_agent_replace(app->catalog, &record, &revision, err);
+        bool fresh = code == HF_ERR_NOT_FOUND;
+        if (fresh && tell_added(app, &record, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        code = fresh ? hf_keep_agent_insert(app->catalog, &record, err)
+                     : hf_keep_agent_replace(app->catalog, &record, &revision, err);
         if (code != HF_ERR_CONFLICT && code != HF_ERR_EXISTS) {
             return code;
         }

@@ -31,6 +31,12 @@ void hf_api_cluster_restore(struct hf_server_call *call);
 void hf_api_cluster_ranges(struct hf_server_call *call);
 void hf_api_start_cluster_restore(struct hf_server_call *call);
 
+/* api_events.c; rest-api.md 5.10. */
+void hf_api_group_events(struct hf_server_call *call);
+void hf_api_group_event(struct hf_server_call *call);
+void hf_api_global_events(struct hf_server_call *call);
+void hf_api_event(struct hf_server_call *call);
+
 /* api_alerts.c; rest-api.md 5.9. */
 void hf_api_alerts(struct hf_server_call *call);
 void hf_api_alert(struct hf_server_call *call);

@@ -7,6 +7,7 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/stores.h"
 
 /* A cluster without a job is INACTIVE. */
@@ -250,6 +251,9 @@ static void apply_patch(struct hf_server_call *call, const struct hf_cluster_rec
     if (action != NULL && move_job(call, cluster, *action, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, err.code == HF_ERR_CONFLICT ? hf_job_refusal(*action) : NULL);
         return;
+    }
+    if (action != NULL) {
+        hf_audit_changed(call);
     }
     if (set_preferred(call, cluster, &err) != HF_ERR_OK ||
         set_provisioned(call, cluster, &err) != HF_ERR_OK) {

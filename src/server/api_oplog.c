@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "server/api.h"
-#include "server/events.h"
 #include "server/flow_check.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
@@ -87,38 +86,4 @@ void hf_api_oplog_check(struct hf_server_call *call)
         return;
     }
     hf_reply_json(call, 200, document);
-}
-
-void hf_api_events(struct hf_server_call *call)
-{
-    HF_CLEANUP(hf_keep_events_fini) struct hf_keep_events events = {0};
-    const char *set = hf_url_target_parameter(&call->target, "set");
-    const char *type = hf_url_target_parameter(&call->target, "type");
-    const struct hf_catalog_query query = {
-        .index = "createdS", .descending = true, .limit = 2 * HF_EVENTS_MAX};
-    struct hf_call_page page;
-    struct hf_error err;
-    uint64_t total = 0;
-
-    if (!hf_call_page(call, &page)) {
-        return;
-    }
-    if (hf_keep_event_find(call->app->catalog, &query, &events, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, NULL);
-        return;
-    }
-    struct hf_json *results = hf_json_array();
-    for (size_t i = 0; i < events.count; i++) {
-        const struct hf_event_record *one = &events.items[i];
-        if (!hf_id_equal(&one->project, &call->project) ||
-            (set != NULL && strcmp(set, one->set_name) != 0) ||
-            (type != NULL && strcmp(type, one->type) != 0)) {
-            continue;
-        }
-        if (total / page.size == page.number - 1) {
-            hf_json_append_take(results, hf_event_record_encode(one));
-        }
-        total++;
-    }
-    hf_reply_list(call, &page, results, total);
 }

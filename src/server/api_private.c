@@ -11,6 +11,7 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/points.h"
 #include "server/server_internal.h"
 
@@ -194,6 +195,7 @@ bool hf_api_find_job(struct hf_server_call *call, struct hf_job_record *out)
         hf_reply_fail(call, HF_ERR_NOT_FOUND, NULL, "there is no job %s", call->parameters[0]);
         return false;
     }
+    hf_audit_about_job(call, &out->id, out->set_name);
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include "backup/lifecycle.h"
 #include "os/clock.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/stores.h"
 
 #define LIST_MAX 100000
@@ -61,6 +62,7 @@ bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *
         hf_reply_error(call, &err, "CLUSTER_NOT_FOUND");
         return false;
     }
+    hf_audit_about_job(call, &out->id, out->set_name);
     return true;
 }
 
@@ -310,6 +312,7 @@ bool hf_api_find_snapshot(struct hf_server_call *call, size_t index, struct hf_s
     }
     enum hf_err code = hf_keep_snapshot_get(call->app->catalog, &id, out, NULL, &err);
     if (code == HF_ERR_OK && hf_id_equal(&out->project, &call->project)) {
+        hf_audit_about_job(call, &out->job, out->set_name);
         return true;
     }
     if (code == HF_ERR_OK || code == HF_ERR_NOT_FOUND) {

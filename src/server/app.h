@@ -80,6 +80,7 @@ struct hf_server_app {
     struct hf_upkeep_policy upkeep;
     unsigned upkeep_slots; /* works on the store at a time, at most HF_UPKEEP_SLOTS_MAX */
     struct hf_server_alerts alerts;
+    uint64_t event_days;         /* events are kept so long; 0: until there are too many */
     struct hf_mutex works_mutex; /* guards: works */
     struct hf_server_work_state works[HF_SERVER_WORKS];
     struct hf_id process;      /* drawn at start: holds slots */

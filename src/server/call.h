@@ -12,7 +12,8 @@
 #include "net/url.h"
 #include "server/app.h"
 
-struct hf_server; /* server_internal.h */
+struct hf_server;     /* server_internal.h */
+struct hf_call_audit; /* audit.h */
 
 #define HF_CALL_PARAMETERS_MAX 4
 
@@ -27,6 +28,7 @@ struct hf_server_call {
     const char
         *parameters[HF_CALL_PARAMETERS_MAX]; /* the path's variable segments, in their order */
     struct hf_json *body;                    /* decoded; NULL when the call has none */
+    struct hf_call_audit *audit;             /* owned; NULL: nothing is changed */
 };
 
 /* The variable segment as an id. On failure the call was answered with the public code (INVALID_…_ID, 404). */

@@ -16,6 +16,10 @@ HF_MUST_CHECK enum hf_err
 hf_flow_change_job(struct hf_server_app *app, const struct hf_id *job,
                    bool (*change)(struct hf_job_record *job, const void *what), const void *what,
                    struct hf_job_record *out, struct hf_error *err);
+/* An event of a move that the server makes by itself, before it is made. */
+HF_MUST_CHECK enum hf_err hf_flow_tell_move(struct hf_server_app *app,
+                                            const struct hf_job_record *job, enum hf_job_state to,
+                                            struct hf_error *err);
 /* What PROVISIONING or TERMINATING waits for; written down and logged once each time that it changes. */
 HF_MUST_CHECK enum hf_err hf_flow_job_waits(struct hf_server_app *app, const struct hf_id *job,
                                             enum hf_job_state state, const char *why,

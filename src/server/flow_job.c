@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/fs.h"
+#include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
@@ -67,6 +68,21 @@ enum hf_err hf_flow_change_job(struct hf_server_app *app, const struct hf_id *jo
     }
     return hf_fail(err, HF_ERR_BUSY, "the job of set %s changes too often; hint: try again",
                    out->set_name);
+}
+
+enum hf_err hf_flow_tell_move(struct hf_server_app *app, const struct hf_job_record *job,
+                              enum hf_job_state to, struct hf_error *err)
+{
+    char text[512];
+    const struct hf_event_own own = {.job = &job->id,
+                                     .set_name = job->set_name,
+                                     .type = HF_EVENT_STATE_CHANGED,
+                                     .text = text,
+                                     .number = job->moved_s * HF_JOB_STATES + to};
+
+    (void)snprintf(text, sizeof text, "the job of set %s: %s to %s", job->set_name,
+                   hf_job_state_word(job->state), hf_job_state_word(to));
+    return hf_event_own(app, &own, err);
 }
 
 /* ---- What is asked of a set before its job starts ---- */
@@ -357,6 +373,7 @@ static enum hf_err provision_steps(struct hf_server_app *app, const struct hf_jo
     if (HF_FAULT("server.job.swept", err) != HF_ERR_OK ||
         make_keys(app, &job->id, err) != HF_ERR_OK ||
         HF_FAULT("server.job.keys_made", err) != HF_ERR_OK ||
+        hf_flow_tell_move(app, job, HF_JOB_STARTED, err) != HF_ERR_OK ||
         hf_flow_change_job(app, &job->id, change_provisioned, app, &now, err) != HF_ERR_OK ||
         HF_FAULT("server.job.provisioned", err) != HF_ERR_OK) {
         return err->code;

@@ -342,6 +342,7 @@ enum hf_err hf_flow_terminate(struct hf_server_app *app, const struct hf_job_rec
         hf_flow_check_unneeded(app, &job.id, err) != HF_ERR_OK ||
         hf_flow_expire_all(app, &job.id, err) != HF_ERR_OK ||
         hf_flow_delete_objects(app, &job.id, err) != HF_ERR_OK ||
+        hf_flow_tell_move(app, &job, HF_JOB_INACTIVE, err) != HF_ERR_OK ||
         hf_flow_change_job(app, &job.id, change_gone, &now_s, &job, err) != HF_ERR_OK ||
         HF_FAULT("server.terminate.gone", err) != HF_ERR_OK) {
         return err->code;

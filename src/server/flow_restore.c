@@ -8,6 +8,7 @@
 #include "backup/lifecycle.h"
 #include "backup/retention.h"
 #include "base/fault.h"
+#include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/points.h"
@@ -364,6 +365,19 @@ enum deletion {
     BY_TIME, /* only when its time is over */
 };
 
+static enum hf_err tell_expired(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                                struct hf_error *err)
+{
+    const struct hf_event_own own = {.job = &record->job,
+                                     .target = &record->id,
+                                     .set_name = record->set_name,
+                                     .type = HF_EVENT_SNAPSHOT_DELETED,
+                                     .text = "its time is over",
+                                     .number = record->expires_s};
+
+    return hf_event_own(app, &own, err);
+}
+
 static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id *snapshot,
                                    enum deletion how, struct hf_error *err)
 {
@@ -389,6 +403,7 @@ static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id
                            hf_id_text(snapshot).text);
         }
         if (hf_snapshot_move(&record, HF_SNAPSHOT_EXPIRED, hf_flow_now_s(), err) != HF_ERR_OK ||
+            (how == BY_TIME && tell_expired(app, &record, err) != HF_ERR_OK) ||
             hf_keep_snapshot_replace(app->catalog, &record, &revision, err) != HF_ERR_OK) {
             return err->code;
         }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
+#include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
@@ -208,6 +209,22 @@ static enum hf_err make_task(struct hf_server_app *app, struct hf_snapshot_recor
     return hf_keep_task_insert(app->catalog, &task, err);
 }
 
+/* What a person asked for has the event of the call. */
+static enum hf_err tell_begun(struct hf_server_app *app, const struct hf_snapshot_record *record,
+                              struct hf_error *err)
+{
+    char text[HF_RECORD_ERROR_BYTES + HF_NAME_BYTES + 64];
+    const struct hf_event_own own = {.job = &record->job,
+                                     .target = &record->id,
+                                     .set_name = record->set_name,
+                                     .type = HF_EVENT_SNAPSHOT_REQUESTED,
+                                     .text = text};
+
+    (void)snprintf(text, sizeof text, "by the schedule, from %s: %s", record->member,
+                   record->reason);
+    return hf_event_own(app, &own, err);
+}
+
 /* Record, claim, task. A death here leaves a record, or a lease without a record: hf_flow_resume ends both. */
 static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_record *record,
                                  struct hf_error *err)
@@ -221,6 +238,7 @@ static enum hf_err begin_attempt(struct hf_server_app *app, struct hf_snapshot_r
 
     if (HF_FAULT("server.take.reserved", err) != HF_ERR_OK ||
         hf_stores_get(app, &record->store, &at, err) != HF_ERR_OK ||
+        (record->automatic && tell_begun(app, record, err) != HF_ERR_OK) ||
         hf_keep_snapshot_insert(app->catalog, record, err) != HF_ERR_OK ||
         HF_FAULT("server.take.recorded", err) != HF_ERR_OK ||
         hf_commit_claim(at.store, &claim, err) != HF_ERR_OK ||

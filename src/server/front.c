@@ -8,6 +8,7 @@
 #include "format/message.h"
 #include "format/pack.h"
 #include "server/api.h"
+#include "server/audit.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "store/store.h"
@@ -322,6 +323,7 @@ static void call_destroy(struct hf_server_call *call)
 {
     hf_url_target_fini(&call->target);
     hf_json_drop(call->body);
+    hf_audit_drop(call);
     hf_free(call);
 }
 
@@ -431,7 +433,7 @@ static void run_api(void *argument)
         hf_reply_error(call, &err, "INVALID_JSON");
     } else if (call->body != NULL && hf_json_type(call->body) != HF_JSON_OBJECT) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON", "the body is no JSON object");
-    } else {
+    } else if (hf_audit_begin(call, work->route)) {
         work->route->run(call);
     }
     HF_ASSERT(call->request == NULL);

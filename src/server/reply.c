@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "server/audit.h"
 #include "server/call.h"
 
 #define REPLY_MAX_BYTES ((size_t)64 << 20)
@@ -38,6 +39,7 @@ static void send_document_allowing(struct hf_server_call *call, int status, cons
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(REPLY_MAX_BYTES);
     struct hf_error err;
 
+    hf_audit_settle(call, status, document);
     if (document == NULL ||
         hf_json_encode(document, flag_of(call, "pretty") ? 2 : 0, &text, &err) != HF_ERR_OK) {
         (void)hf_http_respond_text(
@@ -58,6 +60,7 @@ void hf_reply_json(struct hf_server_call *call, int status, struct hf_json *docu
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *content = document;
 
+    hf_audit_settle(call, status, content);
     if (!flag_of(call, "envelope") || content == NULL) {
         send_document(call, status, content);
         return;

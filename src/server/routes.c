@@ -45,6 +45,9 @@ const struct hf_route hf_server_routes[] = {
     {"GET", GROUP "/alerts/*", hf_api_alert, HF_ROUTE_API, false},
     {"PATCH", GROUP "/alerts/*", hf_api_acknowledge_alert, HF_ROUTE_API, false},
     {"GET", PUBLIC "/globalAlerts", hf_api_global_alerts, HF_ROUTE_API, false},
+    {"GET", GROUP "/events", hf_api_group_events, HF_ROUTE_API, false},
+    {"GET", GROUP "/events/*", hf_api_group_event, HF_ROUTE_API, false},
+    {"GET", PUBLIC "/globalEvents", hf_api_global_events, HF_ROUTE_API, false},
 
     {"GET", PRIVATE "/status", hf_api_status, HF_ROUTE_API, false},
     {"GET", PRIVATE "/agents", hf_api_agents, HF_ROUTE_API, false},
@@ -58,6 +61,7 @@ const struct hf_route hf_server_routes[] = {
     {"PATCH", PRIVATE "/jobs/*/policy", hf_api_patch_policy, HF_ROUTE_API, false},
     {"POST", PRIVATE "/jobs/*/policy/simulate", hf_api_simulate_policy, HF_ROUTE_API, false},
     {"GET", PRIVATE "/events", hf_api_events, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/events/*", hf_api_event, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/oplog/find", hf_api_oplog_find, HF_ROUTE_STREAM, false},
     {"GET", PRIVATE "/jobs/*/oplog/diff", hf_api_oplog_diff, HF_ROUTE_STREAM, false},
     {"POST", PRIVATE "/jobs/*/oplog/check", hf_api_oplog_check, HF_ROUTE_STREAM, false},

@@ -16,6 +16,7 @@
 #include "os/fs.h"
 #include "os/process.h"
 #include "server/alerts.h"
+#include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_check.h"
 #include "server/flow_groom.h"
@@ -345,6 +346,9 @@ static void run_alerts(void *argument)
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.alerts.failed", HF_STR("error", err.message));
     }
+    if (hf_events_prune(&server->app, &err) != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "event.prune.failed", HF_STR("error", err.message));
+    }
     atomic_store(&server->alerting, false);
     notify_people(server);
 }
@@ -455,6 +459,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .first_snapshot = !options->no_first_snapshot,
                 .oplog_check_s = options->oplog_check_s,
                 .schedules = options->schedules,
+                .event_days = options->event_days,
                 .snapshots_at_once = options->snapshots_at_once,
                 .snapshots_per_host = options->snapshots_per_host,
                 .task_silence_s =

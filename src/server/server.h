@@ -53,6 +53,7 @@ struct hf_server_options {
         uint64_t disk_free_percent;  /* 0: never */
     } alerts;
     const struct hf_notify_options *notify; /* borrowed; NULL: nobody is told of alerts */
+    uint64_t event_days;                    /* events are kept so long; 0: until there are many */
     const char *metrics_token_file;         /* for others than this host; NULL: they may not */
     bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
     bool schedules;               /* snapshots are taken by themselves, as each job's policy says */

@@ -51,7 +51,7 @@ class Gaps(harness.TestCase):
         return wait_for(there, f"a range with {ts}", LIMIT_S, every=0.3)
 
     def gaps(self):
-        return [one["text"].split(":")[0] for one in self.cli("event", "list", "--type", "OPLOG_GAP")["results"]]
+        return [one["text"].split(":")[0] for one in self.cli("event", "list", "--kind", "OPLOG_GAP")["results"]]
 
     def based(self, cause, but):
         """The snapshot that was taken by itself for the cause."""

@@ -50,7 +50,7 @@ class OplogServer(harness.TestCase):
 
     def check_unbroken(self, before, after):
         self.assertEqual(after["chainFirst"], before["chainFirst"])
-        self.assertEqual(self.cli("event", "list", "--type", "OPLOG_GAP")["results"], [])
+        self.assertEqual(self.cli("event", "list", "--kind", "OPLOG_GAP")["results"], [])
 
     def test_a_member_that_is_killed_is_followed_by_another(self):
         before = self.saved(self.write())
@@ -163,7 +163,7 @@ class OplogServer(harness.TestCase):
         self.assertLess((fault["lostAfter"]["seconds"], fault["lostAfter"]["increment"]), (ts.time, ts.inc))
         self.assertGreater((fault["lostUntil"]["seconds"], fault["lostUntil"]["increment"]), (ts.time, ts.inc))
         self.assertEqual(self.spans(ts), [], "a range over a slice that cannot be read")
-        events = self.cli("event", "list", "--type", "OPLOG_DAMAGED")["results"]
+        events = self.cli("event", "list", "--kind", "OPLOG_DAMAGED")["results"]
         self.assertEqual([name in one["text"] for one in events], [True], events)
         wait_for(lambda: [one for one in self.cli("snapshot", "list")["results"] if one["state"] == "COMPLETE" and name in one.get("description", "")],
                  "the snapshot that the damage asks for", 120)

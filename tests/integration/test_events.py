@@ -1,0 +1,114 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Who changed what: audit events of people, agents and the server itself, through deaths at every step."""
+import unittest
+
+import harness
+from harness import wait_for
+from test_api import NO_ID, PUBLIC, Client
+
+
+class Events(harness.TestCase):
+    @classmethod
+    def deploy(cls):
+        cls.d = harness.Deployment(cls.scratch, 1, server_arguments=("--alert-check-interval", "1s"))
+        cls.server, cls.cli = cls.d.server, cls.d.cli
+        cls.client = Client(cls.server)
+        cls.group = f"{PUBLIC}/groups/" + cls.client.get(PUBLIC + "/groups").json["results"][0]["id"]
+        cls.job = cls.cli("job", "show", "--set", "rs0")["id"]
+
+    def events(self, kind, *words):
+        return self.cli("event", "list", "--kind", kind, *words)["results"]
+
+    def backup(self, **changes):
+        return self.client.call("PATCH", f"{self.group}/backupConfigs/{self.job}", changes)
+
+    def test_what_somebody_did_is_an_event(self):
+        """Who, what, on what, from where; refusals leave none; the public API's filters and pages."""
+        started = self.events("RS_STATE_CHANGED_AUDIT", "--set", "rs0")
+        self.assertEqual({(one["by"], one["targetId"]) for one in started if "PROVISIONING to STARTED" in one["text"]}, {("SERVER", self.job)})
+        self.assertEqual({one["user"] for one in started if "statusName=STARTED" in one["text"]}, {self.client.public})
+        self.assertEqual([one["user"] for one in self.events("AGENT_ADDED_AUDIT")], [self.d.agents[0].id()])
+
+        snapshot = self.d.take()
+        taken = self.events("SNAPSHOT_REQUESTED_AUDIT")[0]
+        self.assertEqual((taken["targetId"], taken["outcome"], taken["user"]), (snapshot["id"], "DONE", self.client.public))
+        self.cli("policy", "set", "--set", "rs0", "--daily-days", "8")
+        self.assertIn("dailyRetentionDays=8", self.events("RS_SNAPSHOT_SCHEDULE_UPDATED_AUDIT")[0]["text"])
+        self.cli("snapshot", "set", snapshot["id"], "--keep")
+        self.cli.fails(6, "is marked to be kept", "snapshot", "delete", snapshot["id"])
+        self.assertNotIn(snapshot["id"], [one["targetId"] for one in self.events("SNAPSHOT_DELETED_AUDIT")])
+        self.assertEqual(self.backup(statusName="STARTED", password="hidden-by-name").status // 100, 4)
+
+        self.cli("snapshot", "set", snapshot["id"], "--expires", "2100-01-01")
+        self.cli("snapshot", "delete", snapshot["id"])
+        self.assertEqual([one["targetId"] for one in self.events("SNAPSHOT_EXPIRY_UPDATED_AUDIT")], [snapshot["id"]] * 2)
+        wanted = "/events?eventType=SNAPSHOT_DELETED_AUDIT&eventType=RESTORE_REQUESTED_AUDIT"
+        event = self.client.get(self.group + wanted).json["results"][0]
+        self.assertEqual((event["eventTypeName"], event["publicKey"], event["remoteAddress"], event["replicaSetName"], event["targetId"]),
+                         ("SNAPSHOT_DELETED_AUDIT", self.client.public, "127.0.0.1", "rs0", snapshot["id"]))
+        self.assertEqual(self.client.get(f"{self.group}/events/{event['id']}").json, event)
+        self.assertIn(event["id"], [one["id"] for one in self.client.get(f"{PUBLIC}/globalEvents").json["results"]])
+        at = event["created"]
+        for query, count in ((f"minDate={at}&maxDate={at}", 1), ("maxDate=2020-01-01", 0), ("minDate=2100-01-01", 0)):
+            self.assertEqual(self.client.get(f"{self.group}{wanted}&{query}").json["totalCount"], count)
+        bad = self.client.get(self.group + "/events?minDate=yesterday")
+        self.assertEqual((bad.status, bad.json["errorCode"]), (400, "INVALID_QUERY_PARAMETER"))
+        bad = self.client.get(f"{self.group}/events/{NO_ID}")
+        self.assertEqual((bad.status, bad.json["errorCode"]), (404, "EVENT_NOT_FOUND"))
+        page = self.client.get(self.group + "/events?itemsPerPage=2&pageNum=2").json
+        self.assertEqual(len(page["results"]), 2)
+        self.assertEqual({one["rel"] for one in page["links"]}, {"self", "previous", "next"})
+
+        self.assertEqual(len(self.cli("event", "list", "--limit", "3")["results"]), 3)
+        self.assertEqual(self.events("SNAPSHOT_DELETED_AUDIT", "--until", "2020-01-01"), [])
+        shown = self.cli.run("event", "show", event["id"]).out
+        self.assertRegex(shown, rf"who +{self.client.public}\nfrom +127.0.0.1\nset +rs0\ntarget +{snapshot['id']}\noutcome +DONE")
+
+    def test_no_change_without_its_event(self):
+        """The server dies before the change, and after it: never a change that no event tells of."""
+        def die(point, change):
+            self.server.stop()
+            self.server.start(env={"HOLDFAST_FAULTS": f"{point}=die"})
+            with self.assertRaises(OSError):
+                change()
+            self.server.wait()
+            self.server.start()
+
+        snapshot = self.d.take()["id"]
+        delete = f"{self.group}/clusters/{self.job}/snapshots/{snapshot}"
+        die("server.audit.asked", lambda: self.client.call("DELETE", delete))
+        self.assertEqual(self.cli("snapshot", "show", snapshot)["state"], "COMPLETE")
+        asked = self.events("SNAPSHOT_DELETED_AUDIT")[0]
+        self.assertEqual((asked["outcome"], asked["targetId"], asked["user"]), ("ASKED", snapshot, self.client.public))
+        die("server.audit.changed", lambda: self.client.call("DELETE", delete))
+        self.assertEqual(self.cli("snapshot", "show", snapshot)["state"], "EXPIRED")
+        again = self.events("SNAPSHOT_DELETED_AUDIT")[0]
+        self.assertNotEqual(again["id"], asked["id"])
+        self.assertEqual((again["outcome"], again["targetId"]), ("ASKED", snapshot))
+
+        # What the server does by itself: one event, however often it begins.
+        self.server.stop()
+        self.server.start(env={"HOLDFAST_FAULTS": "server.terminate.gone=die"})
+        self.backup(statusName="STOPPED")
+        self.backup(statusName="TERMINATING")
+        self.server.wait()
+        self.server.start()
+        wait_for(lambda: self.cli("job", "show", "--set", "rs0")["state"] == "INACTIVE", "the termination's end", every=0.3)
+        gone = [one for one in self.events("RS_STATE_CHANGED_AUDIT") if "TERMINATING to INACTIVE" in one["text"]]
+        self.assertEqual([one["by"] for one in gone], ["SERVER"])
+        self.cli("job", "start", "--set", "rs0")
+        wait_for(lambda: self.cli("job", "show", "--set", "rs0")["state"] == "STARTED", "the job to start again", every=0.3)
+
+    def test_what_cannot_be_noted_is_not_done(self):
+        self.server.stop()
+        self.server.start(env={"HOLDFAST_FAULTS": "server.audit.asked=NO_SPACE"})
+        wait_for(lambda: self.cli("agent", "list")["results"], "the agent")
+        answer = self.client.call("PATCH", f"{self.group}/backupConfigs/{self.job}", {"statusName": "STOPPED"})
+        self.assertEqual(answer.json["errorClass"], "NO_SPACE")
+        self.assertIn("nothing was changed", answer.json["detail"])
+        self.assertNotEqual(self.cli("job", "show", "--set", "rs0")["state"], "STOPPED")
+
+
+if __name__ == "__main__":
+    unittest.main()
