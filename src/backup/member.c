@@ -50,6 +50,13 @@ enum hf_err hf_member_record_decode(const struct hf_json *json, struct hf_member
     return hf_fields_decode(&member_record, json, out, err);
 }
 
+struct hf_str hf_member_host(const char *member)
+{
+    const char *colon = strrchr(member, ':');
+
+    return (struct hf_str){member, colon == NULL ? strlen(member) : (size_t)(colon - member)};
+}
+
 bool hf_member_window_is_short(const struct hf_member_record *member, uint64_t min_s)
 {
     return member->oplog_rolls && member->oplog_first_s != 0 &&

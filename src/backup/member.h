@@ -56,6 +56,9 @@ HF_MUST_CHECK enum hf_err hf_member_record_decode(const struct hf_json *json,
                                                   struct hf_member_record *out,
                                                   struct hf_error *err);
 
+/* "h" of "h:27017". */
+struct hf_str hf_member_host(const char *member);
+
 /*
  * True when the member keeps its oplog for less than min_s (0: any will do). Only once it is known to be full: a young set
  * has a short oplog too.

@@ -42,6 +42,7 @@ extern const size_t hf_backup_kind_count;
 #define HF_KIND_HEAD "oplog_head"   /* by job */
 #define HF_KIND_CHECK "oplog_check" /* by job: what the last check of its oplog said */
 #define HF_KIND_SCHEDULE "schedule" /* by job: backup/schedule.h */
+#define HF_KIND_QUEUE "queue"       /* one: who begins snapshots, and the projects' turns */
 #define HF_KIND_EVENT "event"
 #define HF_KIND_NOTICE "notice" /* by notice and receiver: what is still to be told of an alert */
 #define HF_KIND_SERVER "server" /* by a hash of its host: {"host", "release", "seenS", "ended"} */

@@ -9,6 +9,7 @@
 
 #include "backup/fields.h"
 #include "backup/job.h"
+#include "backup/member.h"
 
 /* How soon something is tried again that stood in the way and is no failure. */
 #define SOON_S 10
@@ -24,6 +25,8 @@ static const char *const weekdays[] = {"SUNDAY",   "MONDAY", "TUESDAY",  "WEDNES
 static const struct hf_field schedule_fields[] = {
     HF_FIELDS_ID(R, id, "id", true),
     HF_FIELDS_ID(R, project, "projectId", true),
+    HF_FIELDS_ID(R, store, "storeId", false),
+    HF_FIELDS_TEXT(R, host, "host", false),
     HF_FIELDS_TEXT(R, set_name, "setName", true),
     HF_FIELDS_U64(R, policy.interval_min, "intervalMinutes"),
     HF_FIELDS_U64(R, policy.reference_min, "referenceMinuteOfDay"),
@@ -299,6 +302,7 @@ static void place(struct hf_schedule_record *record, bool running, uint64_t now_
 void hf_schedule_look(struct hf_schedule_record *record, const struct hf_schedule_view *view,
                       uint64_t now_s)
 {
+    record->store = view->job->store;
     follow_clock(record, now_s);
     follow_attempt(record, view, now_s);
     follow_state(record, view, now_s);
@@ -353,6 +357,15 @@ void hf_schedule_begun(struct hf_schedule_record *record, const struct hf_id *sn
     record->attempt_owed_s = record->owed_s;
     record->owed_s = 0;
     place(record, true, now_s);
+}
+
+void hf_schedule_note_member(struct hf_schedule_record *record, const char *member)
+{
+    struct hf_str host = hf_member_host(member);
+
+    if (host.len > 0) {
+        (void)snprintf(record->host, sizeof record->host, "%.*s", HF_STR_ARG(host));
+    }
 }
 
 void hf_schedule_refused(struct hf_schedule_record *record, const char *why,

@@ -29,12 +29,14 @@
 struct hf_schedule_record {
     struct hf_id id; /* the job's */
     struct hf_id project;
+    struct hf_id store;       /* the job's when last looked at */
+    char host[HF_NAME_BYTES]; /* of the member that one was taken from, or to be taken, last */
     char set_name[HF_NAME_BYTES];
     struct hf_policy policy;
     uint64_t wake_s;  /* index */
     uint64_t queue_s; /* index; 0: nothing to begin */
     uint64_t due_s;   /* the next one that is planned; 0: not known yet */
-    uint64_t owed_s;  /* since when one is owed; 0: none is */
+    uint64_t owed_s;  /* index; since when one is owed; 0: none is */
     uint64_t not_before_s;
     uint64_t failures; /* in a row */
     struct hf_id attempt;
@@ -85,6 +87,8 @@ void hf_schedule_change(struct hf_schedule_record *record, const struct hf_polic
 bool hf_schedule_may_begin(const struct hf_schedule_record *record, uint64_t now_s);
 void hf_schedule_begun(struct hf_schedule_record *record, const struct hf_id *snapshot,
                        uint64_t now_s);
+/* The queue then knows on which host it is likely to be. "": nothing is known of it. */
+void hf_schedule_note_member(struct hf_schedule_record *record, const char *member);
 /* It could not begin. */
 enum hf_schedule_patience {
     HF_SCHEDULE_SOON,  /* something is in the way that goes by itself */

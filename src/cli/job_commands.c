@@ -199,11 +199,60 @@ static enum hf_err job_ranges(const struct set_values *values, const struct hf_o
     return hf_cli_show_list(list, &ranges_listing, values->json, err);
 }
 
+/* ---- queue ---- */
+
+static void queue_row(struct hf_cli_table *table, const struct hf_json *one)
+{
+    char place[24] = "-", due[32], latest[32];
+
+    if (hf_json_get_u64(one, "place", 0) != 0) {
+        (void)snprintf(place, sizeof place, "%llu",
+                       (unsigned long long)hf_json_get_u64(one, "place", 0));
+    }
+    hf_cli_time(hf_json_get_u64(one, "owedS", 0), due);
+    hf_cli_time(hf_json_get_u64(one, "latestS", 0), latest);
+    const char *cells[] = {place, hf_cli_text(one, "setName", ""), due,
+                           latest[0] == '\0' ? "-" : latest, hf_cli_text(one, "waitsFor", "")};
+    hf_cli_table_row(table, cells);
+}
+
+static const char *const queue_titles[] = {"PLACE", "SET", "DUE SINCE (UTC)", "BEGIN BY (UTC)",
+                                           "WAITS FOR"};
+
+static enum hf_err job_queue(const struct plain_values *values, const struct hf_option_rest *rest,
+                             struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    HF_CLEANUP(hf_json_drop) struct hf_json *answer = NULL;
+
+    (void)rest;
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "GET", PRIVATE "/queue", NULL, &answer, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(answer, err);
+    }
+    struct hf_cli_table *table = hf_cli_table_create(queue_titles, HF_ARRAY_LEN(queue_titles));
+    const struct hf_json *jobs = hf_json_get_array(answer, "jobs");
+    for (size_t i = 0; i < hf_json_count(jobs); i++) {
+        queue_row(table, hf_json_at(jobs, i));
+    }
+    hf_cli_table_print(table);
+    (void)printf("%llu snapshots are being taken, %llu wait for a place\n",
+                 (unsigned long long)hf_json_get_u64(answer, "running", 0),
+                 (unsigned long long)hf_json_get_u64(answer, "waiting", 0));
+    return HF_ERR_OK;
+}
+
 /* ---- The table ---- */
 
 #define COMMANDS(VERB)                                                                             \
     VERB(job_list, plain, "job", "list", "", 0, 0, "List the jobs", "Lists the backup jobs.")      \
     VERB(job_show, set, "job", "show", "[SET]", 0, 1, "Show one job", "Shows one job.")            \
+    VERB(job_queue, plain, "job", "queue", "", 0, 0, "List the snapshots that are due",            \
+         "Lists the snapshots that are due and have not begun, in the order in which they will, "  \
+         "and what each of them waits for.")                                                       \
     VERB(job_ranges, set, "job", "ranges", "[SET]", 0, 1,                                          \
          "List the stretches of time that can be restored",                                        \
          "Lists the stretches of time that can be restored, and why each one ends.")

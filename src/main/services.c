@@ -152,6 +152,8 @@ static struct hf_cancel *stop_token(void)
         "Begin no snapshot by itself while so many are being taken")                               \
     OPT(snapshots_per_host, NUMBER, "1", 0, 1000, OPT_NONE,                                        \
         "Nor on a host where so many are being taken; 0: no such limit")                           \
+    OPT(snapshots_per_store, NUMBER, "0", 0, 1000, OPT_NONE,                                       \
+        "Nor into a store that gets so many just now; 0: no such limit")                           \
     OPT(capture_limit, SIZE, "auto", 1048576, 1125899906842624, OPT_NONE,                          \
         "Most that one capture may put into the store; never above auto: a quarter more than "     \
         "the member's data as its agent says, and 1GiB")                                           \
@@ -242,6 +244,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .event_days = values->event_retention_days,
         .snapshots_at_once = values->snapshots_at_once,
         .snapshots_per_host = values->snapshots_per_host,
+        .snapshots_per_store = values->snapshots_per_store,
         .capture_limit_bytes = values->capture_limit,
         .workers = (unsigned)values->workers,
         .profile_path = profile,

@@ -54,6 +54,7 @@ void hf_api_job(struct hf_server_call *call);
 void hf_api_job_force(struct hf_server_call *call);
 void hf_api_job_why_member(struct hf_server_call *call);
 void hf_api_job_log(struct hf_server_call *call);
+void hf_api_queue(struct hf_server_call *call);
 /* Adds "record": the attempt as an administrator knows it (backup-domain.md 4.13). */
 void hf_api_add_record(const struct hf_snapshot_record *snapshot, struct hf_json *json);
 void hf_api_events(struct hf_server_call *call);

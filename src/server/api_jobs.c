@@ -5,6 +5,7 @@
 #include "backup/lifecycle.h"
 #include "os/clock.h"
 #include "server/api.h"
+#include "server/flow_queue.h"
 
 #define LOG_MAX 60 /* backup-domain.md 4.13 */
 
@@ -121,6 +122,18 @@ void hf_api_job_why_member(struct hf_server_call *call)
         return;
     }
     struct hf_json *json = hf_flow_why_member(call->app, &job, &err);
+    if (json == NULL && err.code != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
+        return;
+    }
+    hf_reply_json(call, 200, json);
+}
+
+void hf_api_queue(struct hf_server_call *call)
+{
+    struct hf_error err = {.code = HF_ERR_OK};
+
+    struct hf_json *json = hf_flow_queue_show(call->app, &call->project, &err);
     if (json == NULL && err.code != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;

@@ -69,6 +69,11 @@ struct hf_server_app {
     uint64_t oplog_age_s;          /* of a slice; 0: the agents' default */
     bool schedules;                /* snapshots are taken by themselves */
     uint64_t snapshots_at_once, snapshots_per_host; /* by themselves; per host 0: no such limit */
+    uint64_t snapshots_per_store;                   /* the same; 0: no such limit */
+    uint64_t queue_seen_revision, queue_seen_ms;    /* of the periodic work alone; flow_queue.c */
+    struct hf_queue_idle {
+        uint64_t waiting, running, since_ms;
+    } queue_idle;                                                /* the same */
     uint64_t jobs_counted, schedules_opened_ms, schedule_seen_s; /* of the periodic work alone */
     bool clocks_disagree;                                        /* the same; it was said */
     uint64_t task_silence_s; /* after which a task is given up */

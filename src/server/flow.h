@@ -24,6 +24,7 @@
 #include "server/keep.h"
 
 struct hf_flow_wish {
+    const struct hf_id *job; /* NULL: that of the set, in this project */
     const char *set_name;
     const char *description; /* may be NULL */
     uint64_t retention_days; /* 0: kept until deleted */

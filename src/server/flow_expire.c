@@ -272,14 +272,6 @@ enum hf_err hf_flow_expire(struct hf_server_app *app, struct hf_schedule_record 
 
 /* ---- Beginnings ---- */
 
-/* "h" of "h:27017". */
-static struct hf_str host_of(const char *member)
-{
-    const char *colon = strrchr(member, ':');
-
-    return (struct hf_str){member, colon == NULL ? strlen(member) : (size_t)(colon - member)};
-}
-
 static enum hf_err check_host(struct hf_server_app *app, const char *member, uint64_t limit,
                               struct hf_error *err)
 {
@@ -288,7 +280,7 @@ static enum hf_err check_host(struct hf_server_app *app, const char *member, uin
                                                hf_snapshot_state_word(HF_SNAPSHOT_IN_PROGRESS),
                                            .limit = RUNNING_MAX};
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots running = {0};
-    struct hf_str host = host_of(member);
+    struct hf_str host = hf_member_host(member);
     uint64_t count = 0;
 
     if (limit == 0) {
@@ -298,7 +290,7 @@ static enum hf_err check_host(struct hf_server_app *app, const char *member, uin
         return err->code;
     }
     for (size_t i = 0; i < running.count; i++) {
-        count += hf_str_equal(host_of(running.items[i].member), host);
+        count += hf_str_equal(hf_member_host(running.items[i].member), host);
     }
     return count < limit ? HF_ERR_OK
                          : hf_fail(err, HF_ERR_BUSY, "%llu snapshots are being taken on host %.*s",

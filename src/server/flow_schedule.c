@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tick of flow_schedule.h: looks, and the queue.
+ * The tick of flow_schedule.h: looks at the documents whose time has come.
  */
 #include "server/flow_schedule.h"
 
@@ -10,12 +10,12 @@
 #include "base/fault.h"
 #include "os/clock.h"
 #include "server/flow_internal.h"
+#include "server/flow_queue.h"
 
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
-/* Documents that one tick looks at, and that it tries to begin. */
+/* Documents that one tick looks at. */
 #define LOOKS_MAX 256
-#define BEGINS_MAX 64
 /* How often jobs are looked through when there are more of them than documents, or fewer. */
 #define OPEN_EVERY_MS 600000
 #define STEP_S 5
@@ -270,112 +270,12 @@ static enum hf_err look(struct hf_server_app *app, struct hf_error *err)
     return code;
 }
 
-/* ---- The queue ---- */
+/* ---- The tick ---- */
 
-/* Again when another change came first: that the snapshot has begun is true whatever else changed. */
-static enum hf_err note_begun(struct hf_server_app *app, const struct hf_id *job,
-                              const struct hf_id *snapshot, struct hf_error *err)
+enum hf_err hf_flow_schedule_look(struct hf_server_app *app, const struct hf_id *job,
+                                  struct hf_error *err)
 {
-    for (unsigned tries = 0; tries < CAS_TRIES; tries++) {
-        struct hf_schedule_record record;
-        uint64_t revision = 0;
-        if (hf_keep_schedule_get(app->catalog, job, &record, &revision, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        hf_schedule_begun(&record, snapshot, hf_flow_now_s());
-        enum hf_err code = hf_keep_schedule_replace(app->catalog, &record, &revision, err);
-        if (code != HF_ERR_CONFLICT) {
-            return code;
-        }
-    }
-    return hf_fail(err, HF_ERR_BUSY, "the schedule of job %s changes too often",
-                   hf_id_text(job).text);
-}
-
-/* What goes by itself is no failure: another snapshot of the job runs, the host has enough to do, the job was stopped. */
-static enum hf_err note_refused(struct hf_server_app *app, struct hf_schedule_record *record,
-                                uint64_t revision, const struct hf_error *why, struct hf_error *err)
-{
-    enum hf_schedule_patience patience = why->code == HF_ERR_CONFLICT || why->code == HF_ERR_BUSY
-                                             ? HF_SCHEDULE_SOON
-                                             : HF_SCHEDULE_LATER;
-    bool fresh = strncmp(record->problem, why->message, sizeof record->problem - 1) != 0;
-
-    hf_schedule_refused(record, why->message, patience, hf_flow_now_s());
-    if (fresh && patience == HF_SCHEDULE_LATER) {
-        hf_log_warn(app->log, "schedule.not_taken", HF_STR("set", record->set_name),
-                    HF_STR("error", why->message));
-    } else {
-        hf_log_debug(app->log, "schedule.waits", HF_STR("set", record->set_name),
-                     HF_STR("why", why->message));
-    }
-    enum hf_err code = hf_keep_schedule_replace(app->catalog, record, &revision, err);
-    return code == HF_ERR_CONFLICT ? HF_ERR_OK : code;
-}
-
-static enum hf_err begin_one(struct hf_server_app *app, const struct hf_id *id, bool *begun,
-                             struct hf_error *err)
-{
-    struct hf_schedule_record record;
-    struct hf_snapshot_record taken;
-    struct hf_error why;
-    uint64_t revision = 0;
-
-    *begun = false;
-    enum hf_err code = hf_keep_schedule_get(app->catalog, id, &record, &revision, err);
-    if (code != HF_ERR_OK) {
-        return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
-    }
-    if (!hf_schedule_may_begin(&record, hf_flow_now_s())) {
-        return look_once(app, id, err); /* out of the queue */
-    }
-    const struct hf_flow_wish wish = {.set_name = record.set_name,
-                                      .description = "by schedule",
-                                      .automatic = true,
-                                      .host_limit = app->snapshots_per_host};
-    if (hf_flow_take(app, &wish, &taken, &why) != HF_ERR_OK) {
-        return note_refused(app, &record, revision, &why, err);
-    }
-    *begun = true;
-    /* A death here: the snapshot goes on, and what is owed is paid by it when it is complete. */
-    return HF_FAULT("server.schedule.begun", err) != HF_ERR_OK
-               ? err->code
-               : note_begun(app, id, &taken.id, err);
-}
-
-static enum hf_err begin_queued(struct hf_server_app *app, struct hf_error *err)
-{
-    const struct hf_catalog_query running_query = {
-        .kind = HF_KIND_SNAPSHOT,
-        .index = "state",
-        .equals_text = hf_snapshot_state_word(HF_SNAPSHOT_IN_PROGRESS)};
-    const struct hf_catalog_query queue_query = {.kind = HF_KIND_SCHEDULE,
-                                                 .index = "queueS",
-                                                 .has_range = true,
-                                                 .minimum = 1,
-                                                 .maximum = INT64_MAX,
-                                                 .limit = BEGINS_MAX};
-    HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list queue = {.documents = NULL};
-    uint64_t running = 0;
-
-    if (hf_catalog_count(app->catalog, &running_query, &running, err) != HF_ERR_OK ||
-        hf_catalog_find(app->catalog, &queue_query, &queue, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    for (size_t i = 0;
-         i < queue.count && running < app->snapshots_at_once && !hf_cancel_requested(app->cancel);
-         i++) {
-        struct hf_error why;
-        struct hf_id id;
-        bool begun = false;
-        if (hf_id_parse(hf_str_of(queue.documents[i].id), &id) &&
-            begin_one(app, &id, &begun, &why) != HF_ERR_OK) {
-            hf_log_warn(app->log, "schedule.look.failed", HF_STR("job", queue.documents[i].id),
-                        HF_STR("error", why.message));
-        }
-        running += begun;
-    }
-    return HF_ERR_OK;
+    return look_once(app, job, err);
 }
 
 enum hf_err hf_flow_schedule_tick(struct hf_server_app *app, struct hf_error *err)
@@ -383,5 +283,5 @@ enum hf_err hf_flow_schedule_tick(struct hf_server_app *app, struct hf_error *er
     if (look(app, err) != HF_ERR_OK) {
         return err->code;
     }
-    return app->schedules ? begin_queued(app, err) : HF_ERR_OK;
+    return app->schedules ? hf_flow_queue_begin(app, err) : HF_ERR_OK;
 }

@@ -4,7 +4,7 @@
  * time has come.
  *
  *   hf_flow_schedule_tick   looks at the documents whose wake_s has passed: expired snapshots go, what is due gets into the
- *                           queue; then begins the first of the queue, as many as may run at once
+ *                           queue; then begins the first of the queue (flow_queue.h)
  *
  * Every step is a compare-and-set of one document: several servers may do the same, and a job's own lease sees to it that
  * one snapshot begins. Whatever a death leaves undone is done by the next look, an hour later at most.
@@ -56,6 +56,10 @@ HF_MUST_CHECK enum hf_err hf_flow_expiry_set(struct hf_server_app *app,
                                              struct hf_snapshot_record *out, struct hf_error *err);
 
 /* ---- For siblings: flow_expire.c ---- */
+
+/* Looks at one job's document now; one that is gone is no error. */
+HF_MUST_CHECK enum hf_err hf_flow_schedule_look(struct hf_server_app *app, const struct hf_id *job,
+                                                struct hf_error *err);
 
 /*
  * Deletes what may go of the job, and finishes deletions that were cut off; forgets old records of what is no snapshot. Sets

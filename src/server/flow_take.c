@@ -272,6 +272,13 @@ static enum hf_err await_wind_up(struct hf_server_app *app, struct hf_job_record
     return HF_ERR_OK;
 }
 
+static enum hf_err find_job(struct hf_server_app *app, const struct hf_flow_wish *wish,
+                            struct hf_job_record *out, uint64_t *revision, struct hf_error *err)
+{
+    return wish->job != NULL ? hf_keep_job_get(app->catalog, wish->job, out, revision, err)
+                             : hf_flow_find_job(app, wish->set_name, out, revision, err);
+}
+
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                          struct hf_snapshot_record *out, struct hf_error *err)
 {
@@ -279,7 +286,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     struct hf_job_record job;
     uint64_t revision = 0;
 
-    if (hf_flow_find_job(app, wish->set_name, &job, &revision, err) != HF_ERR_OK ||
+    if (find_job(app, wish, &job, &revision, err) != HF_ERR_OK ||
         (!wish->automatic && await_wind_up(app, &job, &revision, err) != HF_ERR_OK)) {
         return err->code;
     }

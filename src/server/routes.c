@@ -56,6 +56,7 @@ const struct hf_route hf_server_routes[] = {
     {"POST", PRIVATE "/jobs/*/forceTerminate", hf_api_job_force, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/whyMember", hf_api_job_why_member, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/log", hf_api_job_log, HF_ROUTE_API, false},
+    {"GET", PRIVATE "/queue", hf_api_queue, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/ranges", hf_api_job_ranges, HF_ROUTE_API, false},
     {"GET", PRIVATE "/jobs/*/policy", hf_api_policy, HF_ROUTE_API, false},
     {"PATCH", PRIVATE "/jobs/*/policy", hf_api_patch_policy, HF_ROUTE_API, false},

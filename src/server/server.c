@@ -462,6 +462,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .event_days = options->event_days,
                 .snapshots_at_once = options->snapshots_at_once,
                 .snapshots_per_host = options->snapshots_per_host,
+                .snapshots_per_store = options->snapshots_per_store,
                 .task_silence_s =
                     options->task_silence_s != 0 ? options->task_silence_s : HF_TASK_SILENT_MAX_S},
         .options = options,

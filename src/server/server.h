@@ -59,6 +59,7 @@ struct hf_server_options {
     bool schedules;               /* snapshots are taken by themselves, as each job's policy says */
     uint64_t snapshots_at_once;   /* of these, in all */
     uint64_t snapshots_per_host;  /* and of the members of one host; 0: no such limit */
+    uint64_t snapshots_per_store; /* and into one store; 0: no such limit */
     uint64_t capture_limit_bytes; /* most that one attempt may put; 0: by the member's data alone */
     unsigned workers;             /* threads for objects; 0: by cores */
     const char *
