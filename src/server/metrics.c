@@ -417,6 +417,31 @@ static void write_disks(struct page *page)
     }
 }
 
+/* The rate of the time by the rate of the count is how long a pass takes. */
+static void write_passes(struct page *page)
+{
+    struct hf_server_passes *passes = &page->call->server->passes;
+    char text[LABEL_BYTES];
+
+    family(page, "holdfast_pass_last_seconds", "gauge",
+           "How long the last pass of a periodic work took.");
+    for (enum hf_server_pass pass = HF_PASS_RESUME; pass < HF_PASSES; pass++) {
+        sample(page, label(text, "pass", hf_server_pass_word(pass)),
+               (double)hf_server_pass_times(passes, pass).last_ms / 1000);
+    }
+    family(page, "holdfast_pass_seconds_total", "counter",
+           "Time that the passes of a periodic work took together.");
+    for (enum hf_server_pass pass = HF_PASS_RESUME; pass < HF_PASSES; pass++) {
+        sample(page, label(text, "pass", hf_server_pass_word(pass)),
+               (double)hf_server_pass_times(passes, pass).total_ms / 1000);
+    }
+    family(page, "holdfast_passes_total", "counter", "How many there were.");
+    for (enum hf_server_pass pass = HF_PASS_RESUME; pass < HF_PASSES; pass++) {
+        sample(page, label(text, "pass", hf_server_pass_word(pass)),
+               (double)hf_server_pass_times(passes, pass).count);
+    }
+}
+
 static void write_server(struct page *page)
 {
     struct hf_server *server = page->call->server;
@@ -462,6 +487,7 @@ void hf_api_metrics(struct hf_server_call *call)
     write_agents(&page);
     write_sets(&page);
     write_disks(&page);
+    write_passes(&page);
     write_server(&page);
     if (page.err.code != HF_ERR_OK) {
         hf_reply_error(call, &page.err, NULL);

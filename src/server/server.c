@@ -80,6 +80,7 @@ static void server_fini(struct hf_server *server)
     hf_catalog_close(server->app.catalog);
     hf_mutex_fini(&server->app.ending_mutex);
     hf_mutex_fini(&server->app.works_mutex);
+    hf_server_passes_fini(&server->passes);
     hf_store_key_wipe(&server->app.key);
 }
 HF_CLEANUP_DEFINE_VALUE(server_fini, struct hf_server)
@@ -208,20 +209,26 @@ static void run_resume(void *argument)
 {
     struct hf_server *server = argument;
     struct hf_error err;
+    uint64_t began_ms = hf_clock_mono_ms();
 
     enum hf_err code = hf_flow_resume(&server->app, &err);
+    hf_server_pass_note(&server->passes, HF_PASS_RESUME, began_ms);
     hf_alerts_note_work(&server->app, HF_SERVER_RESUMES, code, err.message);
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.resume.failed", HF_STR("error", err.message));
     }
+    began_ms = hf_clock_mono_ms();
     code = hf_flow_tail_tick(&server->app, &err);
+    hf_server_pass_note(&server->passes, HF_PASS_TAILS, began_ms);
     hf_alerts_note_work(&server->app, HF_SERVER_TAILS, code, err.message);
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
     }
+    began_ms = hf_clock_mono_ms();
     if (hf_flow_schedule_tick(&server->app, &err) != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.schedule.failed", HF_STR("error", err.message));
     }
+    hf_server_pass_note(&server->passes, HF_PASS_SCHEDULE, began_ms);
     atomic_store(&server->resuming, false);
 }
 
@@ -281,8 +288,10 @@ static void run_jobs(void *argument)
 {
     struct hf_server *server = argument;
     struct hf_error err;
+    uint64_t began_ms = hf_clock_mono_ms();
 
     enum hf_err code = hf_flow_jobs_tick(&server->app, &err);
+    hf_server_pass_note(&server->passes, HF_PASS_JOBS, began_ms);
     hf_alerts_note_work(&server->app, HF_SERVER_MOVES_JOBS, code, err.message);
     if (code != HF_ERR_OK) {
         hf_log_debug(server->app.log, "server.jobs.failed", HF_STR("error", err.message));
@@ -321,8 +330,10 @@ static void run_notices(void *argument)
 {
     struct hf_server *server = argument;
     struct hf_error err;
+    uint64_t began_ms = hf_clock_mono_ms();
 
     enum hf_err code = hf_notify_pass(&server->app, &err); /* logged, notice by notice */
+    hf_server_pass_note(&server->passes, HF_PASS_NOTICES, began_ms);
     hf_alerts_note_work(&server->app, HF_SERVER_NOTIFIES, code, err.message);
     atomic_store(&server->notifying, false);
 }
@@ -340,8 +351,10 @@ static void run_alerts(void *argument)
 {
     struct hf_server *server = argument;
     struct hf_error err;
+    uint64_t began_ms = hf_clock_mono_ms();
 
     enum hf_err code = hf_alerts_pass(&server->app, &err);
+    hf_server_pass_note(&server->passes, HF_PASS_ALERTS, began_ms);
     hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.alerts.failed", HF_STR("error", err.message));
@@ -471,6 +484,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
 
     hf_mutex_init(&server.app.ending_mutex);
     hf_mutex_init(&server.app.works_mutex);
+    hf_server_passes_init(&server.passes);
     hf_host_name(server.app.alerts.host, sizeof server.app.alerts.host);
     if (lock_path == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");

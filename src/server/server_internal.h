@@ -11,6 +11,7 @@
 #include "server/app.h"
 #include "server/auth.h"
 #include "server/call.h"
+#include "server/passes.h"
 #include "server/pool.h"
 #include "server/refusals.h"
 #include "server/rights.h"
@@ -35,6 +36,7 @@ struct hf_server {
     struct hf_server_pool *streams; /* downloads and verifications: minutes or hours each */
     struct hf_http_server *http;
     atomic_ullong agent_requests, api_requests;
+    struct hf_server_passes passes;
     char url[512];            /* "http://127.0.0.1:8080" */
     atomic_bool resuming;     /* hf_flow_resume waits or runs */
     atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */
