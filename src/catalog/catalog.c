@@ -125,6 +125,9 @@ static enum hf_err check_id(const char *id, struct hf_error *err)
 static enum hf_err check_query(const struct hf_catalog_kind *kind,
                                const struct hf_catalog_query *query, struct hf_error *err)
 {
+    if (query->after != NULL && query->index != NULL && query->equals_text == NULL) {
+        return hf_fail(err, HF_ERR_INVALID, "behind an id, but not in the order of ids");
+    }
     if (query->index == NULL) {
         return query->equals_text == NULL && !query->has_range
                    ? HF_ERR_OK

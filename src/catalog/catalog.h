@@ -81,7 +81,10 @@ struct hf_catalog_query {
     bool has_range;          /* integer index: minimum <= value <= maximum */
     int64_t minimum, maximum;
     bool descending;
-    size_t skip;
+    const char *
+        after; /* only documents behind that id: to go on where a list ended, at the price of what comes. By id,
+                          or with equals_text. NULL: from the start */
+    size_t skip;  /* costs as much as what is skipped */
     size_t limit; /* 0: 1000 */
 };
 struct hf_catalog_list {
@@ -94,7 +97,7 @@ HF_MUST_CHECK enum hf_err hf_catalog_find(struct hf_catalog *catalog,
                                           struct hf_catalog_list *out, struct hf_error *err);
 void hf_catalog_list_fini(struct hf_catalog_list *list);
 HF_CLEANUP_DEFINE_VALUE(hf_catalog_list_fini, struct hf_catalog_list)
-/* How many the query matches, without skip and limit. */
+/* How many the query matches, without after, skip and limit. */
 HF_MUST_CHECK enum hf_err hf_catalog_count(struct hf_catalog *catalog,
                                            const struct hf_catalog_query *query, uint64_t *count,
                                            struct hf_error *err);

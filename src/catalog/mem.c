@@ -225,10 +225,19 @@ static int compare_matches(const void *left, const void *right)
     return order != 0 ? order : strcmp(a->document->id, b->document->id);
 }
 
-/* Under the mutex. Free with hf_free. */
+static bool is_behind(const struct hf_catalog_query *query, const struct document *document)
+{
+    if (query->after == NULL) {
+        return true;
+    }
+    int order = strcmp(document->id, query->after);
+    return query->descending ? order < 0 : order > 0;
+}
+
+/* Under the mutex; from: what lies before query->after is left out. Free with hf_free. */
 static enum hf_err collect(const struct mem_catalog *mem, const struct hf_catalog_kind *kind,
-                           const struct hf_catalog_query *query, struct match **out, size_t *count,
-                           struct hf_error *err)
+                           const struct hf_catalog_query *query, bool from, struct match **out,
+                           size_t *count, struct hf_error *err)
 {
     struct match *found = hf_alloc_array(mem->count + 1, sizeof *found);
     if (found == NULL) {
@@ -241,7 +250,7 @@ static enum hf_err collect(const struct mem_catalog *mem, const struct hf_catalo
         if (query->index != NULL) {
             match.value = hf_catalog_value_of(mem->documents[i]->json, query->index);
         }
-        if (matches(query, &match.value)) {
+        if (matches(query, &match.value) && (!from || is_behind(query, match.document))) {
             found[(*count)++] = match;
         }
     }
@@ -259,7 +268,7 @@ static enum hf_err mem_find(struct hf_catalog *catalog, const struct hf_catalog_
     size_t count = 0;
     size_t capacity = 0;
     HF_LOCKED(&mem->mutex);
-    if (collect(mem, kind, query, &found, &count, err) != HF_ERR_OK) {
+    if (collect(mem, kind, query, true, &found, &count, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = query->skip; i < count && out->count < query->limit; i++) {
@@ -283,7 +292,7 @@ static enum hf_err mem_count(struct hf_catalog *catalog, const struct hf_catalog
     HF_CLEANUP(hf_free) struct match *found = NULL;
     size_t count = 0;
     HF_LOCKED(&mem->mutex);
-    if (collect(mem, kind, query, &found, &count, err) != HF_ERR_OK) {
+    if (collect(mem, kind, query, false, &found, &count, err) != HF_ERR_OK) {
         return err->code;
     }
     *out = count;

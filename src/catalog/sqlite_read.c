@@ -6,23 +6,24 @@
 #include "base/alloc.h"
 #include "catalog/sqlite_internal.h"
 
-/* ?1 kind or field, ?2 limit, ?3 skip, ?4 and ?5 values. Ordering by what the key of the table
+/* ?1 kind or field, ?2 limit, ?3 skip, ?4 and ?5 values, ?6 the id to begin behind. Ordering by what the key of the table
  * holds, SQLite reads in that order and sorts nothing. */
 static const char *const read_sql[HF_CATALOG_READ_COUNT] = {
     [HF_CATALOG_READ_GET] = "SELECT id, revision, json FROM documents WHERE kind=?1 AND id=?4",
     [HF_CATALOG_READ_NUMBER] = "SELECT id, revision, json FROM documents WHERE number=?1",
     [HF_CATALOG_READ_IDS] =
-        "SELECT number FROM documents WHERE kind=?1 ORDER BY id LIMIT ?2 OFFSET ?3",
+        "SELECT number FROM documents WHERE kind=?1 AND id>?6 ORDER BY id LIMIT ?2 OFFSET ?3",
     [HF_CATALOG_READ_IDS_DESCENDING] =
-        "SELECT number FROM documents WHERE kind=?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+        "SELECT number FROM documents WHERE kind=?1 AND id<?6 ORDER BY id DESC LIMIT ?2 OFFSET ?3",
     [HF_CATALOG_READ_ALL] =
         "SELECT number FROM entries WHERE field=?1 ORDER BY value, id LIMIT ?2 OFFSET ?3",
     [HF_CATALOG_READ_ALL_DESCENDING] =
         "SELECT number FROM entries WHERE field=?1 ORDER BY value DESC, id DESC LIMIT ?2 OFFSET ?3",
-    [HF_CATALOG_READ_EQUAL] =
-        "SELECT number FROM entries WHERE field=?1 AND value=?4 ORDER BY id LIMIT ?2 OFFSET ?3",
-    [HF_CATALOG_READ_EQUAL_DESCENDING] = "SELECT number FROM entries WHERE field=?1 AND value=?4 "
-                                         "ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+    [HF_CATALOG_READ_EQUAL] = "SELECT number FROM entries WHERE field=?1 AND value=?4 AND id>?6 "
+                              "ORDER BY id LIMIT ?2 OFFSET ?3",
+    [HF_CATALOG_READ_EQUAL_DESCENDING] =
+        "SELECT number FROM entries WHERE field=?1 AND value=?4 AND id<?6 "
+        "ORDER BY id DESC LIMIT ?2 OFFSET ?3",
     [HF_CATALOG_READ_RANGE] =
         "SELECT number FROM entries WHERE field=?1 AND value BETWEEN ?4 AND ?5"
         " ORDER BY value, id LIMIT ?2 OFFSET ?3",
@@ -154,6 +155,12 @@ static int64_t clamp(size_t number)
 
 static void bind_values(sqlite3_stmt *statement, const struct hf_catalog_query *query)
 {
+    /* From the start: every id is greater than the empty text, and smaller than a blob. */
+    if (query->after != NULL || !query->descending) {
+        hf_catalog_sqlite_bind_text(statement, 6, query->after == NULL ? "" : query->after);
+    } else {
+        (void)sqlite3_bind_zeroblob(statement, 6, 0);
+    }
     if (query->equals_text != NULL) {
         hf_catalog_sqlite_bind_text(statement, 4, query->equals_text);
     } else if (query->has_range) {

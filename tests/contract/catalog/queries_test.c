@@ -38,6 +38,16 @@ static void test_by_id_in_byte_order_both_ways(void **state)
     assert_found(f, &query, "aa a/ a-");
     query.skip = 6;
     assert_found(f, &query, "B");
+    query = (struct hf_catalog_query){.kind = "job", .after = "a-", .limit = 2};
+    assert_found(f, &query, "a/ aa");
+    query.after = "\xc3\xa4";
+    assert_found(f, &query, "");
+    query.after = "a.";
+    query.descending = true;
+    assert_found(f, &query, "a- a");
+    query = (struct hf_catalog_query){.kind = "job", .descending = true};
+    query.skip = 6;
+    assert_found(f, &query, "B");
     query.skip = 7;
     assert_found(f, &query, "");
     query.skip = SIZE_MAX;
@@ -182,6 +192,10 @@ static void test_queries_that_make_no_sense_are_refused(void **state)
     query.equals_text = "x";
     query.has_range = true;
     assert_int_equal(hf_catalog_find(f->catalog, &query, &list, &err), HF_ERR_INVALID);
+    query = by("createdS");
+    query.after = "x";
+    assert_int_equal(hf_catalog_find(f->catalog, &query, &list, &err), HF_ERR_INVALID);
+    assert_string_equal(err.message, "find snapshot: behind an id, but not in the order of ids");
     query = by(NULL);
     query.equals_text = "x";
     assert_int_equal(hf_catalog_find(f->catalog, &query, &list, &err), HF_ERR_INVALID);
@@ -210,6 +224,13 @@ static void test_without_a_limit_a_thousand_come_and_the_count_tells_of_more(voi
     assert_int_equal(count, 1010);
     query = by("job");
     query.equals_text = "odd";
+    query.after = "1000";
+    query.limit = 3;
+    assert_found(f, &query, "1001 1003 1005");
+    query.descending = true;
+    assert_found(f, &query, "0999 0997 0995");
+    query.descending = false;
+    query.after = NULL;
     query.skip = 500;
     query.limit = 3;
     assert_found(f, &query, "1001 1003 1005");
@@ -312,6 +333,7 @@ static void step_find(struct fixture *f, const struct model *model)
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list list;
     struct hf_catalog_query query = {
         .kind = "snapshot", .descending = pick(2) == 0, .skip = pick(4)};
+    char after[8];
     query.limit = 1 + pick(IDS);
     switch (pick(5)) {
     case 0:
@@ -333,13 +355,22 @@ static void step_find(struct fixture *f, const struct model *model)
         query.maximum = (int64_t)pick(6) - 3;
         break;
     }
+    size_t behind = pick(IDS * 2); /* an id, or from the start */
+    if (behind < IDS && (query.index == NULL || query.equals_text != NULL)) {
+        snprintf(after, sizeof after, "%02zu", behind);
+        query.after = after;
+    }
     /* Insertion sort of the few that match. */
     size_t order[IDS];
     int64_t keys[IDS];
-    size_t count = 0;
+    size_t count = 0, matching = 0;
     for (size_t at = 0; at < IDS; at++) {
         int64_t key;
         if (!model_key(model, &query, at, &key)) {
+            continue;
+        }
+        matching++;
+        if (query.after != NULL && (query.descending ? at >= behind : at <= behind)) {
             continue;
         }
         size_t to = count++;
@@ -352,7 +383,7 @@ static void step_find(struct fixture *f, const struct model *model)
     }
     uint64_t counted = 0;
     assert_int_equal(hf_catalog_count(f->catalog, &query, &counted, &err), HF_ERR_OK);
-    assert_int_equal(counted, count);
+    assert_int_equal(counted, matching);
     assert_int_equal(hf_catalog_find(f->catalog, &query, &list, &err), HF_ERR_OK);
     size_t expected = count > query.skip ? count - query.skip : 0;
     assert_int_equal(list.count, expected < query.limit ? expected : query.limit);
