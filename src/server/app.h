@@ -23,6 +23,7 @@
 #define HF_SERVER_ENDING_MAX 64
 
 struct hf_points_cache; /* points.h */
+struct hf_rounds;       /* rounds.h */
 
 /* The server's periodic work, as alerts know it. */
 enum hf_server_work {
@@ -59,6 +60,8 @@ struct hf_server_app {
     char project_name[256];
     uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */
     uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
+    bool pruning;          /* the same: a round over all jobs has begun */
+    struct hf_rounds *rounds; /* borrowed; NULL: every round is one over all */
     uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
     uint64_t oplog_check_s; /* a job's stored oplog is checked so often; 0: only by hand */

@@ -223,6 +223,10 @@ struct hf_flow_members {
 };
 HF_MUST_CHECK enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
                                           struct hf_error *err);
+/* One of them, as that agent reported it: what it costs does not grow with the number of agents. */
+HF_MUST_CHECK enum hf_err hf_flow_member(struct hf_server_app *app, const struct hf_id *agent,
+                                         const char *host, struct hf_member_record *out,
+                                         bool *found, struct hf_error *err);
 
 /* Notes what an agent sees (unsynced). At hello: CONFLICT when another living agent serves one of the members. */
 struct hf_flow_sight {

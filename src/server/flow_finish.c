@@ -18,6 +18,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
+#include "server/rounds.h"
 #include "server/stores.h"
 #include "snapshot/commit.h"
 #include "snapshot/keys.h"
@@ -76,6 +77,9 @@ enum hf_err hf_flow_end_job_lease(struct hf_server_app *app, const struct hf_id 
             hf_job_note_attempt(&job, ended);
         }
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_rounds_wake(app->rounds, &job.id);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }

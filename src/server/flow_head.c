@@ -12,6 +12,7 @@
 #include "server/flow_check.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
+#include "server/rounds.h"
 #include "server/stores.h"
 #include "snapshot/keys.h"
 
@@ -35,6 +36,9 @@ enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id 
         }
         hf_job_want_snapshot(&job, why, hf_flow_now_s());
         enum hf_err code = hf_keep_job_replace(app->catalog, &job, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_rounds_wake(app->rounds, &job.id);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }

@@ -21,6 +21,7 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
+#include "server/rounds.h"
 #include "server/stores.h"
 #include "snapshot/keys.h"
 
@@ -62,6 +63,9 @@ enum hf_err hf_flow_change_job(struct hf_server_app *app, const struct hf_id *jo
             return HF_ERR_OK;
         }
         enum hf_err code = hf_keep_job_replace(app->catalog, out, &revision, err);
+        if (code == HF_ERR_OK) {
+            hf_rounds_wake(app->rounds, job);
+        }
         if (code != HF_ERR_CONFLICT) {
             return code;
         }
@@ -485,6 +489,7 @@ static enum hf_err put_move(struct hf_server_app *app, const struct hf_id *id,
         }
         enum hf_err code = hf_keep_job_replace(app->catalog, out, &revision, err);
         if (code == HF_ERR_OK) {
+            hf_rounds_wake(app->rounds, id);
             hf_flow_schedule_wake(app, id);
         }
         if (code != HF_ERR_CONFLICT) {
@@ -645,13 +650,10 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
 
 enum hf_err hf_flow_jobs_tick(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
 
-    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+    if (hf_rounds_jobs(app, HF_ROUND_MOVES, HF_ROUND_JOBS, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {

@@ -302,6 +302,43 @@ enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_
     return put_document(app, hf_id_text(&sight->agent).text, json, err);
 }
 
+/* One agent's words must not hide what the others see: false for what is no member. */
+static bool read_member(struct hf_server_app *app, const struct hf_json *json,
+                        struct hf_member_record *out)
+{
+    struct hf_error ignored;
+
+    if (hf_member_record_decode(json, out, &ignored) != HF_ERR_OK) {
+        return false;
+    }
+    out->silent_s = hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &out->agent, out->seen_s,
+                                             age_s(out->seen_s));
+    return true;
+}
+
+enum hf_err hf_flow_member(struct hf_server_app *app, const struct hf_id *agent, const char *host,
+                           struct hf_member_record *out, bool *found, struct hf_error *err)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+
+    *found = false;
+    if (hf_id_is_none(agent)) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code =
+        hf_catalog_get(app->catalog, HF_KIND_MEMBERS, hf_id_text(agent).text, &document, err);
+    if (code != HF_ERR_OK) {
+        return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
+    }
+    const struct hf_json *members = hf_json_get_array(document.json, "members");
+    for (size_t i = 0; i < hf_json_count(members) && !*found; i++) {
+        const char *name = hf_json_get_text(hf_json_at(members, i), "host");
+        *found = name != NULL && strcmp(name, host) == 0 &&
+                 read_member(app, hf_json_at(members, i), out);
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
                             struct hf_error *err)
 {
@@ -324,15 +361,7 @@ enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *o
     for (size_t i = 0; i < found.count; i++) {
         const struct hf_json *members = hf_json_get_array(found.documents[i].json, "members");
         for (size_t k = 0; k < hf_json_count(members); k++) {
-            struct hf_member_record *one = &items[count];
-            struct hf_error ignored;
-            /* One agent's words must not hide what the others see. */
-            if (hf_member_record_decode(hf_json_at(members, k), one, &ignored) != HF_ERR_OK) {
-                continue;
-            }
-            one->silent_s = hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &one->agent,
-                                                     one->seen_s, age_s(one->seen_s));
-            count++;
+            count += read_member(app, hf_json_at(members, k), &items[count]);
         }
     }
     *out = (struct hf_flow_members){.items = items, .count = count};

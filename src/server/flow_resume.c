@@ -8,9 +8,11 @@
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
+#include "server/rounds.h"
 #include "server/stores.h"
 #include "snapshot/commit.h"
 
+#define GIVEN_UP_MAX 64 /* looked at in a round: their days are many */
 #define NEVER_ASKED "the server stopped before an agent was asked"
 
 /* The record may be there or not, the claim too: the step that failed decides. */
@@ -190,16 +192,20 @@ static enum hf_err drop_old_claim(struct hf_server_app *app, const struct hf_id 
 
 static enum hf_err drop_old_claims(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_catalog_query query = {
+    struct hf_catalog_query query = {
         .index = "state",
         .equals_text = hf_snapshot_state_word(HF_SNAPSHOT_ABANDONED),
-        .limit = 1000000,
     };
+    struct hf_rounds_place place;
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots given_up = {0};
 
+    hf_rounds_begin(app, HF_ROUND_GIVEN_UP, GIVEN_UP_MAX, &place, &query);
     if (hf_keep_snapshot_find(app->catalog, &query, &given_up, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_rounds_went(app, HF_ROUND_GIVEN_UP, &query, given_up.count,
+                   given_up.count == 0 ? ""
+                                       : hf_id_text(&given_up.items[given_up.count - 1].id).text);
     for (size_t i = 0; i < given_up.count && !hf_cancel_requested(app->cancel); i++) {
         const struct hf_snapshot_record *one = &given_up.items[i];
         if (!one->claim_dropped && one->finished_s + HF_CLAIM_KEPT_S <= hf_flow_now_s() &&
@@ -212,21 +218,26 @@ static enum hf_err drop_old_claims(struct hf_server_app *app, struct hf_error *e
 
 enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
 {
-    static const enum hf_task_state open_states[] = {HF_TASK_WAITING, HF_TASK_RUNNING,
-                                                     HF_TASK_FINISHING};
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query jobs_query = {
-        .index = "projectId", .equals_text = project.text, .limit = 100000};
+    static const struct {
+        enum hf_task_state state;
+        enum hf_round_of round;
+    } open[] = {{HF_TASK_WAITING, HF_ROUND_TASKS_WAITING},
+                {HF_TASK_RUNNING, HF_ROUND_TASKS_RUNNING},
+                {HF_TASK_FINISHING, HF_ROUND_TASKS_FINISHING}};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(open_states); i++) {
-        const struct hf_catalog_query query = {
-            .index = "state", .equals_text = hf_task_state_word(open_states[i]), .limit = 100000};
+    for (size_t i = 0; i < HF_ARRAY_LEN(open); i++) {
+        struct hf_catalog_query query = {.index = "state",
+                                         .equals_text = hf_task_state_word(open[i].state)};
         HF_CLEANUP(hf_keep_tasks_fini) struct hf_keep_tasks tasks = {0};
+        struct hf_rounds_place place;
 
+        hf_rounds_begin(app, open[i].round, HF_ROUND_JOBS, &place, &query);
         if (hf_keep_task_find(app->catalog, &query, &tasks, err) != HF_ERR_OK) {
             return err->code;
         }
+        hf_rounds_went(app, open[i].round, &query, tasks.count,
+                       tasks.count == 0 ? "" : hf_id_text(&tasks.items[tasks.count - 1].id).text);
         for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
             resume_task(app, &tasks.items[k]);
         }
@@ -235,7 +246,7 @@ enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
     if (resume_restores(app, err) != HF_ERR_OK || drop_old_claims(app, err) != HF_ERR_OK) {
         hf_log_warn(app->log, "server.resume.failed", HF_STR("error", err->message));
     }
-    if (hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK) {
+    if (hf_rounds_jobs(app, HF_ROUND_RESUME, HF_ROUND_JOBS, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {

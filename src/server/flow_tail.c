@@ -15,12 +15,13 @@
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
 #include "server/keep.h"
+#include "server/rounds.h"
 #include "server/stores.h"
 #include "snapshot/keys.h"
 
 #define CAS_TRIES 8
-#define JOBS_MAX 100000
 #define PRUNE_EVERY_MS 600000
+#define PRUNES_MAX 16 /* jobs in a round: each lists its slices */
 #define CHAIN_WAIT_S 120
 
 /* ---- Its end ---- */
@@ -43,6 +44,7 @@ static enum hf_err release_head(struct hf_server_app *app, const struct hf_task_
         hf_head_end_tail(&head, code, why, hf_flow_now_s());
         got = hf_keep_head_replace(app->catalog, &head, &revision, err);
         if (got == HF_ERR_OK) {
+            hf_rounds_wake(app->rounds, &task->job);
             hf_log_info(app->log, "oplog.tail.ended", HF_STR("set", head.set_name),
                         HF_STR("member", head.member), HF_STR("task", hf_id_text(&task->id).text),
                         HF_STR("error", why));
@@ -291,38 +293,29 @@ static enum hf_err tell_behind(struct hf_server_app *app, const struct hf_job_re
 static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_record *job,
                                struct hf_head_record *head, struct hf_error *err)
 {
-    struct hf_flow_members members = {0};
-    const struct hf_member_record *member = NULL;
+    struct hf_member_record member;
+    bool found = false;
     uint64_t wanted_s = 0;
     char text[HF_RECORD_ERROR_BYTES];
     const struct hf_event_wish event = {
         .job = job->id, .set_name = job->set_name, .type = HF_EVENT_OPLOG_WINDOW, .text = text};
 
     if (hf_flow_oplog_wanted(app, &job->id, &wanted_s, err) != HF_ERR_OK ||
-        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        hf_flow_member(app, &head->agent, head->member, &member, &found, err) != HF_ERR_OK) {
         return err->code;
     }
-    for (size_t i = 0; i < members.count; i++) {
-        if (strcmp(members.items[i].host, head->member) == 0 &&
-            strcmp(members.items[i].set_name, job->set_name) == 0) {
-            member = &members.items[i];
-        }
+    if (!found || strcmp(member.set_name, job->set_name) != 0) {
+        return HF_ERR_OK;
     }
-    enum hf_err code = HF_ERR_OK;
-    if (member != NULL) {
-        (void)snprintf(text, sizeof text,
-                       "the oplog of %s reaches back %llu s, and should %llu s, %s (mended by "
-                       "replSetResizeOplog)",
-                       member->host,
-                       (unsigned long long)(member->oplog_last_s - member->oplog_first_s),
-                       (unsigned long long)wanted_s,
-                       wanted_s > app->oplog_window_min_s ? "from one snapshot to the next"
-                                                          : "the least that is asked for");
-        code = tell_once(app, head, hf_member_window_is_short(member, wanted_s), &head->told_window,
-                         &event, err);
-    }
-    hf_free(members.items);
-    return code;
+    (void)snprintf(text, sizeof text,
+                   "the oplog of %s reaches back %llu s, and should %llu s, %s (mended by "
+                   "replSetResizeOplog)",
+                   member.host, (unsigned long long)(member.oplog_last_s - member.oplog_first_s),
+                   (unsigned long long)wanted_s,
+                   wanted_s > app->oplog_window_min_s ? "from one snapshot to the next"
+                                                      : "the least that is asked for");
+    return tell_once(app, head, hf_member_window_is_short(&member, wanted_s), &head->told_window,
+                     &event, err);
 }
 
 static enum hf_err tell(struct hf_server_app *app, const struct hf_job_record *job,
@@ -510,28 +503,49 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
                : code;
 }
 
-/* Now and then: it reads the list of all slices. */
+/* Now and then: it reads the list of all slices. A few jobs at a time, until all were looked at. */
 static bool is_time_to_prune(struct hf_server_app *app)
 {
     uint64_t now_ms = hf_clock_mono_ms();
 
-    if (app->pruned_ms != 0 && now_ms - app->pruned_ms < PRUNE_EVERY_MS) {
+    if (!app->pruning && app->pruned_ms != 0 && now_ms - app->pruned_ms < PRUNE_EVERY_MS) {
         return false;
     }
-    app->pruned_ms = now_ms == 0 ? 1 : now_ms;
+    if (!app->pruning) {
+        app->pruned_ms = now_ms == 0 ? 1 : now_ms;
+    }
     return true;
+}
+
+static enum hf_err prune(struct hf_server_app *app, struct hf_error *err)
+{
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+
+    if (!is_time_to_prune(app)) {
+        return HF_ERR_OK;
+    }
+    if (hf_rounds_jobs(app, HF_ROUND_PRUNE, PRUNES_MAX, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    app->pruning = !hf_rounds_is_over(app, HF_ROUND_PRUNE);
+    for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
+        struct hf_error why;
+        uint64_t deleted = 0;
+        if (hf_job_does(&jobs.items[i]).stored &&
+            hf_flow_prune(app, &jobs.items[i].id, &deleted, &why) != HF_ERR_OK) {
+            hf_log_warn(app->log, "oplog.prune.failed", HF_STR("set", jobs.items[i].set_name),
+                        HF_STR("error", why.message));
+        }
+    }
+    return HF_ERR_OK;
 }
 
 enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
-    bool prune = is_time_to_prune(app);
 
-    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+    if (hf_rounds_jobs(app, HF_ROUND_TAILS, HF_ROUND_JOBS, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {
@@ -539,15 +553,10 @@ enum hf_err hf_flow_tail_tick(struct hf_server_app *app, struct hf_error *err)
             first = *err;
             (void)hf_wrap(&first, "oplog of set %s", jobs.items[i].set_name);
         }
-        uint64_t deleted = 0;
-        if (prune && hf_job_does(&jobs.items[i]).stored &&
-            hf_flow_prune(app, &jobs.items[i].id, &deleted, err) != HF_ERR_OK) {
-            hf_log_warn(app->log, "oplog.prune.failed", HF_STR("set", jobs.items[i].set_name),
-                        HF_STR("error", err->message));
-        }
     }
-    if (first.code != HF_ERR_OK) {
-        *err = first;
+    if (prune(app, err) != HF_ERR_OK && first.code == HF_ERR_OK) {
+        first = *err;
     }
+    *err = first;
     return first.code;
 }

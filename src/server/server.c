@@ -81,6 +81,7 @@ static void server_fini(struct hf_server *server)
     hf_mutex_fini(&server->app.ending_mutex);
     hf_mutex_fini(&server->app.works_mutex);
     hf_server_passes_fini(&server->passes);
+    hf_rounds_fini(&server->rounds);
     hf_store_key_wipe(&server->app.key);
 }
 HF_CLEANUP_DEFINE_VALUE(server_fini, struct hf_server)
@@ -485,6 +486,8 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     hf_mutex_init(&server.app.ending_mutex);
     hf_mutex_init(&server.app.works_mutex);
     hf_server_passes_init(&server.passes);
+    hf_rounds_init(&server.rounds);
+    server.app.rounds = &server.rounds;
     hf_host_name(server.app.alerts.host, sizeof server.app.alerts.host);
     if (lock_path == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");

@@ -15,6 +15,7 @@
 #include "server/pool.h"
 #include "server/refusals.h"
 #include "server/rights.h"
+#include "server/rounds.h"
 #include "server/server.h"
 #include "server/shares.h"
 #include "server/waiting.h"
@@ -37,6 +38,7 @@ struct hf_server {
     struct hf_http_server *http;
     atomic_ullong agent_requests, api_requests;
     struct hf_server_passes passes;
+    struct hf_rounds rounds;
     char url[512];            /* "http://127.0.0.1:8080" */
     atomic_bool resuming;     /* hf_flow_resume waits or runs */
     atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */

@@ -5,6 +5,7 @@
  */
 #include "server/flow_tail.h"
 #include "server/keep.h"
+#include "server/rounds.h"
 #include "snapshot/keys.h"
 #include "support/oplog_kit.h"
 
@@ -828,6 +829,69 @@ static void test_old_slices_go_but_for_what_the_base_of_the_window_needs(void **
     rig_end(&rig);
 }
 
+/* ---- Rounds ---- */
+
+#define MANY 600 /* jobs: two rounds, and a part of one */
+
+static size_t round_of(struct rig *rig, enum hf_round_of which, unsigned seen[MANY])
+{
+    struct hf_error err;
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+    EXPECT_OK(hf_rounds_jobs(&rig->app, which, HF_ROUND_JOBS, &jobs, &err), &err);
+    for (size_t i = 0; i < jobs.count; i++) {
+        if (!hf_id_equal(&jobs.items[i].id, &rig->job.id)) {
+            seen[jobs.items[i].created_s]++;
+        }
+    }
+    return jobs.count;
+}
+
+static void test_a_round_costs_the_same_however_many_jobs_there_are(void **state)
+{
+    struct rig rig;
+    struct hf_error err;
+    struct hf_rounds rounds;
+    struct hf_id woken = {{0}};
+    unsigned seen[MANY] = {0};
+    (void)state;
+    rig_begin(&rig, false);
+    for (unsigned i = 0; i < MANY; i++) {
+        struct hf_job_record job = rig.job;
+        job.id = fixed_id(0);
+        job.id.bytes[4] = (uint8_t)(i >> 8);
+        job.id.bytes[5] = (uint8_t)i;
+        job.created_s = i;
+        woken = job.id;
+        EXPECT_OK(hf_keep_job_insert(rig.app.catalog, &job, &err), &err);
+    }
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), MANY + 1); /* without rounds: all */
+    memset(seen, 0, sizeof seen);
+    hf_rounds_init(&rounds);
+    rig.app.rounds = &rounds;
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), HF_ROUND_JOBS);
+    assert_false(hf_rounds_is_over(&rig.app, HF_ROUND_TAILS));
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), HF_ROUND_JOBS);
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), MANY + 1 - 2 * HF_ROUND_JOBS);
+    assert_true(hf_rounds_is_over(&rig.app, HF_ROUND_TAILS));
+    for (unsigned i = 0; i < MANY; i++) {
+        assert_int_equal(seen[i], 1);
+    }
+    /* One that somebody waits for comes at once, in each work's next round and once; in its turn it comes as ever. */
+    hf_rounds_wake(&rounds, &woken);
+    hf_rounds_wake(&rounds, &woken);
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), HF_ROUND_JOBS + 1);
+    assert_int_equal(seen[MANY - 1], 2);
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), HF_ROUND_JOBS);
+    hf_rounds_wake(&rounds, &woken);
+    assert_int_equal(round_of(&rig, HF_ROUND_TAILS, seen), MANY + 1 - 2 * HF_ROUND_JOBS);
+    assert_int_equal(seen[MANY - 1], 3);
+    assert_int_equal(round_of(&rig, HF_ROUND_MOVES, seen), HF_ROUND_JOBS + 1);
+    assert_int_equal(seen[MANY - 1], 4);
+    rig.app.rounds = NULL;
+    hf_rounds_fini(&rounds);
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -851,6 +915,7 @@ int main(void)
         cmocka_unit_test(test_a_first_chain_behind_a_snapshot_asks_for_another_one),
         cmocka_unit_test(test_a_first_chain_without_a_snapshot_asks_for_none),
         cmocka_unit_test(test_old_slices_go_but_for_what_the_base_of_the_window_needs),
+        cmocka_unit_test(test_a_round_costs_the_same_however_many_jobs_there_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
