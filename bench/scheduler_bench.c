@@ -2,7 +2,8 @@
 /*
  * A catalog as a large installation has it, put beside what the first start of a server made.
  *
- *   scheduler_bench CATALOG JOBS SNAPSHOTS
+ *   scheduler_bench CATALOG JOBS SNAPSHOTS          makes it, which takes minutes
+ *   scheduler_bench CATALOG JOBS SNAPSHOTS again    brings the jobs of one that was made so to now
  *
  * Every job is STARTED, has its tail, and as many snapshots as the others, the last one an hour old; one in ten of the
  * snapshots is past its time and gone, one in a hundred was given up. Nothing is due for days. Must not know what a server
@@ -33,6 +34,7 @@ struct fill {
     struct hf_id project;
     atomic_ullong next, agents;
     atomic_bool failed;
+    bool again;
 };
 
 /* Ids that begin with the time, as the server's do. */
@@ -58,8 +60,18 @@ static void put(struct fill *fill, const char *kind, const struct hf_id *id, str
 {
     struct hf_error err;
 
-    if (json == NULL || hf_catalog_insert(fill->catalog, kind, hf_id_text(id).text, json,
-                                          HF_CATALOG_UNSYNCED, &err) != HF_ERR_OK) {
+    enum hf_err code = json == NULL ? HF_ERR_NO_MEMORY
+                                    : hf_catalog_insert(fill->catalog, kind, hf_id_text(id).text,
+                                                        json, HF_CATALOG_UNSYNCED, &err);
+    if (code == HF_ERR_EXISTS && fill->again) {
+        HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document old = {.json = NULL};
+        code = hf_catalog_get(fill->catalog, kind, hf_id_text(id).text, &old, &err);
+        code = code != HF_ERR_OK
+                   ? code
+                   : hf_catalog_replace(fill->catalog, kind, hf_id_text(id).text, old.revision,
+                                        json, HF_CATALOG_UNSYNCED, &err);
+    }
+    if (code != HF_ERR_OK) {
         if (!atomic_exchange(&fill->failed, true)) {
             (void)fprintf(stderr, "scheduler_bench: %s\n",
                           json == NULL ? "no memory" : err.message);
@@ -127,8 +139,9 @@ static void put_snapshot(struct fill *fill, const struct hf_job_record *job, uin
 static void put_tail(struct fill *fill, const struct hf_job_record *job, const struct hf_id *agent)
 {
     struct hf_task_record task = {
-        .id = make_id(4, 't', job->next_capture ^ (uint64_t)job->id.bytes[11] << 16 ^
-                                  (uint64_t)job->id.bytes[10] << 24),
+        .id = make_id(4, 't',
+                      job->next_capture ^ (uint64_t)job->id.bytes[11] << 16 ^
+                          (uint64_t)job->id.bytes[10] << 24),
         .project = job->project,
         .job = job->id,
         .agent = *agent,
@@ -212,10 +225,10 @@ static void put_job(struct fill *fill, uint64_t number)
     put(fill, HF_KIND_SCHEDULE, &schedule.id, hf_schedule_record_encode(&schedule));
     put(fill, HF_KIND_USAGE, &usage.id, hf_usage_record_encode(&usage));
     put_tail(fill, &job, &agent);
-    for (uint64_t i = 0; i < fill->snapshots_a_job; i++) {
+    for (uint64_t i = 0; i < fill->snapshots_a_job && !fill->again; i++) {
         put_snapshot(fill, &job, i);
     }
-    for (uint64_t i = 0; i < EVENTS_A_JOB; i++) {
+    for (uint64_t i = 0; i < EVENTS_A_JOB && !fill->again; i++) {
         struct hf_event_record event = {
             .id = make_id(fill->now_s - i * DAY_S, 'e', number << 8 | i),
             .project = job.project,
@@ -306,8 +319,9 @@ int main(int argc, char **argv)
     struct hf_thread *threads[WRITERS] = {NULL};
     struct hf_error err;
 
-    if (argc != 4) {
-        (void)fprintf(stderr, "usage: scheduler_bench CATALOG JOBS SNAPSHOTS\n");
+    fill.again = argc == 5 && strcmp(argv[4], "again") == 0;
+    if (argc != 4 && !fill.again) {
+        (void)fprintf(stderr, "usage: scheduler_bench CATALOG JOBS SNAPSHOTS [again]\n");
         return 2;
     }
     fill.jobs = strtoull(argv[2], NULL, 10);
