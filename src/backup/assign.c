@@ -38,6 +38,9 @@ static const char *ruled_out(const struct hf_resource *resource, const struct hf
     const char *const *ids = filter == NULL ? NULL : filter->ids[wish->kind];
     const char *label = lacks(resource, filter);
 
+    if (resource->unfit != NULL) {
+        return resource->unfit;
+    }
     if (resource->closed) {
         return "it takes no new jobs";
     }
@@ -102,6 +105,35 @@ enum hf_err hf_assign_choose(const struct hf_resource *resources, size_t count,
     }
     *out = best;
     return HF_ERR_OK;
+}
+
+void hf_assign_why(const struct hf_resource *resources, size_t count,
+                   const struct hf_assign_wish *wish, size_t chosen, char *out, size_t out_len)
+{
+    const struct hf_resource *best = &resources[chosen];
+    char against[700] = "", text[160];
+    size_t would_do = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (resources[i].kind != wish->kind) {
+            continue;
+        }
+        const char *why = ruled_out(&resources[i], wish, text, sizeof text);
+        would_do += why == NULL;
+        if (why != NULL) {
+            size_t used = strlen(against);
+            (void)snprintf(against + used, sizeof against - used, "; not %s: %s", resources[i].id,
+                           why);
+        }
+    }
+    if (would_do == 1) {
+        (void)snprintf(out, out_len, "%s %s: the only one that will do%s", kinds[wish->kind],
+                       best->id, against);
+        return;
+    }
+    (void)snprintf(out, out_len, "%s %s: the least work of %zu (%llu jobs, load factor %llu)%s",
+                   kinds[wish->kind], best->id, would_do, (unsigned long long)best->jobs,
+                   (unsigned long long)(best->load_factor == 0 ? 1 : best->load_factor), against);
 }
 
 enum hf_err hf_assign_check(const struct hf_resource *resources, size_t count,

@@ -28,6 +28,7 @@ struct hf_resource {
     uint64_t load_factor;      /* share of the work against others of its kind; 0: 1 */
     uint64_t jobs;             /* that it has */
     uint64_t free_bytes;       /* UINT64_MAX: unknown */
+    const char *unfit;         /* why it will not do, whatever is wished; NULL: it may */
 };
 
 /* Of a project. */
@@ -46,6 +47,9 @@ struct hf_assign_wish {
 HF_MUST_CHECK enum hf_err hf_assign_choose(const struct hf_resource *resources, size_t count,
                                            const struct hf_assign_wish *wish, size_t *out,
                                            struct hf_error *err);
+/* Why that one was chosen, or why the others were not: for people. Of what hf_assign_choose was given. */
+void hf_assign_why(const struct hf_resource *resources, size_t count,
+                   const struct hf_assign_wish *wish, size_t chosen, char *out, size_t out_len);
 /* CONFLICT, naming the first, when a label of the filter is on no resource of some kind. */
 HF_MUST_CHECK enum hf_err hf_assign_check(const struct hf_resource *resources, size_t count,
                                           const struct hf_assign_filter *filter,

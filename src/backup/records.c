@@ -7,6 +7,7 @@
 #include "backup/alert.h"
 #include "backup/fields.h"
 #include "backup/groom.h"
+#include "backup/store_record.h"
 
 const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SETTING, {NULL}},
@@ -36,6 +37,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SERVER, {NULL}},
     {HF_KIND_NOTICE, {"dueS", NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},
+    {HF_KIND_ASSIGNMENT, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);
 
@@ -81,6 +83,7 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_ID(R, project, "projectId", true),
     HF_FIELDS_ID(R, cluster, "clusterId", true),
     HF_FIELDS_ID(R, store, "storeId", true),
+    HF_FIELDS_ID(R, oplog_store, "oplogStoreId", false),
     HF_FIELDS_TEXT(R, set_name, "setName", true),
     HF_FIELDS_WORD(R, state, "state", job_states),
     HF_FIELDS_U64(R, next_capture, "nextCapture"),
@@ -100,6 +103,7 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_U64(R, failures, "failuresInARow"),
     HF_FIELDS_U64(R, failed_s, "failedS"),
     HF_FIELDS_TEXT(R, problem, "problem", false),
+    HF_FIELDS_TEXT(R, assigned, "assignedBecause", false),
 };
 #undef R
 RECORD(job, struct hf_job_record, job_fields)

@@ -68,7 +68,8 @@ enum hf_job_state {
 
 struct hf_job_record {
     struct hf_id id, project, cluster;
-    struct hf_id store;
+    struct hf_id store;       /* none: PROVISIONING, and none was assigned yet */
+    struct hf_id oplog_store; /* none: of a record of before, that of the installation */
     char set_name[HF_NAME_BYTES];
     enum hf_job_state state;
     uint64_t next_capture; /* above every number that was ever used */
@@ -89,6 +90,7 @@ struct hf_job_record {
         failures; /* attempts in a row that did not become a snapshot; the cancelled are not counted */
     uint64_t failed_s;                   /* when the last of them ended */
     char problem[HF_RECORD_ERROR_BYTES]; /* what PROVISIONING and TERMINATING wait for */
+    char assigned[HF_RECORD_ERROR_BYTES]; /* which stores, and why these */
 };
 
 enum hf_snapshot_state {

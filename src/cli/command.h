@@ -28,6 +28,7 @@ extern const struct hf_command hf_cli_snapshot_commands[];
 extern const struct hf_command hf_cli_restore_commands[];
 extern const struct hf_command hf_cli_link_commands[];
 extern const struct hf_command hf_cli_store_commands[];  /* on a store, with no server */
+extern const struct hf_command hf_cli_stores_commands[]; /* of the stores, over the server's API */
 extern const struct hf_command hf_cli_upkeep_commands[]; /* of the store, over the server's API */
 extern const struct hf_command hf_cli_oplog_commands[];  /* a replay on this machine */
 extern const struct hf_command hf_cli_oplog_check_commands[];

@@ -88,6 +88,13 @@ static void print_job(const struct hf_json *job)
     if (hf_json_get_text(job, "problem") != NULL) {
         (void)printf("  waits        %s\n", hf_cli_text(job, "problem", ""));
     }
+    if (hf_json_get_text(job, "storeName") != NULL) {
+        (void)printf("  stores       snapshots in %s, oplog in %s\n",
+                     hf_cli_text(job, "storeName", "?"), hf_cli_text(job, "oplogStoreName", "?"));
+    }
+    if (hf_json_get_text(job, "assignedBecause") != NULL) {
+        (void)printf("  given        %s\n", hf_cli_text(job, "assignedBecause", ""));
+    }
     if (hf_json_get_text(job, "preferredMember") != NULL) {
         (void)printf("  preferred    member %s\n", hf_cli_text(job, "preferredMember", ""));
     }

@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "cli/define.h"
 #include "cli/output.h"
+#include "cli/stores.h"
 #include "cli/upkeep.h"
 #include "os/clock.h"
 #include "os/fs.h"
@@ -106,8 +107,8 @@ static void teller_stop(struct teller *teller)
 /* ---- list ---- */
 
 #define STORE_OPTIONS(OPT)                                                                         \
-    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "The store's key file")                             \
-    OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
+    OPT(key_file, PATH, "", 0, 4096, OPT_NONE, "With URL: the store's key file")                   \
+    HF_CLI_OPTIONS(OPT)
 
 #define LIST_ROW(...) HF_OPTION_ROW(struct store_list_values, __VA_ARGS__)
 HF_CLI_VALUES(store_list, STORE_OPTIONS, LIST_ROW)
@@ -191,9 +192,11 @@ static enum hf_err store_list(const struct store_list_values *values,
 {
     HF_CLEANUP(opened_fini) struct opened opened = {.store = NULL};
     HF_CLEANUP(hf_snapshot_list_fini) struct hf_snapshot_list list = {0};
+    if (rest->arguments.count == 0) {
+        return hf_cli_list_stores(&HF_CLI_SERVER(values), values->json, err);
+    }
     const struct open_wish wish = {
         .url = rest->arguments.values[0], .key_file = values->key_file, .key_optional = true};
-
     if (open_store(&wish, &opened, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -567,9 +570,10 @@ static enum hf_err store_groom(const struct store_groom_values *values,
 /* ---- The table ---- */
 
 #define COMMANDS(VERB)                                                                             \
-    VERB(store_list, store_list, "store", "list", "URL", 1, 1,                                     \
-         "List the snapshots of a store, with no server",                                          \
-         "Lists the snapshots that a store holds, with no server.")                                \
+    VERB(store_list, store_list, "store", "list", "[URL]", 0, 1,                                   \
+         "List the stores, or with URL the snapshots of one",                                      \
+         "Lists the stores of the server; with URL the snapshots that a store holds, with no "     \
+         "server.")                                                                                \
     VERB(store_verify, store_verify, "store", "verify", "URL", 1, 1,                               \
          "Check a whole store, with no server",                                                    \
          "Checks every object and every snapshot of a store and names what is damaged.")           \

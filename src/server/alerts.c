@@ -19,6 +19,7 @@
 #include "server/flow_schedule.h"
 #include "server/keep.h"
 #include "server/notify.h"
+#include "server/stores.h"
 
 #define LIST_MAX 100000
 #define KEPT_S ((uint64_t)90 * 86400)
@@ -403,16 +404,23 @@ static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struc
     return HF_ERR_OK;
 }
 
-static enum hf_err judge_store(struct pass *pass, struct hf_store *store, const char *target,
+/* One with a capacity is as full as that says, where its disk is not fuller. */
+static enum hf_err judge_store(struct pass *pass, const struct hf_store_view *store,
                                struct hf_error *err)
 {
-    struct hf_alert_space facts = {.url = hf_store_url(store)};
+    struct hf_alert_space facts = {.url = store->record.url,
+                                   .free_bytes = store->free_bytes,
+                                   .total_bytes = store->total_bytes};
+    const char *target = hf_stores_word(&store->record);
+    uint64_t most = store->record.max_capacity_bytes;
     struct hf_alert_findings findings;
-    struct hf_error ignored;
 
-    if (strncmp(facts.url, "file://", 7) != 0 ||
-        hf_fs_space(facts.url + 7, &facts.free_bytes, &facts.total_bytes, &ignored) != HF_ERR_OK) {
-        facts.total_bytes = 0;
+    if (most != 0 && !store->record.oplog && store->store != NULL) {
+        uint64_t left = most > store->used_bytes ? most - store->used_bytes : 0;
+        if (facts.total_bytes == 0 || left < facts.free_bytes) {
+            facts.free_bytes = left;
+            facts.total_bytes = most;
+        }
     }
     hf_alert_judge_store(&facts, &pass->app->alerts.limits, &findings);
     return follow_all(pass, &findings, &(struct about){.target = target}, err);
@@ -421,14 +429,18 @@ static enum hf_err judge_store(struct pass *pass, struct hf_store *store, const 
 static enum hf_err judge_disks(struct pass *pass, struct hf_error *err)
 {
     struct hf_server_app *app = pass->app;
+    HF_CLEANUP(hf_store_views_fini) struct hf_store_views views = {.items = NULL};
     struct hf_alert_space facts = {.url = app->alerts.data_dir};
     struct hf_alert_findings findings;
     struct hf_error ignored;
 
-    if (judge_store(pass, app->store, "snapshots", err) != HF_ERR_OK ||
-        (app->oplog_store != app->store &&
-         judge_store(pass, app->oplog_store, "oplog", err) != HF_ERR_OK)) {
+    if (hf_stores_view(app, true, &views, err) != HF_ERR_OK) {
         return err->code;
+    }
+    for (size_t i = 0; i < views.count; i++) {
+        if (judge_store(pass, &views.items[i], err) != HF_ERR_OK) {
+            return err->code;
+        }
     }
     if (facts.url == NULL ||
         hf_fs_space(facts.url, &facts.free_bytes, &facts.total_bytes, &ignored) != HF_ERR_OK) {

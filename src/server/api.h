@@ -7,6 +7,7 @@
 
 #include "server/call.h"
 #include "server/flow.h"
+#include "server/stores.h"
 
 /* Public (rest-api.md 2 and 5). */
 void hf_api_root(struct hf_server_call *call);
@@ -84,6 +85,15 @@ void hf_api_oplog_find(struct hf_server_call *call);
 void hf_api_oplog_diff(struct hf_server_call *call);
 void hf_api_snapshot_oplog(struct hf_server_call *call);
 void hf_api_snapshot_entries(struct hf_server_call *call);
+/* api_stores.c */
+void hf_api_stores(struct hf_server_call *call);
+void hf_api_add_store(struct hf_server_call *call);
+void hf_api_set_store(struct hf_server_call *call);
+void hf_api_remove_store(struct hf_server_call *call);
+void hf_api_assignment(struct hf_server_call *call);
+void hf_api_put_assignment(struct hf_server_call *call);
+/* A store for people and programs. NULL on no memory. */
+HF_MUST_CHECK struct hf_json *hf_api_store_document(const struct hf_store_view *store);
 void hf_api_store_usage(struct hf_server_call *call);
 void hf_api_store_groom(struct hf_server_call *call);
 void hf_api_store_check(struct hf_server_call *call);

@@ -58,7 +58,10 @@ struct hf_json *hf_api_job_document(struct hf_server_call *call, const struct hf
 {
     struct hf_json *json = hf_job_record_encode(job);
     struct hf_json *oplog = oplog_document(call, &job->id);
+    const struct hf_stores_names names = hf_stores_names(call->app, &job->store, &job->oplog_store);
 
+    hf_json_set_text(json, "storeName", names.snapshots[0] == '\0' ? NULL : names.snapshots);
+    hf_json_set_text(json, "oplogStoreName", names.oplog[0] == '\0' ? NULL : names.oplog);
     struct hf_json *check = check_document(call, &job->id);
 
     if (oplog != NULL) {

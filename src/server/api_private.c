@@ -14,6 +14,7 @@
 #include "server/audit.h"
 #include "server/points.h"
 #include "server/server_internal.h"
+#include "server/stores.h"
 
 #define LIST_MAX 100000
 
@@ -61,36 +62,16 @@ static bool count_of(struct hf_server_call *call, const char *kind, const char *
     return true;
 }
 
-static void add_store_space(const struct hf_server_call *call, struct hf_store *which,
-                            struct hf_json *stores)
-{
-    struct hf_json *store = hf_json_object();
-    const char *url = hf_store_url(which);
-    uint64_t free_bytes = 0, total_bytes = 0;
-    struct hf_error ignored;
-
-    hf_json_set_text(store, "holds",
-                     call->app->oplog_store == call->app->store ? "snapshots, oplog"
-                     : which == call->app->store                ? "snapshots"
-                                                                : "oplog");
-    hf_json_set_text(store, "id", hf_id_text(&call->app->mark.store).text);
-    hf_json_set_text(store, "url", url);
-    hf_json_set_bool(store, "encrypted", call->app->mark.encrypted);
-    if (strncmp(url, "file://", 7) == 0 &&
-        hf_fs_space(url + 7, &free_bytes, &total_bytes, &ignored) == HF_ERR_OK) {
-        hf_json_set_u64(store, "freeBytes", free_bytes);
-        hf_json_set_u64(store, "totalBytes", total_bytes);
-    }
-    hf_json_append_take(stores, store);
-}
-
+/* An empty list where the catalog does not say which there are. */
 static struct hf_json *stores_space(const struct hf_server_call *call)
 {
+    HF_CLEANUP(hf_store_views_fini) struct hf_store_views views = {.items = NULL};
     struct hf_json *stores = hf_json_array();
+    struct hf_error ignored;
 
-    add_store_space(call, call->app->store, stores);
-    if (call->app->oplog_store != call->app->store) {
-        add_store_space(call, call->app->oplog_store, stores);
+    (void)!hf_stores_view(call->app, true, &views, &ignored);
+    for (size_t i = 0; i < views.count; i++) {
+        hf_json_append_take(stores, hf_api_store_document(&views.items[i]));
     }
     return stores;
 }

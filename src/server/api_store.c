@@ -26,14 +26,18 @@ static const struct hf_slot_record *slot_of(const struct hf_server_call *call,
 }
 
 static struct hf_json *usage_document(const struct hf_server_call *call,
-                                      const struct hf_flow_upkeep_slots *slots,
                                       const struct hf_usage_record *usage)
 {
-    const struct hf_slot_record *slot = slot_of(call, slots, &usage->id);
+    struct hf_flow_upkeep_slots slots = {.count = 0};
+    struct hf_error ignored; /* then nothing is said of what goes on */
+    (void)!hf_flow_upkeep_slots(call->app, &usage->store, &slots, &ignored);
+    const struct hf_slot_record *slot = slot_of(call, &slots, &usage->id);
     struct hf_json *json = hf_usage_record_encode(usage);
     struct hf_upkeep_choice due;
 
     hf_upkeep_decide(usage, &call->app->upkeep, hf_flow_now_s(), &due);
+    const struct hf_stores_names names = hf_stores_names(call->app, &usage->store, &usage->store);
+    hf_json_set_text(json, "storeName", names.snapshots[0] == '\0' ? NULL : names.snapshots);
     hf_json_set_real(json, "livingRatio", hf_usage_living_ratio(usage));
     hf_json_set_text(json, "state",
                      slot != NULL && slot->work == HF_UPKEEP_GROOM ? "GROOMING"
@@ -54,22 +58,20 @@ void hf_api_store_usage(struct hf_server_call *call)
     const struct hf_catalog_query query = {
         .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
-    struct hf_flow_upkeep_slots slots;
     struct hf_call_page page;
     struct hf_error err;
 
     if (!hf_call_page(call, &page)) {
         return;
     }
-    if (hf_keep_usage_find(call->app->catalog, &query, &usages, &err) != HF_ERR_OK ||
-        hf_flow_upkeep_slots(call->app, &slots, &err) != HF_ERR_OK) {
+    if (hf_keep_usage_find(call->app->catalog, &query, &usages, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < usages.count; i++) {
         if (i / page.size == page.number - 1) {
-            hf_json_append_take(results, usage_document(call, &slots, &usages.items[i]));
+            hf_json_append_take(results, usage_document(call, &usages.items[i]));
         }
     }
     hf_reply_list(call, &page, results, usages.count);

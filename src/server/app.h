@@ -22,8 +22,9 @@
 
 #define HF_SERVER_ENDING_MAX 64
 
-struct hf_points_cache; /* points.h */
-struct hf_rounds;       /* rounds.h */
+struct hf_points_cache;   /* points.h */
+struct hf_rounds;         /* rounds.h */
+struct hf_store_registry; /* stores_internal.h */
 
 /* The server's periodic work, as alerts know it. */
 enum hf_server_work {
@@ -51,11 +52,14 @@ struct hf_server_app {
     struct hf_log *log;             /* borrowed */
     const struct hf_cancel *cancel; /* borrowed: the server stops */
     struct hf_catalog *catalog;     /* owned */
-    struct hf_store *store;         /* owned; the one snapshot store of this installation */
-    struct hf_store *oplog_store;   /* owned when it is not `store`: where slices go */
+    struct hf_store_registry
+        *stores; /* owned; NULL: an app put together by hand, of the next two */
+    struct hf_store
+        *store; /* borrowed; of --store, NULL: it was not there at the start. For stores.c alone */
+    struct hf_store *oplog_store;   /* the same of --oplog-store, or `store` */
     struct hf_points_cache *points; /* owned; NULL: every list reads every header */
-    struct hf_storemark mark;       /* of the store */
-    struct hf_store_key key;        /* zero for a store without encryption */
+    struct hf_storemark mark;       /* of `store` */
+    struct hf_store_key key;        /* the same; zero for a store without encryption */
     struct hf_id project;           /* the one project that the first start made */
     char project_name[256];
     uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */

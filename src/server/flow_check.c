@@ -75,16 +75,15 @@ static enum hf_err read_all(struct hf_server_app *app, const struct hf_job_recor
 {
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
     struct hf_check_options options = {.keyring = &keyring, .cancel = app->cancel};
-    struct hf_job_stores at;
+    struct hf_open_store at;
 
     /* A store that is away has lost nothing. */
-    if (hf_stores_of_job(app, job, &at, err) != HF_ERR_OK ||
-        hf_flow_oplog_store_here(at.oplog.store, err) != HF_ERR_OK ||
-        read_head(app, &job->id, &options.head, err) != HF_ERR_OK ||
-        hf_stores_load_keys(&at.snapshots, &job->id, &keyring, err) != HF_ERR_OK) {
+    if (hf_stores_open_oplog(app, &job->id, &at, &keyring, err) != HF_ERR_OK ||
+        hf_flow_oplog_store_here(at.store, err) != HF_ERR_OK ||
+        read_head(app, &job->id, &options.head, err) != HF_ERR_OK) {
         return err->code;
     }
-    options.store = at.oplog.store;
+    options.store = at.store;
     return hf_oplog_check(&options, report, err);
 }
 

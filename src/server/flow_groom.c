@@ -159,17 +159,22 @@ void hf_flow_keep_verified(struct hf_server_app *app, const struct hf_id *snapsh
 
 /* ---- Slots ---- */
 
-enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app, struct hf_flow_upkeep_slots *out,
-                                 struct hf_error *err)
+enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app, const struct hf_id *store,
+                                 struct hf_flow_upkeep_slots *out, struct hf_error *err)
 {
+    uint64_t factor = hf_stores_load_factor(app, store);
+
     *out = (struct hf_flow_upkeep_slots){.count = app->upkeep_slots};
+    if (factor > out->count) {
+        out->count = factor < HF_UPKEEP_SLOTS_MAX ? (size_t)factor : HF_UPKEEP_SLOTS_MAX;
+    }
     HF_ASSERT(out->count <= HF_UPKEEP_SLOTS_MAX);
     for (size_t i = 0; i < out->count; i++) {
-        const struct hf_id id = hf_upkeep_slot_id(&app->mark.store, (unsigned)i);
+        const struct hf_id id = hf_upkeep_slot_id(store, (unsigned)i);
         enum hf_err code =
             hf_keep_slot_get(app->catalog, &id, &out->items[i], &out->revisions[i], err);
         if (code == HF_ERR_NOT_FOUND) {
-            out->items[i] = (struct hf_slot_record){.id = id, .store = app->mark.store};
+            out->items[i] = (struct hf_slot_record){.id = id, .store = *store};
             out->revisions[i] = 0;
         } else if (code != HF_ERR_OK) {
             return code;
@@ -185,7 +190,7 @@ struct work {
     uint64_t revision;
     struct hf_usage_record usage; /* as it was when the work was chosen */
     struct hf_upkeep_choice choice;
-    struct hf_job_stores stores;
+    struct hf_open_store at;
     struct hf_keyring keyring;
     struct hf_keep_snapshots snapshots; /* owned: of the job */
     uint64_t began_s;
@@ -284,7 +289,7 @@ static enum hf_err walk_job(struct work *work, bool only_look, struct hf_groom_r
         }
     }
     const struct hf_groom_options options = {
-        .store = work->stores.snapshots.store,
+        .store = work->at.store,
         .keyring = &work->keyring,
         .living_percent = work->choice.living_percent,
         .known_captures = known,
@@ -306,8 +311,7 @@ static enum hf_err drop_voids(struct work *work, struct hf_error *err)
         if (!hf_upkeep_void_is_over(&record, hf_flow_now_s())) {
             continue;
         }
-        if (hf_commit_drop_void(work->stores.snapshots.store, &record.job, record.capture, err) !=
-                HF_ERR_OK ||
+        if (hf_commit_drop_void(work->at.store, &record.job, record.capture, err) != HF_ERR_OK ||
             hf_keep_snapshot_get(work->app->catalog, &work->snapshots.items[i].id, &record,
                                  &revision, err) != HF_ERR_OK) {
             return err->code;
@@ -483,7 +487,7 @@ static enum hf_err check_job(struct check *check, struct hf_error *err)
 {
     struct work *work = check->work;
     const struct hf_verify_job_options options = {
-        .verify = {.store = work->stores.snapshots.store,
+        .verify = {.store = work->at.store,
                    .level = HF_VERIFY_CONTENT,
                    .workers = 1,
                    .one_in = work->choice.full ? 0 : HF_UPKEEP_SHARES,
@@ -565,7 +569,7 @@ static enum hf_err run(struct work *work, struct hf_error *err)
 {
     if (hf_keep_snapshots_of(work->app->catalog, &work->usage.id, &work->snapshots, err) !=
             HF_ERR_OK ||
-        hf_stores_open_job(work->app, &work->usage.id, &work->stores, &work->keyring, err) !=
+        hf_stores_open_snapshots(work->app, &work->usage.id, &work->at, &work->keyring, err) !=
             HF_ERR_OK) {
         return err->code;
     }
@@ -594,38 +598,67 @@ static void run_with_renewal(struct work *work)
     give_slot_back(work);
 }
 
-/* What is due, if a slot is free for it. */
-static enum hf_err choose(struct work *work, bool *found, struct hf_error *err)
+static int by_store(const void *a, const void *b)
+{
+    const struct hf_usage_record *one = a, *other = b;
+
+    return memcmp(&one->store, &other->store, HF_ID_BYTES);
+}
+
+/* What is due in one store, if a slot of it is free. */
+static enum hf_err choose_in(struct work *work, const struct hf_usage_record *usages, size_t count,
+                             bool *busy, bool *found, struct hf_error *err)
 {
     struct hf_server_app *app = work->app;
+    struct hf_flow_upkeep_slots slots;
+
+    if (hf_flow_upkeep_slots(app, &usages[0].store, &slots, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < count; i++) {
+        busy[i] = false;
+        for (size_t k = 0; k < slots.count; k++) {
+            busy[i] = busy[i] || (!hf_slot_is_free(&slots.items[k], &app->process, app->alone,
+                                                   work->began_s) &&
+                                  hf_id_equal(&slots.items[k].job, &usages[i].id));
+        }
+    }
+    hf_upkeep_choose(usages, busy, count, &app->upkeep, work->began_s, &work->choice);
+    if (work->choice.work == HF_UPKEEP_NONE) {
+        return HF_ERR_OK;
+    }
+    work->usage = usages[work->choice.index];
+    *found = take_slot(work, &slots);
+    return HF_ERR_OK;
+}
+
+/* The first store, of those in which something is due, that has a slot free. */
+static enum hf_err choose(struct work *work, bool *found, struct hf_error *err)
+{
     HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
     HF_CLEANUP(hf_free) bool *busy = NULL;
-    struct hf_flow_upkeep_slots slots;
+    size_t of_store = 0;
 
     *found = false;
     work->began_s = hf_flow_now_s();
-    if (load_usages(app, &usages, err) != HF_ERR_OK ||
-        hf_flow_upkeep_slots(app, &slots, err) != HF_ERR_OK) {
+    if (load_usages(work->app, &usages, err) != HF_ERR_OK) {
         return err->code;
     }
     busy = hf_alloc_array(usages.count + 1, sizeof *busy);
     if (busy == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "list of jobs");
     }
-    for (size_t i = 0; i < usages.count; i++) {
-        busy[i] = false;
-        for (size_t k = 0; k < slots.count; k++) {
-            busy[i] = busy[i] || (!hf_slot_is_free(&slots.items[k], &app->process, app->alone,
-                                                   work->began_s) &&
-                                  hf_id_equal(&slots.items[k].job, &usages.items[i].id));
+    qsort(usages.items, usages.count, sizeof *usages.items, by_store);
+    for (size_t at = 0; at < usages.count && !*found; at += of_store) {
+        const struct hf_usage_record *first = &usages.items[at];
+        of_store = 1;
+        while (at + of_store < usages.count && by_store(first, first + of_store) == 0) {
+            of_store++;
+        }
+        if (choose_in(work, first, of_store, busy, found, err) != HF_ERR_OK) {
+            return err->code;
         }
     }
-    hf_upkeep_choose(usages.items, busy, usages.count, &app->upkeep, work->began_s, &work->choice);
-    if (work->choice.work == HF_UPKEEP_NONE) {
-        return HF_ERR_OK;
-    }
-    work->usage = usages.items[work->choice.index];
-    *found = take_slot(work, &slots);
     return HF_ERR_OK;
 }
 

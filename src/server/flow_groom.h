@@ -27,13 +27,13 @@ HF_MUST_CHECK enum hf_err hf_flow_upkeep_ask(struct hf_server_app *app,
                                              const struct hf_flow_upkeep_wish *wish,
                                              uint64_t *count, struct hf_error *err);
 
-/* What is worked on at this moment. */
+/* What is worked on in one store at this moment. */
 struct hf_flow_upkeep_slots {
     struct hf_slot_record items[HF_UPKEEP_SLOTS_MAX];
     uint64_t revisions[HF_UPKEEP_SLOTS_MAX]; /* 0: there is no such record yet */
     size_t count;
 };
-HF_MUST_CHECK enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app,
+HF_MUST_CHECK enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app, const struct hf_id *store,
                                                struct hf_flow_upkeep_slots *out,
                                                struct hf_error *err);
 

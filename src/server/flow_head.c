@@ -82,9 +82,9 @@ enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *
 {
     const struct hf_id gap = hf_flow_new_id();
     struct hf_head_record next;
-    struct hf_job_stores at;
+    struct hf_open_store at;
 
-    if (hf_stores_of_job_id(app, &head->id, &at, err) != HF_ERR_OK) {
+    if (hf_stores_oplog_of_job_id(app, &head->id, &at, err) != HF_ERR_OK) {
         return err->code;
     }
     /* A gap that was not told yet would be forgotten over the next one. */
@@ -98,7 +98,7 @@ enum hf_err hf_flow_head_move(struct hf_server_app *app, struct hf_head_record *
     if (!*moved) {
         return HF_ERR_OK;
     }
-    (void)snprintf(next.store, sizeof next.store, "%s", hf_store_url(at.oplog.store));
+    (void)snprintf(next.store, sizeof next.store, "%s", hf_store_url(at.store));
     if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.head_moved", err) != HF_ERR_OK) {
         return err->code;
@@ -166,12 +166,12 @@ HF_CLEANUP_DEFINE_VALUE(source_fini, struct source)
 static enum hf_err open_source(struct hf_server_app *app, const struct hf_id *job,
                                struct source *out, struct hf_error *err)
 {
-    struct hf_job_stores at;
+    struct hf_open_store at;
 
-    if (hf_stores_open_job(app, job, &at, &out->keyring, err) != HF_ERR_OK) {
+    if (hf_stores_open_oplog(app, job, &at, &out->keyring, err) != HF_ERR_OK) {
         return err->code;
     }
-    out->store = at.oplog.store;
+    out->store = at.store;
     return HF_ERR_OK;
 }
 

@@ -40,6 +40,9 @@ HF_MUST_CHECK enum hf_err hf_flow_end_needs(struct hf_server_app *app, const str
  * Deletes all objects of the job and forgets the head of its chain, the keys last. What a store does not let go of stays,
  * with the keys: the first such error. UNAVAILABLE while a store is not there.
  */
+/* The same in every store that is there: a job that begins anew may have had others. */
+HF_MUST_CHECK enum hf_err hf_flow_delete_strays(struct hf_server_app *app, const struct hf_id *job,
+                                                struct hf_error *err);
 HF_MUST_CHECK enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id *job,
                                                  struct hf_error *err);
 /* The task is ENDED, with its outcome for the agent; one that has ended, or is gone, stays as it is. */

@@ -12,7 +12,6 @@
  */
 #include <stdio.h>
 
-#include "backup/assign.h"
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "base/fault.h"
@@ -237,29 +236,6 @@ static enum hf_err data_bytes(struct hf_server_app *app, const char *set_name, u
     return HF_ERR_OK;
 }
 
-/* This installation has one store of each kind and one server, without labels: they are taken, through the rule. */
-static enum hf_err assign_stores(struct hf_server_app *app, struct hf_job_record *job,
-                                 struct hf_error *err)
-{
-    const struct hf_id_text store = hf_id_text(&app->mark.store);
-    const struct hf_resource resources[] = {
-        {.kind = HF_RESOURCE_SERVER, .id = "server", .free_bytes = UINT64_MAX},
-        {.kind = HF_RESOURCE_SNAPSHOT_STORE, .id = store.text, .free_bytes = UINT64_MAX},
-        {.kind = HF_RESOURCE_OPLOG_STORE, .id = store.text, .free_bytes = UINT64_MAX},
-    };
-
-    for (size_t kind = 0; kind < HF_RESOURCE_KINDS; kind++) {
-        const struct hf_assign_wish wish = {.kind = (enum hf_resource_kind)kind};
-        size_t chosen = 0;
-        if (hf_assign_choose(resources, HF_ARRAY_LEN(resources), &wish, &chosen, err) !=
-            HF_ERR_OK) {
-            return hf_wrap(err, "the job of set %s", job->set_name);
-        }
-    }
-    job->store = app->mark.store;
-    return HF_ERR_OK;
-}
-
 /* ---- Provisioning ---- */
 
 struct waits {
@@ -351,27 +327,69 @@ static enum hf_err make_keys(struct hf_server_app *app, const struct hf_id *job,
                              struct hf_error *err)
 {
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
-    struct hf_job_stores at;
+    struct hf_open_store at;
 
-    if (hf_stores_of_job_id(app, job, &at, err) != HF_ERR_OK) {
+    if (hf_stores_snapshots_of_job_id(app, job, &at, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = hf_job_keys_create(at.snapshots.store, at.snapshots.mark, at.snapshots.key,
-                                          job, &keyring, err);
+    enum hf_err code = hf_job_keys_create(at.store, at.mark, at.key, job, &keyring, err);
     return code == HF_ERR_EXISTS ? HF_ERR_OK : code;
 }
 
-static enum hf_err provision_steps(struct hf_server_app *app, const struct hf_job_record *job,
+static bool change_assigned(struct hf_job_record *job, const void *what)
+{
+    const struct hf_job_record *wish = what;
+
+    if (job->state != HF_JOB_PROVISIONING || hf_id_equal(&job->store, &wish->store)) {
+        return false;
+    }
+    job->store = wish->store;
+    job->oplog_store = wish->oplog_store;
+    memcpy(job->assigned, wish->assigned, sizeof job->assigned);
+    return true;
+}
+
+/* Anew where the one that was assigned has been removed since: nothing of the job lies there. */
+static enum hf_err assign(struct hf_server_app *app, struct hf_job_record *job,
+                          struct hf_error *err)
+{
+    struct hf_job_record wish = *job;
+    struct hf_job_stores at;
+    uint64_t bytes = 0;
+
+    enum hf_err code = hf_stores_of_job(app, job, &at, err);
+    if (code != HF_ERR_NOT_FOUND || job->leftover) {
+        return code;
+    }
+    if (data_bytes(app, job->set_name, &bytes, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (hf_stores_assign(app, &wish, bytes, err) != HF_ERR_OK) {
+        return hf_wrap(err, "the job of set %s", job->set_name);
+    }
+    if (hf_flow_change_job(app, &job->id, change_assigned, &wish, job, err) != HF_ERR_OK ||
+        HF_FAULT("server.job.assigned", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_log_info(app->log, "job.assigned", HF_STR("set", job->set_name),
+                HF_STR("why", job->assigned));
+    return HF_ERR_OK;
+}
+
+static enum hf_err provision_steps(struct hf_server_app *app, struct hf_job_record *job,
                                    struct hf_error *err)
 {
     struct hf_job_record now;
     bool go = false;
 
-    if (approved(app, job, &go, err) != HF_ERR_OK || !go) {
+    if (assign(app, job, err) != HF_ERR_OK || approved(app, job, &go, err) != HF_ERR_OK) {
         return err->code;
     }
+    if (!go) {
+        return HF_ERR_OK;
+    }
     /* Of an earlier life that was terminated: what came late, or was not let go of then. */
-    if (job->ended_s != 0 && hf_flow_delete_objects(app, &job->id, err) != HF_ERR_OK) {
+    if (job->ended_s != 0 && hf_flow_delete_strays(app, &job->id, err) != HF_ERR_OK) {
         return hf_wrap(err, "what the job stored before it was terminated");
     }
     if (HF_FAULT("server.job.swept", err) != HF_ERR_OK ||
@@ -413,6 +431,12 @@ static enum hf_err provision(struct hf_server_app *app, const struct hf_id *id,
 
 /* ---- Moves ---- */
 
+static void forget_stores(struct hf_job_record *job)
+{
+    job->store = job->oplog_store = (struct hf_id){{0}};
+    job->assigned[0] = '\0';
+}
+
 /* One compare-and-set; a job that was never started has no record yet. */
 static enum hf_err put_start(struct hf_server_app *app, const struct hf_cluster_record *cluster,
                              struct hf_job_record *job, enum hf_job_state *from,
@@ -432,10 +456,13 @@ static enum hf_err put_start(struct hf_server_app *app, const struct hf_cluster_
     }
     *from = job->state;
     if (hf_job_move(job, HF_JOB_START, hf_flow_now_s(), err) != HF_ERR_OK ||
-        (*from == HF_JOB_INACTIVE && (check_set(app, job->set_name, err) != HF_ERR_OK ||
-                                      assign_stores(app, job, err) != HF_ERR_OK)) ||
+        (*from == HF_JOB_INACTIVE && check_set(app, job->set_name, err) != HF_ERR_OK) ||
         HF_FAULT("server.job.checked", err) != HF_ERR_OK) {
         return err->code;
+    }
+    /* What a forced end left is deleted where it lies first. */
+    if (*from == HF_JOB_INACTIVE && !job->leftover) {
+        forget_stores(job);
     }
     if (!fresh) {
         return hf_keep_job_replace(app->catalog, job, &revision, err);

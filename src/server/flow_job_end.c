@@ -273,28 +273,20 @@ static enum hf_err delete_all(struct hf_server_app *app, struct hf_store *store,
     return hf_fail(err, HF_ERR_BUSY, "objects of the job keep coming into %s", hf_store_url(store));
 }
 
-enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id *job,
-                                   struct hf_error *err)
+/* Keys last, and those of the first store after all others: without them nothing can be read, so nothing is left then. */
+static enum hf_err delete_in(struct hf_server_app *app, const struct hf_open_store *stores,
+                             size_t store_count, const struct hf_id *job, struct hf_error *err)
 {
-    struct hf_store *stores[2];
-    struct hf_job_stores at;
-    size_t store_count;
     struct sweep keys = {.found = 0, .first = {.code = HF_ERR_OK}};
     struct hf_error first = {.code = HF_ERR_OK};
 
-    if (hf_stores_of_job_id(app, job, &at, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    stores[0] = at.snapshots.store;
-    stores[1] = at.oplog.store;
-    store_count = stores[1] == stores[0] ? 1 : 2;
     for (size_t s = 0; s < store_count; s++) {
-        if (check_here(stores[s], err) != HF_ERR_OK) {
+        if (check_here(stores[s].store, err) != HF_ERR_OK) {
             return err->code;
         }
     }
     for (size_t s = 0; s < store_count; s++) {
-        if (delete_all(app, stores[s], job, err) != HF_ERR_OK && first.code == HF_ERR_OK) {
+        if (delete_all(app, stores[s].store, job, err) != HF_ERR_OK && first.code == HF_ERR_OK) {
             first = *err;
         }
     }
@@ -309,12 +301,35 @@ enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id
         return err->code;
     }
     for (size_t s = store_count; s-- > 0;) {
-        if (delete_kind(app, stores[s], HF_OBJECT_KEYS, job, &keys, err) != HF_ERR_OK) {
+        if (delete_kind(app, stores[s].store, HF_OBJECT_KEYS, job, &keys, err) != HF_ERR_OK) {
             return err->code;
         }
     }
     *err = keys.first;
     return err->code == HF_ERR_OK ? HF_FAULT("server.terminate.keys_gone", err) : err->code;
+}
+
+enum hf_err hf_flow_delete_objects(struct hf_server_app *app, const struct hf_id *job,
+                                   struct hf_error *err)
+{
+    struct hf_job_stores at;
+
+    if (hf_stores_of_job_id(app, job, &at, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_open_store stores[] = {at.snapshots, at.oplog};
+    return delete_in(app, stores, stores[1].store == stores[0].store ? 1 : 2, job, err);
+}
+
+enum hf_err hf_flow_delete_strays(struct hf_server_app *app, const struct hf_id *job,
+                                  struct hf_error *err)
+{
+    struct hf_open_store stores[HF_STORES_MAX];
+    size_t count = 0;
+
+    return hf_stores_each_open(app, stores, &count, err) == HF_ERR_OK
+               ? delete_in(app, stores, count, job, err)
+               : err->code;
 }
 
 static bool change_gone(struct hf_job_record *job, const void *what)

@@ -40,7 +40,7 @@ static enum hf_err remove_refused(struct hf_server_app *app, const struct hf_tas
                                   const struct hf_head_record *head,
                                   const struct hf_msg_slice *slice, struct hf_error *err)
 {
-    struct hf_job_stores at;
+    struct hf_open_store at;
     struct hf_object_name name;
 
     if (hf_object_name_parse(hf_str_of(slice->object), &name, err) != HF_ERR_OK ||
@@ -48,10 +48,10 @@ static enum hf_err remove_refused(struct hf_server_app *app, const struct hf_tas
         hf_optime_compare(&name.last_optime, &head->last) <= 0) {
         return HF_ERR_OK;
     }
-    if (hf_stores_of_job_id(app, &task->job, &at, err) != HF_ERR_OK) {
+    if (hf_stores_oplog_of_job_id(app, &task->job, &at, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = hf_store_delete(at.oplog.store, hf_str_of(slice->object), err);
+    enum hf_err code = hf_store_delete(at.store, hf_str_of(slice->object), err);
     if (code == HF_ERR_OK) {
         hf_log_warn(app->log, "oplog.slice.removed", HF_STR("set", head->set_name),
                     HF_STR("slice", slice->object));
@@ -179,7 +179,7 @@ enum hf_err hf_flow_tail_slice(struct hf_server_app *app, const struct hf_msg_sl
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring keyring = {0};
     struct hf_object_name name;
     struct hf_task_record task;
-    struct hf_job_stores at;
+    struct hf_open_store at;
     struct hf_error away;
     bool raced = true;
 
@@ -189,15 +189,15 @@ enum hf_err hf_flow_tail_slice(struct hf_server_app *app, const struct hf_msg_sl
     if (has_it(app, &task, slice->object)) {
         return HF_ERR_OK;
     }
-    if (hf_stores_open_job(app, &task.job, &at, &keyring, err) != HF_ERR_OK) {
+    if (hf_stores_open_oplog(app, &task.job, &at, &keyring, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code = hf_slice_fetch_header(at.oplog.store, &name, &keyring, &header, err);
+    enum hf_err code = hf_slice_fetch_header(at.store, &name, &keyring, &header, err);
     if (code == HF_ERR_OK) {
         code = HF_FAULT("server.tail.slice_read", err);
     } else if (code == HF_ERR_CORRUPT || code == HF_ERR_UNSUPPORTED ||
                (code == HF_ERR_NOT_FOUND &&
-                hf_flow_oplog_store_here(at.oplog.store, &away) == HF_ERR_OK)) {
+                hf_flow_oplog_store_here(at.store, &away) == HF_ERR_OK)) {
         return refuse(app, &task, slice, err); /* damaged, forged, or never put */
     } else if (code == HF_ERR_NOT_FOUND) {
         *err = away;

@@ -184,8 +184,7 @@ static enum hf_err begin_tail(struct hf_server_app *app, const struct hf_job_rec
     if (choose(app, job, head, &member, err) != HF_ERR_OK ||
         hf_stores_of_job(app, job, &at, err) != HF_ERR_OK ||
         hf_flow_oplog_store_here(at.oplog.store, err) != HF_ERR_OK ||
-        (at.oplog.store != at.snapshots.store &&
-         hf_job_keys_copy(at.snapshots.store, at.oplog.store, &job->id, err) != HF_ERR_OK) ||
+        hf_stores_share_keys(&at, &job->id, err) != HF_ERR_OK ||
         hf_flow_head_catch_up(app, head, revision, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.caught_up", err) != HF_ERR_OK) {
         return err->code;
@@ -211,6 +210,32 @@ static void note_problem(struct hf_server_app *app, const struct hf_id *job, con
         hf_log_warn(app->log, "oplog.tail.none", HF_STR("set", head.set_name), HF_STR("why", why));
         (void)!hf_keep_head_replace(app->catalog, &head, &revision, &ignored);
     }
+}
+
+/* A tail goes on while its store is away, and waits: its agent asks again and again. The head says why until it is back. */
+static enum hf_err note_store(struct hf_server_app *app, const struct hf_job_record *job,
+                              struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
+{
+    struct hf_open_store at;
+    struct hf_error why = {.message = ""};
+    char text[sizeof head->problem];
+
+    enum hf_err code = hf_stores_oplog_of(app, job, &at, &why);
+    (void)snprintf(text, sizeof text, "%s", code == HF_ERR_OK ? "" : why.message);
+    if (strcmp(text, head->problem) == 0) {
+        return HF_ERR_OK;
+    }
+    struct hf_head_record next = *head;
+    memcpy(next.problem, text, sizeof text);
+    if (code != HF_ERR_OK) {
+        hf_log_warn(app->log, "oplog.store.away", HF_STR("set", head->set_name),
+                    HF_STR("why", text));
+    }
+    if (hf_keep_head_replace(app->catalog, &next, revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    *head = next;
+    return HF_ERR_OK;
 }
 
 /* ---- The tick ---- */
@@ -486,6 +511,9 @@ static enum hf_err tick_job(struct hf_server_app *app, const struct hf_job_recor
         look_after(app, job, &head, &open, err) != HF_ERR_OK ||
         hf_flow_target_has_set(app, &job->cluster, &restored, err) != HF_ERR_OK) {
         return err->code == HF_ERR_CONFLICT ? HF_ERR_OK : err->code; /* the next tick sees it */
+    }
+    if (open && note_store(app, job, &head, &revision, err) != HF_ERR_OK) {
+        return err->code == HF_ERR_CONFLICT ? HF_ERR_OK : err->code;
     }
     if (open || restored || !hf_head_may_begin(&head, hf_flow_now_s())) {
         return HF_ERR_OK;

@@ -480,7 +480,7 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
 {
     HF_CLEANUP(hf_task_fini)
     struct hf_task message = {.id = task->id, .attempt = task->attempt, .kind = task->kind};
-    struct hf_job_stores at;
+    struct hf_open_store at;
 
     if (task->kind == HF_TASK_TARGET) {
         if (hf_flow_fill_target(app, task, &message, err) != HF_ERR_OK) {
@@ -488,7 +488,10 @@ enum hf_err hf_flow_task_message(struct hf_server_app *app, const struct hf_task
         }
         return give_message(&message, out);
     }
-    if (hf_stores_open_job(app, &task->job, &at, &message.keyring, err) != HF_ERR_OK) {
+    if ((task->kind == HF_TASK_TAIL
+             ? hf_stores_open_oplog(app, &task->job, &at, &message.keyring, err)
+             : hf_stores_open_snapshots(app, &task->job, &at, &message.keyring, err)) !=
+        HF_ERR_OK) {
         return err->code;
     }
     if (fill(app, task, &message, err) != HF_ERR_OK) {

@@ -20,6 +20,7 @@
 #include "server/alerts.h"
 #include "server/api.h"
 #include "server/server_internal.h"
+#include "server/stores.h"
 
 #define LIST_MAX 100000
 #define PAGE_MAX_BYTES ((size_t)64 << 20)
@@ -379,42 +380,79 @@ static void write_sets(struct page *page)
 /* ---- Disks, the server itself ---- */
 
 struct disk {
-    const char *name, *path;
+    const char *name;
     uint64_t free_bytes, total_bytes;
 };
 
-static void write_disks(struct page *page)
+static void write_disk_family(struct page *page, const struct disk *disks, size_t count, bool free)
 {
-    struct hf_server_app *app = page->call->app;
-    struct disk disks[] = {
-        {.name = "snapshots", .path = hf_store_url(app->store)},
-        {.name = "oplog", .path = hf_store_url(app->oplog_store)},
-        {.name = "catalog", .path = page->call->server->options->data_dir},
-    };
     char text[LABEL_BYTES];
 
-    for (size_t i = 0; i < HF_ARRAY_LEN(disks); i++) {
-        struct hf_error ignored;
-        const char *path =
-            strncmp(disks[i].path, "file://", 7) == 0 ? disks[i].path + 7 : disks[i].path;
-        if (hf_fs_space(path, &disks[i].free_bytes, &disks[i].total_bytes, &ignored) != HF_ERR_OK) {
-            disks[i].total_bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (disks[i].total_bytes != 0) {
+            sample(page, label(text, "of", disks[i].name),
+                   (double)(free ? disks[i].free_bytes : disks[i].total_bytes));
         }
+    }
+}
+
+static void write_stores(struct page *page, const struct hf_store_views *views)
+{
+    char text[LABEL_BYTES];
+
+    family(page, "holdfast_store_up", "gauge", "1 while the store is there, 0 while it is away.");
+    for (size_t i = 0; i < views->count; i++) {
+        sample(page, label(text, "store", views->items[i].record.name),
+               views->items[i].store != NULL);
+    }
+    family(page, "holdfast_store_jobs", "gauge", "Jobs that a store has.");
+    for (size_t i = 0; i < views->count; i++) {
+        sample(page, label(text, "store", views->items[i].record.name),
+               (double)views->items[i].jobs);
+    }
+    family(page, "holdfast_store_used_bytes", "gauge",
+           "Bytes of snapshots in a store, as counted last.");
+    for (size_t i = 0; i < views->count; i++) {
+        if (!views->items[i].record.oplog) {
+            sample(page, label(text, "store", views->items[i].record.name),
+                   (double)views->items[i].used_bytes);
+        }
+    }
+}
+
+/* The stores that are there, and the catalog. Where the slices lie beside the snapshots, "oplog" is the same disk. */
+static void write_disks(struct page *page)
+{
+    HF_CLEANUP(hf_store_views_fini) struct hf_store_views views = {.items = NULL};
+    struct disk disks[HF_STORES_MAX + 2];
+    struct hf_error ignored;
+    size_t count = 0;
+    bool oplog = false;
+
+    (void)!hf_stores_view(page->call->app, true, &views, &ignored);
+    for (size_t i = 0; i < views.count; i++) {
+        disks[count++] = (struct disk){.name = hf_stores_word(&views.items[i].record),
+                                       .free_bytes = views.items[i].free_bytes,
+                                       .total_bytes = views.items[i].total_bytes};
+        oplog = oplog || strcmp(disks[count - 1].name, "oplog") == 0;
+    }
+    if (count > 0 && !oplog) {
+        disks[count++] = (struct disk){.name = "oplog",
+                                       .free_bytes = disks[0].free_bytes,
+                                       .total_bytes = disks[0].total_bytes};
+    }
+    disks[count] = (struct disk){.name = "catalog"};
+    if (hf_fs_space(page->call->server->options->data_dir, &disks[count].free_bytes,
+                    &disks[count].total_bytes, &ignored) == HF_ERR_OK) {
+        count++;
     }
     family(page, "holdfast_disk_free_bytes", "gauge",
            "Free bytes of the disk of a store or the catalog.");
-    for (size_t i = 0; i < HF_ARRAY_LEN(disks); i++) {
-        if (disks[i].total_bytes != 0) {
-            sample(page, label(text, "of", disks[i].name), (double)disks[i].free_bytes);
-        }
-    }
+    write_disk_family(page, disks, count, true);
     family(page, "holdfast_disk_size_bytes", "gauge",
            "Bytes of the disk of a store or the catalog.");
-    for (size_t i = 0; i < HF_ARRAY_LEN(disks); i++) {
-        if (disks[i].total_bytes != 0) {
-            sample(page, label(text, "of", disks[i].name), (double)disks[i].total_bytes);
-        }
-    }
+    write_disk_family(page, disks, count, false);
+    write_stores(page, &views);
 }
 
 /* The rate of the time by the rate of the count is how long a pass takes. */

@@ -74,6 +74,29 @@ void hf_server_rights_destroy(struct hf_server_rights *rights)
 
 /* ---- What is allowed ---- */
 
+/* Those that its kind of task may use: one that is away hinders nobody else. */
+static enum hf_err find_stores(struct hf_server_rights *rights, struct right *right,
+                               struct hf_error *err)
+{
+    switch (right->task.kind) {
+    case HF_TASK_CAPTURE:
+        return hf_stores_snapshots_of_job_id(rights->app, &right->task.job,
+                                             &right->stores.snapshots, err);
+    case HF_TASK_TAIL:
+        return hf_stores_oplog_of_job_id(rights->app, &right->task.job, &right->stores.oplog, err);
+    case HF_TASK_RESTORE:
+    case HF_TASK_TARGET:
+        break;
+    }
+    /* Without a point in time it needs no slice. */
+    if (hf_stores_oplog_of_job_id(rights->app, &right->task.job, &right->stores.oplog, err) !=
+        HF_ERR_OK) {
+        right->stores.oplog.store = NULL;
+    }
+    return hf_stores_snapshots_of_job_id(rights->app, &right->task.job, &right->stores.snapshots,
+                                         err);
+}
+
 static enum hf_err look_up_right(struct hf_server_rights *rights, const struct hf_id *task,
                                  struct right *out, struct hf_error *err)
 {
@@ -90,7 +113,7 @@ static enum hf_err look_up_right(struct hf_server_rights *rights, const struct h
     }
     hf_mutex_unlock(&rights->mutex);
     if (hf_keep_task_get(rights->app->catalog, task, &right.task, NULL, err) != HF_ERR_OK ||
-        hf_stores_of_job_id(rights->app, &right.task.job, &right.stores, err) != HF_ERR_OK) {
+        find_stores(rights, &right, err) != HF_ERR_OK) {
         return err->code;
     }
     if (right.task.kind == HF_TASK_CAPTURE) {
@@ -125,9 +148,14 @@ static bool is_readable(const struct right *right, enum hf_object_kind kind)
 }
 
 /* Slices may lie in a store of their own. */
-static struct hf_store *store_of(const struct right *right, enum hf_object_kind kind)
+static enum hf_err store_of(const struct right *right, enum hf_object_kind kind,
+                            struct hf_store **out, struct hf_error *err)
 {
-    return kind == HF_OBJECT_OPLOG ? right->stores.oplog.store : right->stores.snapshots.store;
+    *out = kind == HF_OBJECT_OPLOG ? right->stores.oplog.store : right->stores.snapshots.store;
+    return *out != NULL ? HF_ERR_OK
+                        : hf_fail(err, HF_ERR_UNAVAILABLE,
+                                  "the store of the job's oplog is not there; hint: holdfast store "
+                                  "list says why");
 }
 
 static enum hf_err allow_list(const struct right *right, const struct hf_server_object_call *call,
@@ -140,8 +168,7 @@ static enum hf_err allow_list(const struct right *right, const struct hf_server_
         struct hf_object_text prefix = hf_object_prefix(kinds[i], &right->task.job);
         if (hf_str_starts_with(call->name, hf_str_of(prefix.text)) &&
             is_readable(right, kinds[i])) {
-            out->store = store_of(right, kinds[i]);
-            return HF_ERR_OK;
+            return store_of(right, kinds[i], &out->store, err);
         }
     }
     return hf_fail(err, HF_ERR_DENIED, "task %s may not list %.*s", call->task,
@@ -204,8 +231,7 @@ enum hf_err hf_server_rights_allow(struct hf_server_rights *rights,
         return hf_fail(err, HF_ERR_DENIED, "task %s may not %s %.*s", call->task,
                        call->put ? "put" : "read", HF_STR_ARG(call->name));
     }
-    out->store = store_of(&right, out->name.kind);
-    return HF_ERR_OK;
+    return store_of(&right, out->name.kind, &out->store, err);
 }
 
 /* ---- How much ---- */

@@ -26,6 +26,7 @@
 #include "server/notify.h"
 #include "server/points.h"
 #include "server/server_internal.h"
+#include "server/stores.h"
 
 #define BEAT_MS 100
 #define RESUME_EVERY_MS 2000
@@ -73,10 +74,7 @@ static void server_fini(struct hf_server *server)
     hf_server_refusals_destroy(server->refusals);
     hf_server_shares_destroy(server->shares);
     hf_server_auth_destroy(server->auth);
-    if (server->app.oplog_store != server->app.store) {
-        hf_store_close(server->app.oplog_store);
-    }
-    hf_store_close(server->app.store);
+    hf_stores_close(&server->app);
     hf_catalog_close(server->app.catalog);
     hf_mutex_fini(&server->app.ending_mutex);
     hf_mutex_fini(&server->app.works_mutex);
@@ -97,7 +95,7 @@ static enum hf_err make_pools(struct hf_server *server, struct hf_error *err)
     const struct hf_server_pool_options work = {
         .name = "hf-work", .threads = WORK_THREADS, .queue_max = QUEUE_MAX};
     const struct hf_server_pool_options upkeep = {
-        .name = "hf-upkeep", .threads = server->app.upkeep_slots, .queue_max = HF_UPKEEP_SLOTS_MAX};
+        .name = "hf-upkeep", .threads = HF_UPKEEP_SLOTS_MAX, .queue_max = HF_UPKEEP_SLOTS_MAX};
     const struct hf_server_pool_options stream = {
         .name = "hf-stream", .threads = STREAM_THREADS, .queue_max = 16};
     const struct hf_server_waiting_options waiting = hf_server_front_waiting(server);
@@ -273,10 +271,10 @@ static void run_upkeep(void *argument)
     atomic_fetch_sub(&server->upkeeping, 1);
 }
 
-/* As many at a time as there are slots. */
+/* The slots of each store say how many at a time there: one that finds none free ends at once. */
 static void upkeep(struct hf_server *server)
 {
-    if (atomic_load(&server->upkeeping) >= server->app.upkeep_slots) {
+    if (atomic_load(&server->upkeeping) >= HF_UPKEEP_SLOTS_MAX) {
         return;
     }
     atomic_fetch_add(&server->upkeeping, 1);
@@ -419,7 +417,7 @@ static void beat(struct hf_server *server)
         }
         /* Somebody waits for what was asked for; a tick that runs sees it by itself, unless it is about to end. */
         bool wanted = atomic_load(&server->app.upkeep_wanted) &&
-                      atomic_load(&server->upkeeping) < server->app.upkeep_slots;
+                      atomic_load(&server->upkeeping) < HF_UPKEEP_SLOTS_MAX;
         if (wanted || now_ms - kept_ms >= UPKEEP_EVERY_MS) {
             kept_ms = now_ms;
             atomic_store(&server->app.upkeep_wanted, false);

@@ -14,7 +14,7 @@
 #include "os/fs.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
-#include "snapshot/keys.h"
+#include "server/stores.h"
 
 #define SETTING_INSTALLATION "installation"
 
@@ -84,108 +84,6 @@ static enum hf_err make_installation(struct hf_server *server, struct hf_id *ins
                              HF_CATALOG_SYNCED, err);
 }
 
-/* ---- The store ---- */
-
-static enum hf_err find_key_file(const struct hf_server *server, char **out, struct hf_error *err)
-{
-    return path_in(server, "store.key", out, err);
-}
-
-static enum hf_err open_store(struct hf_server *server, const struct hf_id *installation,
-                              struct hf_buf *news, struct hf_error *err)
-{
-    struct hf_server_app *app = &server->app;
-    HF_CLEANUP(hf_free) char *key_file = NULL;
-    const struct hf_store_url_options url = {.url = server->options->store_url, .create = true};
-
-    if (find_key_file(server, &key_file, err) != HF_ERR_OK ||
-        hf_store_open_url(&url, &app->store, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    const struct hf_store_open_options open = {.key_file =
-                                                   hf_fs_exists(key_file) ? key_file : NULL};
-    enum hf_err code = hf_store_keys_open(app->store, &open, &app->mark, &app->key, err);
-    if (code == HF_ERR_NOT_FOUND) {
-        const struct hf_store_create_options create = {
-            .installation = *installation,
-            .plain = server->options->plain_store,
-            .key_file = key_file,
-            .now_s = hf_flow_now_s(),
-        };
-        code = hf_store_keys_create(app->store, &create, &app->mark, &app->key, err);
-        if (code == HF_ERR_OK && !server->options->plain_store) {
-            code = hf_buf_appendf(news, err,
-                                  "store key   %s  (copy it elsewhere and keep it safe: without it "
-                                  "the backups cannot be "
-                                  "read)\n",
-                                  key_file);
-        }
-    }
-    if (code == HF_ERR_OK && app->mark.oplog_only) {
-        return hf_fail(err, HF_ERR_CONFLICT,
-                       "store %s holds the oplog of a server alone, no snapshots; hint: it belongs "
-                       "behind --oplog-store",
-                       server->options->store_url);
-    }
-    if (code == HF_ERR_OK && !hf_id_equal(&app->mark.installation, installation)) {
-        return hf_fail(err, HF_ERR_CONFLICT,
-                       "store %s belongs to another installation (%s); hint: give each server a "
-                       "store of its own, or its "
-                       "data directory back",
-                       server->options->store_url, hf_id_text(&app->mark.installation).text);
-    }
-    return code;
-}
-
-/* Slices go beside the snapshots unless a place of their own was named. Its mark has the snapshot store's id: the same
- * key file opens it, and no other installation's slices can come into it. */
-static enum hf_err open_oplog_store(struct hf_server *server, struct hf_error *err)
-{
-    struct hf_server_app *app = &server->app;
-    HF_CLEANUP(hf_store_close) struct hf_store *store = NULL;
-    const struct hf_store_url_options url = {.url = server->options->oplog_store_url,
-                                             .create = true};
-    const struct hf_store_open_options open = {.key_optional = true};
-    HF_CLEANUP(hf_store_key_wipe) struct hf_store_key none = {.key = {0}};
-    struct hf_storemark mark;
-
-    app->oplog_store = app->store;
-    if (url.url == NULL) {
-        return HF_ERR_OK;
-    }
-    if (hf_store_open_url(&url, &store, err) != HF_ERR_OK) {
-        return hf_wrap(err, "oplog store");
-    }
-    if (strcmp(hf_store_url(store), hf_store_url(app->store)) == 0) {
-        return HF_ERR_OK;
-    }
-    enum hf_err code = hf_store_keys_open(store, &open, &mark, &none, err);
-    if (code == HF_ERR_NOT_FOUND) {
-        code = hf_store_keys_create_oplog(store, &app->mark, hf_flow_now_s(), &mark, err);
-    }
-    if (code != HF_ERR_OK) {
-        return code;
-    }
-    if (!mark.oplog_only) {
-        return hf_fail(
-            err, HF_ERR_CONFLICT,
-            "oplog store %s is a store of snapshots (%s); hint: name an empty directory, "
-            "or leave --oplog-store out",
-            hf_store_url(store), hf_id_text(&mark.store).text);
-    }
-    if (!hf_id_equal(&mark.store, &app->mark.store) ||
-        !hf_id_equal(&mark.installation, &app->mark.installation)) {
-        return hf_fail(
-            err, HF_ERR_CONFLICT,
-            "oplog store %s belongs to the snapshot store %s, not to %s; hint: give each "
-            "server an oplog store of its own",
-            hf_store_url(store), hf_id_text(&mark.store).text, hf_id_text(&app->mark.store).text);
-    }
-    app->oplog_store = store;
-    store = NULL;
-    return HF_ERR_OK;
-}
-
 /* ---- Keys for people and agents ---- */
 
 static enum hf_err write_agent_key(struct hf_server *server, struct hf_buf *news,
@@ -242,6 +140,18 @@ static enum hf_err write_profile(struct hf_server *server, struct hf_buf *news,
                : code;
 }
 
+static enum hf_err open_stores(struct hf_server *server, const struct hf_id *installation,
+                               struct hf_buf *news, struct hf_error *err)
+{
+    const struct hf_stores_wish wish = {.data_dir = server->options->data_dir,
+                                        .installation = *installation,
+                                        .url = server->options->store_url,
+                                        .oplog_url = server->options->oplog_store_url,
+                                        .plain = server->options->plain_store};
+
+    return hf_stores_open(&server->app, &wish, news, err);
+}
+
 enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct hf_error *err)
 {
     struct hf_server_app *app = &server->app;
@@ -258,8 +168,7 @@ enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct
     if (hf_catalog_sqlite_open(&options, &app->catalog, err) != HF_ERR_OK ||
         read_installation(server, &installation, &found, err) != HF_ERR_OK ||
         (!found && make_installation(server, &installation, err) != HF_ERR_OK) ||
-        open_store(server, &installation, news, err) != HF_ERR_OK ||
-        open_oplog_store(server, err) != HF_ERR_OK ||
+        open_stores(server, &installation, news, err) != HF_ERR_OK ||
         hf_server_auth_create(app->catalog, &server->auth, err) != HF_ERR_OK) {
         return err->code;
     }

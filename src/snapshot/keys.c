@@ -119,6 +119,7 @@ enum hf_err hf_store_keys_create(struct hf_store *store,
         .installation = options->installation,
         .epoch = 1,
         .encrypted = !options->plain,
+        .oplog_only = options->oplog_only,
         .created_s = options->now_s,
     };
     if (newest_mark(store, &newest, err) != HF_ERR_OK) {
@@ -129,7 +130,7 @@ enum hf_err hf_store_keys_create(struct hf_store *store,
                        hf_store_url(store));
     }
     if (options->plain) {
-        ours.store = new_id();
+        ours.store = hf_id_is_none(&options->store) ? new_id() : options->store;
     } else {
         if (make_key(options->key_file, &made, err) != HF_ERR_OK ||
             hf_store_key_check(&made, &ours.key_check, err) != HF_ERR_OK) {
@@ -258,13 +259,31 @@ static void make_ring(const struct hf_storemark *mark, const struct hf_id *job,
     }
 }
 
+/* There are two copies: without them nothing of the job can be read, so that one flipped bit must not take them. */
+#define KEY_COPIES 2
+
+static enum hf_err put_copy(struct hf_store *store, const struct hf_storemark *mark,
+                            const struct hf_store_key *key, const struct hf_keyring *ring,
+                            uint32_t number, struct hf_error *err)
+{
+    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT((size_t)64 << 10);
+    struct hf_wrap_options wrap = {.store_key = mark->encrypted ? key : NULL, .store = mark->store};
+    const struct hf_object_text name = hf_object_name_text(&(struct hf_object_name){
+        .kind = HF_OBJECT_KEYS, .job = ring->job, .key = 1, .wrap = number});
+
+    hf_random_bytes(wrap.salt, sizeof wrap.salt);
+    if (hf_keyring_wrap(ring, &wrap, &bytes, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_store_put(store, hf_str_of(name.text), hf_buf_bytes(&bytes), NULL, err);
+}
+
 enum hf_err hf_job_keys_create(struct hf_store *store, const struct hf_storemark *mark,
                                const struct hf_store_key *key, const struct hf_id *job,
                                struct hf_keyring *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_store_list_fini) struct hf_store_list list = {.entries = NULL};
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring ring = {.encrypted = false};
-    HF_CLEANUP(hf_buf_fini) struct hf_buf bytes = HF_BUF_INIT((size_t)64 << 10);
     if (list_keys(store, job, &list, err) != HF_ERR_OK) {
         return hf_wrap(err, "make keys");
     }
@@ -273,22 +292,27 @@ enum hf_err hf_job_keys_create(struct hf_store *store, const struct hf_storemark
                        hf_store_url(store));
     }
     make_ring(mark, job, &ring);
-    struct hf_wrap_options wrap = {.store_key = mark->encrypted ? key : NULL, .store = mark->store};
-    /*
-     * Twice: without them nothing of the job can be read, so that one flipped bit must not take them. The first decides:
-     * two servers at once put different keys under one name, and the second is told EXISTS and loads.
-     */
-    for (uint32_t number = 1; number <= 2; number++) {
-        struct hf_object_text name = hf_object_name_text(&(struct hf_object_name){
-            .kind = HF_OBJECT_KEYS, .job = *job, .key = 1, .wrap = number});
-        hf_random_bytes(wrap.salt, sizeof wrap.salt);
-        if (hf_keyring_wrap(&ring, &wrap, &bytes, err) != HF_ERR_OK ||
-            hf_store_put(store, hf_str_of(name.text), hf_buf_bytes(&bytes), NULL, err) !=
-                HF_ERR_OK) {
+    /* The first decides: two servers at once put different keys under one name, and the second is told EXISTS and loads. */
+    for (uint32_t number = 1; number <= KEY_COPIES; number++) {
+        if (put_copy(store, mark, key, &ring, number, err) != HF_ERR_OK) {
             return hf_wrap(err, "make keys");
         }
     }
     *out = ring;
+    return HF_ERR_OK;
+}
+
+enum hf_err hf_job_keys_put(struct hf_store *store, const struct hf_storemark *mark,
+                            const struct hf_store_key *key, const struct hf_keyring *ring,
+                            struct hf_error *err)
+{
+    for (uint32_t number = 1; number <= KEY_COPIES; number++) {
+        enum hf_err code = put_copy(store, mark, key, ring, number, err);
+        /* It has the same keys already, locked with other salt. */
+        if (code != HF_ERR_OK && code != HF_ERR_EXISTS) {
+            return hf_wrap(err, "put keys of job %s", hf_id_text(&ring->job).text);
+        }
+    }
     return HF_ERR_OK;
 }
 

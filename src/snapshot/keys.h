@@ -17,7 +17,9 @@
 
 struct hf_store_create_options {
     struct hf_id installation;
-    bool plain; /* without encryption: no key file is written */
+    bool plain;         /* without encryption: no key file is written */
+    struct hf_id store; /* of a plain one that is made anew; none: drawn */
+    bool oplog_only;    /* for slices alone, with an id and a key of its own */
     /* Where the key file is written (mode 0600). One that lies there is taken: a start died before the mark. */
     const char *key_file;
     uint64_t now_s;
@@ -59,6 +61,11 @@ HF_MUST_CHECK enum hf_err hf_job_keys_create(struct hf_store *store,
 /* Puts the job's wrapped keys, as they lie in one store, into another of the same id; those that are there stay. */
 HF_MUST_CHECK enum hf_err hf_job_keys_copy(struct hf_store *from, struct hf_store *to,
                                            const struct hf_id *job, struct hf_error *err);
+/* The same keys, which another store has, wrapped for this one too. OK when it has keys of the job. INVALID where one store is
+ * encrypted and the other is not. */
+HF_MUST_CHECK enum hf_err hf_job_keys_put(struct hf_store *store, const struct hf_storemark *mark,
+                                          const struct hf_store_key *key,
+                                          const struct hf_keyring *ring, struct hf_error *err);
 /* The newest keys of a job that this key opens. NOT_FOUND when the job has none. */
 HF_MUST_CHECK enum hf_err hf_job_keys_load(struct hf_store *store, const struct hf_store_key *key,
                                            const struct hf_id *job, struct hf_keyring *out,

@@ -185,5 +185,177 @@ class JobStates(harness.TestCase):
         self.assertEqual(self.stored(), [])
 
 
+class Stores(harness.TestCase):
+    """Two sets, and stores of their own for both: what is saved lies where the labels say, and a store that is away is missed by its own
+    jobs only."""
+
+    @classmethod
+    def deploy(cls):
+        cls.d = harness.Deployment(cls.scratch, 1, start_job=False, server_arguments=("--oplog-slice-age", "1s"),
+                                   agent_arguments=("--mongod", harness.member_binary()))
+        cls.other = harness.ReplicaSet(cls.scratch, 1, "rs1")
+        host = cls.other.members[0].host
+        harness.Agent(cls.scratch, "agent-rs1", cls.d.server, host, [host], cls.scratch.dir / "restored-rs1").start()
+        cls.cli, cls.server = cls.d.cli, cls.d.server
+        cls.d.wait_members(2)
+        cls.writers = {"rs0": harness.Writer(cls.d.set), "rs1": harness.Writer(cls.other, seed=2)}
+        for writer in cls.writers.values():
+            writer.load(40)
+
+    def path(self, name):
+        return self.scratch.dir / f"store-{name}"
+
+    def add(self, name, *words):
+        return self.cli("store", "add", name, f"file://{self.path(name)}", *words)
+
+    def kinds(self, directory):
+        """What lies there, by job: {job: {"p", "m", "o", ...}}."""
+        found = {}
+        for path in directory.rglob("*"):
+            parts = path.relative_to(directory).parts
+            if path.is_file() and parts[0] == "j" and not path.name.startswith("."):
+                found.setdefault(parts[1], set()).add(parts[2])
+        return found
+
+    def job(self, set_name):
+        return self.cli("job", "show", "--set", set_name)
+
+    def wait_job(self, set_name, what, condition):
+        return wait_for(lambda: (job := self.job(set_name)) and condition(job) and job, what, 120, every=0.3)
+
+    def take(self, set_name):
+        snapshot = self.cli("snapshot", "take", "--set", set_name, limit=240)
+        self.assertEqual(snapshot["state"], "COMPLETE", snapshot)
+        return snapshot
+
+    def wait_saved(self, set_name):
+        """A write of now is in a slice."""
+        client = self.writers[set_name].set.client(w="majority")
+        client.marks.mark.insert_one({})
+        ts = list(client.local["oplog.rs"].find({"ns": "marks.mark"}).sort("$natural", -1).limit(1))[0]["ts"]
+        self.wait_job(set_name, "the oplog to be saved", lambda job: (last := job.get("oplog", {}).get("last"))
+                      and (last["seconds"], last["increment"]) >= (ts.time, ts.inc))
+        return ts
+
+    def restored(self, set_name, snapshot, *words):
+        root = self.d.restore_root if set_name == "rs0" else self.scratch.dir / "restored-rs1"
+        directory = root / f"{snapshot['id']}{len(words)}"
+        record = self.cli("restore", "start", "--snapshot", snapshot["id"], "--to", directory, *words)
+        self.assertEqual(record["state"], "FINISHED", record)
+        return directory
+
+    def check_restored(self, set_name, snapshot):
+        with harness.opened(self.scratch, self.restored(set_name, snapshot)) as member:
+            self.assertEqual(harness.compare_states(self.writers[set_name].state_at(harness.checkpoint_of(snapshot)),
+                                                    harness.state_of(member.client, "app")), "")
+
+    def test_each_job_has_its_stores(self):
+        cli, fails = self.cli, self.cli.fails
+
+        # Each with a key of its own.
+        fast = self.add("fast", "--label", "ssd", "--load-factor", "2")
+        self.assertEqual((fast["keyPath"], fast["encrypted"]), (str(self.server.data / "store-fast.key"), True))
+        self.add("big", "--label", "hdd")
+        self.add("slices", "--oplog", "--label", "ssd", "--label", "hdd")
+        self.assertEqual(len({path.read_text() for path in self.server.data.glob("store*.key")}), 4)
+        fails(4, "there is a store named fast", "store", "add", "fast", f"file://{self.path('x')}")
+        fails(4, "is the store named big already", "store", "add", "x", f"file://{self.path('big')}")
+        fails(13, "no stores of kind \"s3\"", "store", "add", "x", "s3://bucket/x")
+        (self.path("full") / "some").mkdir(parents=True)
+        (self.path("full") / "some" / "thing").touch()
+        fails(6, "holds some/thing and no mark", "store", "add", "full", f"file://{self.path('full')}")
+
+        # Labels say which.
+        fails(6, "no snapshot store has the label tape", "project", "set-assignment", "--label", "tape")
+        fails(3, "no oplog store named fast", "project", "set-assignment", "--oplog-store", "fast")
+        cli("project", "set-assignment", "--label", "ssd")
+        cli("job", "start", "--set", "rs0")
+        cli("project", "set-assignment", "--label", "hdd")
+        cli("job", "start", "--set", "rs1")
+        first = {name: self.take(name) for name in ("rs0", "rs1")}
+        points = {name: self.wait_saved(name) for name in ("rs0", "rs1")}
+        ids = {name: self.job(name)["id"] for name in ("rs0", "rs1")}
+        for name, store, reason in (("rs0", "fast", "not big: it has no label ssd"), ("rs1", "big", "not fast: it has no label hdd")):
+            job = self.job(name)
+            self.assertEqual((job["storeName"], job["oplogStoreName"]), (store, "slices"))
+            self.assertRegex(job["assignedBecause"], f"snapshot store {store}: the only one that will do; .*{reason}.*oplog store slices")
+            self.assertRegex(cli.run("job", "show", name).out, f"stores +snapshots in {store}, oplog in slices")
+            self.assertEqual(set(self.kinds(self.path(store))), {ids[name]})
+            self.assertLessEqual({"k", "m", "t"}, self.kinds(self.path(store))[ids[name]])
+            self.assertNotIn("o", self.kinds(self.path(store))[ids[name]])
+        self.assertEqual(self.kinds(self.path("slices")), {job: {"k", "o"} for job in ids.values()})
+        self.assertEqual(self.kinds(self.server.store_dir), {})
+        listed = {one["name"]: one for one in cli("store", "list")["results"]}
+        self.assertEqual({name: (one["holds"], one["jobs"]) for name, one in listed.items()},
+                         {"default": ("snapshots", 0), "fast": ("snapshots", 1), "big": ("snapshots", 1), "slices": ("oplog", 2)})
+
+        # Restored from each, to a point in time too, by the server and from the stores alone.
+        for name in ("rs0", "rs1"):
+            self.check_restored(name, first[name])
+        with harness.opened(self.scratch, self.restored("rs0", first["rs0"], "--oplog-ts", f"{points['rs0'].time}.{points['rs0'].inc}")) as member:
+            self.assertEqual(member.client.marks.mark.count_documents({}), 1)
+        key = ["--key-file", self.server.data / "store-fast.key"]
+        self.assertTrue(cli("store", "verify", f"file://{self.path('fast')}", *key)["ok"])
+        cli("oplog", "check", "--store", f"file://{self.path('fast')}", "--oplog-store", f"file://{self.path('slices')}", *key, "--job", ids["rs0"])
+        cli("oplog", "check", "--store", f"file://{self.path('slices')}", "--key-file", self.server.data / "store-slices.key", "--job", ids["rs1"])
+        fails(7, "this is store", "store", "restore", f"file://{self.path('big')}", "--snapshot", first["rs1"]["id"], "--to",
+              self.scratch.dir / "no", *key)
+        [groomed] = [one for one in cli("store", "groom", "--living-percent", "100")["results"] if one["setName"] == "rs1"]
+        self.assertEqual(groomed["storeName"], "big")
+
+        # Needed ones are not forgotten.
+        fails(6, "store fast is that of the job of set rs0, which is STARTED", "store", "remove", "fast")
+        fails(6, "store slices is that of the job", "store", "remove", "slices")
+        fails(6, "is that of --store", "store", "remove", "default")
+
+        self.check_away()
+        self.check_another_beginning(ids)
+
+    def check_away(self):
+        cli, fails = self.cli, self.cli.fails
+        away = self.path("fast").with_name("away")
+        self.path("fast").rename(away)
+        wait_for(lambda: "not there" in {one["name"]: one for one in cli("store", "list")["results"]}["fast"].get("away", ""), "the store to be missed")
+        fails(5, "store fast is not there: .* has no mark; hint: mount", "snapshot", "take", "--set", "rs0")
+        self.take("rs1")
+        self.wait_saved("rs0")  # the oplog has a store of its own
+        # So it is after a start, which makes nothing where the store was.
+        self.assertEqual(self.server.stop(), 0)
+        self.path("fast").mkdir()
+        self.server.start()
+        self.assertTrue(self.server.logged(r"store\.away store=fast"))
+        fails(5, "store fast is not there", "snapshot", "take", "--set", "rs0")
+        self.take("rs1")
+        self.wait_saved("rs0")
+        self.path("fast").rmdir()  # empty still
+        away.rename(self.path("fast"))
+        wait_for(lambda: cli.run("snapshot", "take", "--set", "rs0", "--no-wait").code == 0, "the store to be back", every=0.5)
+        self.wait_job("rs0", "the snapshot's end", lambda job: not job.get("runningSnapshotId"))
+        [newest] = [one for one in cli("snapshot", "list", "--set", "rs0")["results"] if one["state"] == "COMPLETE"][:1]
+        self.check_restored("rs0", newest)
+
+    def check_another_beginning(self, ids):
+        cli, fails = self.cli, self.cli.fails
+        # Stopped and restarted, it keeps its stores; terminated and started, it is given others.
+        cli("job", "stop", "--set", "rs1", "--wait")
+        cli("project", "set-assignment", "--label", "none", "--snapshot-store", "fast")
+        cli("job", "restart", "--set", "rs1", "--wait")
+        self.assertEqual(self.job("rs1")["storeName"], "big")
+        cli("job", "stop", "--set", "rs1", "--wait")
+        cli("job", "terminate", "--set", "rs1", "--yes", "--wait")
+        self.assertEqual(self.kinds(self.path("big")), {})
+        self.assertEqual(set(self.kinds(self.path("slices"))), {ids["rs0"]})
+        cli("store", "set", "fast", "--assignment", "off")
+        self.assertEqual(cli("job", "start", "--set", "rs1")["statusName"], "PROVISIONING")
+        self.wait_job("rs1", "why it waits", lambda job: "fast: it takes no new jobs" in job.get("problem", ""))
+        cli("store", "set", "fast", "--assignment", "on")
+        self.assertEqual(self.wait_job("rs1", "the job to be started", lambda job: job["state"] == "STARTED")["storeName"], "fast")
+        self.check_restored("rs1", self.take("rs1"))
+        cli("store", "remove", "big")
+        self.assertEqual([one["name"] for one in cli("store", "list")["results"]], ["default", "fast", "slices"])
+        fails(6, "store-big.key lies there already", "store", "add", "big", f"file://{self.path('bigger')}")
+        cli("store", "add", "big", f"file://{self.path('big')}")  # taken up again, with the key it has
+
+
 if __name__ == "__main__":
     unittest.main()

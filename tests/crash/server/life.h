@@ -16,6 +16,7 @@
 #include "os/fs.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
+#include "server/stores.h"
 #include "snapshot/capture.h"
 #include "snapshot/keys.h"
 #include "snapshot/restore.h"
@@ -116,7 +117,7 @@ static void life_stop(struct life *life)
     hf_server_agents_destroy(life->server.agents);
     hf_server_heard_destroy(life->server.app.heard);
     hf_server_auth_destroy(life->server.auth);
-    hf_store_close(life->server.app.store);
+    hf_stores_close(&life->server.app);
     hf_catalog_close(life->server.app.catalog);
     hf_lock_file_drop(life->lock);
 }

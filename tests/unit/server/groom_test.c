@@ -365,7 +365,7 @@ static void test_works_of_another_living_server_are_left_to_it(void **state)
     tick(scene);
     assert_int_not_equal(usage_of(scene).counted_s, 0);
     struct hf_flow_upkeep_slots slots;
-    KIT_OK(hf_flow_upkeep_slots(&scene->app, &slots, &err), &err);
+    KIT_OK(hf_flow_upkeep_slots(&scene->app, &scene->app.mark.store, &slots, &err), &err);
     assert_true(hf_id_is_none(&slots.items[0].server)); /* and given back */
 }
 
