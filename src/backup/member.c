@@ -29,6 +29,7 @@ static const struct hf_field member_fields[] = {
     HF_FIELDS_TEXT(R, engine, "engine", false),
     HF_FIELDS_TEXT(R, refusal, "refusal", false),
     HF_FIELDS_ID(R, agent, "agentId", false),
+    HF_FIELDS_ID(R, project, "projectId", false),
     HF_FIELDS_U64(R, seen_s, "seenS"),
 };
 #undef R

@@ -48,8 +48,9 @@ struct hf_member_record {
     char refusal[HF_NAME_BYTES *
                  2];    /* why no cursor can be opened there, in the agent's words; empty: it can */
     struct hf_id agent; /* who serves it */
-    uint64_t seen_s;    /* when the agent last said so */
-    uint64_t silent_s;  /* how long ago that was by a clock that does not jump; not stored */
+    struct hf_id project; /* the agent's */
+    uint64_t seen_s;      /* when the agent last said so */
+    uint64_t silent_s;    /* how long ago that was by a clock that does not jump; not stored */
 };
 HF_MUST_CHECK struct hf_json *hf_member_record_encode(const struct hf_member_record *record);
 HF_MUST_CHECK enum hf_err hf_member_record_decode(const struct hf_json *json,

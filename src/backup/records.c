@@ -7,11 +7,13 @@
 #include "backup/alert.h"
 #include "backup/fields.h"
 #include "backup/groom.h"
+#include "backup/people.h"
 #include "backup/store_record.h"
 
 const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_SETTING, {NULL}},
-    {HF_KIND_PROJECT, {"name", NULL}},
+    {HF_KIND_ORG, {"name", NULL}},
+    {HF_KIND_PROJECT, {"name", "orgId", NULL}},
     {HF_KIND_CLUSTER, {"projectId", "setName", NULL}},
     {HF_KIND_STORE, {NULL}},
     {HF_KIND_API_KEY, {NULL}},

@@ -246,7 +246,7 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
         return err->code;
     }
     const struct hf_flow_sight sight = {
-        .agent = hello.agent, .members = &hello.members, .hello = true};
+        .agent = hello.agent, .project = *project, .members = &hello.members, .hello = true};
     /* Whose agent it is comes first: nothing of another project's agent is touched. */
     if (check_newcomer(agents->app, &hello.agent, project, err) != HF_ERR_OK ||
         hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
@@ -387,7 +387,8 @@ enum hf_err hf_server_agents_poll(struct hf_server_agents *agents, const struct 
     for (size_t i = 0; i < poll.running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
         hf_server_heard_note(agents->app->heard, HF_HEARD_TASK, &poll.running[i].task);
     }
-    const struct hf_flow_sight sight = {.agent = poll.agent, .members = &poll.members};
+    const struct hf_flow_sight sight = {
+        .agent = poll.agent, .project = *project, .members = &poll.members};
     if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK) {
         return err->code;
     }

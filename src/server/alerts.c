@@ -36,7 +36,8 @@ struct pass {
 /* What an alert is about. */
 struct about {
     const char *target;
-    const struct hf_job_record *job; /* NULL: none */
+    const struct hf_job_record *job;     /* NULL: none */
+    const struct hf_agent_record *agent; /* the same */
     const char *host;
 };
 
@@ -91,6 +92,7 @@ static enum hf_err tell_event(struct pass *pass, const struct hf_alert_record *a
                               const char *type, struct hf_error *err)
 {
     const struct hf_event_wish event = {.id = notice_id(alert),
+                                        .project = alert->project,
                                         .job = alert->job,
                                         .set_name = alert->set_name,
                                         .type = type,
@@ -147,7 +149,11 @@ static enum hf_err follow(struct pass *pass, const struct hf_alert_finding *find
 {
     struct hf_server_app *app = pass->app;
     const struct hf_alert_record *known = newest_of(pass, finding->type, about->target);
-    struct hf_alert_record alert = {.project = app->project};
+    struct hf_alert_record alert = {
+        .project = about->job != NULL     ? about->job->project
+                   : about->agent != NULL ? about->agent->project
+                                          : app->first_project,
+    };
     uint64_t revision = 0;
     bool fresh = false;
 
@@ -262,14 +268,11 @@ HF_CLEANUP_DEFINE_VALUE(jobs_fini, struct jobs)
 
 static enum hf_err load_jobs(struct hf_server_app *app, struct jobs *out, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query of_project = {
-        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
     const struct hf_catalog_query all = {.limit = LIST_MAX};
 
-    if (hf_keep_job_find(app->catalog, &of_project, &out->jobs, err) != HF_ERR_OK ||
+    if (hf_keep_job_find(app->catalog, &all, &out->jobs, err) != HF_ERR_OK ||
         hf_keep_head_find(app->catalog, &all, &out->heads, err) != HF_ERR_OK ||
-        hf_keep_usage_find(app->catalog, &of_project, &out->usages, err) != HF_ERR_OK) {
+        hf_keep_usage_find(app->catalog, &all, &out->usages, err) != HF_ERR_OK) {
         return err->code;
     }
     qsort(out->heads.items, out->heads.count, sizeof *out->heads.items, by_id);
@@ -314,16 +317,26 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
     return follow_all(pass, &findings, &(struct about){.target = id.text, .job = job}, err);
 }
 
-static int by_name(const void *left, const void *right)
+/* A set, by its project and name. */
+struct set {
+    const struct hf_id *project;
+    const char *name;
+};
+
+static int by_set(const void *left, const void *right)
 {
-    return strcmp(*(const char *const *)left, *(const char *const *)right);
+    const struct set *a = left, *b = right;
+    int order = memcmp(a->project, b->project, sizeof *a->project);
+
+    return order != 0 ? order : strcmp(a->name, b->name);
 }
 
 static int by_host(const void *left, const void *right)
 {
     const struct hf_member_record *a = left, *b = right;
-    int order = strcmp(a->host, b->host);
+    int order = memcmp(&a->project, &b->project, sizeof a->project);
 
+    order = order != 0 ? order : strcmp(a->host, b->host);
     return order != 0 ? order : (a->silent_s > b->silent_s) - (a->silent_s < b->silent_s);
 }
 
@@ -333,27 +346,29 @@ static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
                                struct hf_error *err)
 {
     struct hf_flow_members members = {0};
-    HF_CLEANUP(hf_free) const char **names = hf_alloc_array(all->jobs.count + 1, sizeof *names);
+    HF_CLEANUP(hf_free) struct set *sets = hf_alloc_array(all->jobs.count + 1, sizeof *sets);
     size_t count = 0;
 
-    if (names == NULL) {
+    if (sets == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
-    if (hf_flow_members(pass->app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(pass->app, NULL, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < all->jobs.count; i++) {
         if (hf_job_does(&all->jobs.items[i]).takes_snapshots) {
-            names[count++] = all->jobs.items[i].set_name;
+            sets[count++] = (struct set){.project = &all->jobs.items[i].project,
+                                         .name = all->jobs.items[i].set_name};
         }
     }
-    qsort(names, count, sizeof *names, by_name);
+    qsort(sets, count, sizeof *sets, by_set);
     qsort(members.items, members.count, sizeof *members.items, by_host);
     for (size_t i = 0; i < members.count; i++) {
         const struct hf_member_record *one = &members.items[i];
-        const char *name = one->set_name;
-        if ((i > 0 && strcmp(one->host, members.items[i - 1].host) == 0) ||
-            bsearch(&name, names, count, sizeof *names, by_name) == NULL) {
+        const struct set set = {.project = &one->project, .name = one->set_name};
+        if ((i > 0 && strcmp(one->host, members.items[i - 1].host) == 0 &&
+             hf_id_equal(&one->project, &members.items[i - 1].project)) ||
+            bsearch(&set, sets, count, sizeof *sets, by_set) == NULL) {
             continue;
         }
         const struct hf_agent_record *agent =
@@ -368,9 +383,7 @@ static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
 
 static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&pass->app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
+    const struct hf_catalog_query query = {.limit = LIST_MAX};
     HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
     HF_CLEANUP(hf_free) bool *needed = NULL;
 
@@ -396,7 +409,8 @@ static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struc
                                              .silent_s = hf_flow_agent_silent_s(pass->app, agent),
                                              .release = HF_VERSION};
         hf_alert_judge_agent(&facts, &pass->app->alerts.limits, &findings);
-        if (follow_all(pass, &findings, &(struct about){.target = id.text, .host = agent->host},
+        if (follow_all(pass, &findings,
+                       &(struct about){.target = id.text, .agent = agent, .host = agent->host},
                        err) != HF_ERR_OK) {
             return err->code;
         }

@@ -90,7 +90,7 @@ static bool members_of(struct hf_server_call *call, struct hf_flow_members *out)
 {
     struct hf_error err;
 
-    if (hf_flow_members(call->app, out, &err) != HF_ERR_OK) {
+    if (hf_flow_members(call->app, &call->project, out, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return false;
     }

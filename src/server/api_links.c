@@ -412,7 +412,7 @@ static bool take_target(struct hf_server_call *call, struct hf_cluster_record *o
         return false;
     }
     if (id == NULL) {
-        if (hf_flow_find_cluster(call->app, name, out, &err) == HF_ERR_OK) {
+        if (hf_flow_find_cluster(call->app, &call->project, name, out, &err) == HF_ERR_OK) {
             return true;
         }
     } else if (hf_id_parse(hf_str_of(id), &cluster) &&
@@ -440,6 +440,7 @@ static void start_automated(struct hf_server_call *call, const struct hf_flow_li
         return;
     }
     const struct hf_flow_target_wish wish = {
+        .project = call->project,
         .snapshot = source->snapshot,
         .set_name = target.set_name,
         .point = source->point,
@@ -464,7 +465,7 @@ void hf_api_start_cluster_restore(struct hf_server_call *call)
         "snapshotId",   "oplogTs",      "oplogInc", "pointInTimeUTCMillis",
         "checkpointId", "checkPointId", "delivery", NULL};
     /* What a client unpacks with `tar xzf`: archives are called .tar.gz there. */
-    struct hf_flow_link_wish wish = {.gzip = true};
+    struct hf_flow_link_wish wish = {.project = call->project, .gzip = true};
     struct hf_cluster_record cluster;
     struct hf_restore_record restore;
     struct hf_link_record link;
@@ -507,7 +508,7 @@ void hf_api_start_link(struct hf_server_call *call)
         {"hours", HF_JSON_INTEGER},   {"maxDownloads", HF_JSON_INTEGER},
         {"gzip", HF_JSON_BOOL},       HF_API_TARGET_MEMBERS,
         {NULL, HF_JSON_NULL}};
-    struct hf_flow_link_wish wish = {.gzip = false};
+    struct hf_flow_link_wish wish = {.project = call->project};
     struct hf_restore_record restore;
     struct hf_link_record link;
     struct hf_error err;

@@ -80,12 +80,18 @@ void hf_api_status(struct hf_server_call *call)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
     const struct hf_id_text project = hf_id_text(&call->project);
+    struct hf_project_record known;
     struct hf_http_server_stats stats;
+    struct hf_error err;
 
+    if (hf_keep_project_get(call->app->catalog, &call->project, &known, NULL, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "GROUP_NOT_FOUND");
+        return;
+    }
     hf_json_set_text(json, "release", HF_VERSION);
     hf_json_set_text(json, "url", call->server->url);
     hf_json_set_text(json, "projectId", project.text);
-    hf_json_set_text(json, "projectName", call->app->project_name);
+    hf_json_set_text(json, "projectName", known.name);
     hf_json_set_u64(json, "uptimeS", (hf_clock_mono_ms() - call->server->started_ms) / 1000);
     hf_json_set_u64(json, "residentBytes", hf_resident_bytes());
     hf_http_server_stats(call->server->http, &stats);
@@ -113,7 +119,7 @@ void hf_api_agents(struct hf_server_call *call)
     struct hf_error err;
 
     if (hf_keep_agent_find(call->app->catalog, &query, &agents, &err) != HF_ERR_OK ||
-        hf_flow_members(call->app, &members, &err) != HF_ERR_OK) {
+        hf_flow_members(call->app, &call->project, &members, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, NULL);
         return;
     }
@@ -292,6 +298,7 @@ void hf_api_take(struct hf_server_call *call)
         return;
     }
     const struct hf_flow_wish wish = {
+        .project = call->project,
         .set_name = set,
         .retention_days = (uint64_t)days,
         .default_retention = hf_json_get(call->body, "retentionDays") == NULL,
@@ -426,7 +433,7 @@ void hf_api_start_restore(struct hf_server_call *call)
         {"snapshotId", HF_JSON_TEXT}, {"jobId", HF_JSON_TEXT}, {"directory", HF_JSON_TEXT},
         {"agentId", HF_JSON_TEXT},    {"onto", HF_JSON_BOOL},  {"leaveForeign", HF_JSON_BOOL},
         HF_API_TARGET_MEMBERS,        {NULL, HF_JSON_NULL}};
-    struct hf_flow_restore_wish wish = {.directory = NULL};
+    struct hf_flow_restore_wish wish = {.project = call->project};
     struct hf_restore_record restore;
     struct hf_error err;
 

@@ -68,17 +68,30 @@ bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *
 
 /* ---- Projects ---- */
 
-static struct hf_json *group_document(struct hf_server_call *call)
+static struct hf_json *group_document(struct hf_server_call *call,
+                                      const struct hf_project_record *project)
 {
     struct hf_json *json = hf_json_object();
-    const struct hf_id_text id = hf_id_text(&call->app->project);
+    const struct hf_id_text id = hf_id_text(&project->id);
     char path[128];
 
     hf_json_set_text(json, "id", id.text);
-    hf_json_set_text(json, "name", call->app->project_name);
+    hf_json_set_text(json, "name", project->name);
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s", id.text);
     hf_reply_link(call, json, "self", path);
     return json;
+}
+
+/* The caller's. False: it was answered. */
+static bool find_project(struct hf_server_call *call, struct hf_project_record *out)
+{
+    struct hf_error err;
+
+    if (hf_keep_project_get(call->app->catalog, &call->project, out, NULL, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, err.code == HF_ERR_NOT_FOUND ? "GROUP_NOT_FOUND" : NULL);
+        return false;
+    }
+    return true;
 }
 
 void hf_api_root(struct hf_server_call *call)
@@ -95,34 +108,41 @@ void hf_api_root(struct hf_server_call *call)
 
 void hf_api_groups(struct hf_server_call *call)
 {
+    struct hf_project_record project;
     struct hf_call_page page;
-    struct hf_json *results = hf_json_array();
 
-    if (!hf_call_page(call, &page)) {
-        hf_json_drop(results);
+    if (!hf_call_page(call, &page) || !find_project(call, &project)) {
         return;
     }
+    struct hf_json *results = hf_json_array();
     if (page.number == 1) {
-        hf_json_append_take(results, group_document(call));
+        hf_json_append_take(results, group_document(call, &project));
     }
     hf_reply_list(call, &page, results, 1);
 }
 
 void hf_api_group(struct hf_server_call *call)
 {
-    if (hf_api_check_group(call)) {
-        hf_reply_json(call, 200, group_document(call));
+    struct hf_project_record project;
+
+    if (hf_api_check_group(call) && find_project(call, &project)) {
+        hf_reply_json(call, 200, group_document(call, &project));
     }
 }
 
 void hf_api_group_by_name(struct hf_server_call *call)
 {
-    if (strcmp(call->parameters[0], call->app->project_name) != 0) {
+    struct hf_project_record project;
+
+    if (!find_project(call, &project)) {
+        return;
+    }
+    if (strcmp(call->parameters[0], project.name) != 0) {
         hf_reply_fail(call, HF_ERR_NOT_FOUND, "GROUP_NAME_NOT_FOUND", "there is no group named %s",
                       call->parameters[0]);
         return;
     }
-    hf_reply_json(call, 200, group_document(call));
+    hf_reply_json(call, 200, group_document(call, &project));
 }
 
 /* ---- Clusters ---- */
@@ -389,7 +409,8 @@ void hf_api_on_demand_snapshot(struct hf_server_call *call)
                       "query parameter retentionDays is missing");
         return;
     }
-    const struct hf_flow_wish wish = {.set_name = cluster.set_name,
+    const struct hf_flow_wish wish = {.project = cluster.project,
+                                      .set_name = cluster.set_name,
                                       .retention_days = days,
                                       .description = "on demand, through the public API"};
     if (hf_flow_take(call->app, &wish, &snapshot, &err) != HF_ERR_OK) {

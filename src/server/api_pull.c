@@ -423,9 +423,7 @@ static void hash_one(struct hf_server_app *app, struct hf_link_record *link)
 static void run_hashes(void *argument)
 {
     struct hf_server_app *app = argument;
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = 100000};
+    const struct hf_catalog_query query = {.limit = 100000};
     HF_CLEANUP(hf_keep_links_fini) struct hf_keep_links links = {0};
     struct hf_error err;
 

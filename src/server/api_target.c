@@ -69,7 +69,7 @@ void hf_api_start_target(struct hf_server_call *call)
         {"snapshotId", HF_JSON_TEXT}, {"jobId", HF_JSON_TEXT},      {"target", HF_JSON_TEXT},
         {"dryRun", HF_JSON_BOOL},     {"reuseSpace", HF_JSON_BOOL}, HF_API_TARGET_MEMBERS,
         {NULL, HF_JSON_NULL}};
-    struct hf_flow_target_wish wish = {.set_name = NULL};
+    struct hf_flow_target_wish wish = {.project = call->project};
     struct hf_restore_record restore;
     struct hf_error err;
 

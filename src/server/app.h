@@ -60,8 +60,8 @@ struct hf_server_app {
     struct hf_points_cache *points; /* owned; NULL: every list reads every header */
     struct hf_storemark mark;       /* of `store` */
     struct hf_store_key key;        /* the same; zero for a store without encryption */
-    struct hf_id project;           /* the one project that the first start made */
-    char project_name[256];
+    /* What the first start made: of documents from before there were several, and of what no project is behind. */
+    struct hf_id first_project;
     uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */
     uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
     bool pruning;          /* the same: a round over all jobs has begun */

@@ -193,7 +193,8 @@ bool hf_audit_begin(struct hf_server_call *call, const struct hf_route *route)
 {
     const char *type = hf_audit_type(route, call->body);
     char text[HF_RECORD_ERROR_BYTES];
-    struct hf_event_wish wish = {.set_name = hf_json_get_text(call->body, "setName"),
+    struct hf_event_wish wish = {.project = call->project,
+                                 .set_name = hf_json_get_text(call->body, "setName"),
                                  .type = type,
                                  .text = text,
                                  .by = HF_EVENT_BY_USER,

@@ -18,12 +18,27 @@ static void put(char *out, size_t out_len, const char *text)
     (void)snprintf(out, out_len, "%s", text == NULL ? "" : text);
 }
 
+/* What cannot be found is of the project that was there first. */
+static struct hf_id project_of(struct hf_server_app *app, const struct hf_event_wish *wish)
+{
+    struct hf_job_record job;
+    struct hf_error ignored;
+
+    if (!hf_id_is_none(&wish->project)) {
+        return wish->project;
+    }
+    return hf_id_is_none(&wish->job) ||
+                   hf_keep_job_get(app->catalog, &wish->job, &job, NULL, &ignored) != HF_ERR_OK
+               ? app->first_project
+               : job.project;
+}
+
 static void fill(struct hf_server_app *app, const struct hf_event_wish *wish,
                  struct hf_event_record *out)
 {
     *out = (struct hf_event_record){
         .id = hf_id_is_none(&wish->id) ? hf_flow_new_id() : wish->id,
-        .project = app->project,
+        .project = project_of(app, wish),
         .job = wish->job,
         .target = wish->target,
         .created_s = hf_flow_now_s(),

@@ -16,6 +16,7 @@
 struct hf_event_wish {
     struct hf_id
         id; /* none: a fresh one. The same id again: it was told already, and nothing is done */
+    struct hf_id project; /* none: the job's */
     struct hf_id job;
     const char *set_name;
     const char *type;

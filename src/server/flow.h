@@ -24,7 +24,8 @@
 #include "server/keep.h"
 
 struct hf_flow_wish {
-    const struct hf_id *job; /* NULL: that of the set, in this project */
+    const struct hf_id *job; /* NULL: that of the set, in the project */
+    struct hf_id project;    /* where no job is given */
     const char *set_name;
     const char *description; /* may be NULL */
     uint64_t retention_days; /* 0: kept until deleted */
@@ -123,6 +124,7 @@ HF_MUST_CHECK enum hf_err hf_flow_delete(struct hf_server_app *app, const struct
                                          struct hf_error *err);
 
 struct hf_flow_restore_wish {
+    struct hf_id project;  /* of all that is named here: what is of another one is NOT_FOUND */
     struct hf_id snapshot; /* with a point it may be none: the newest base before it is taken */
     bool point;
     struct hf_target target; /* with `point` */
@@ -139,6 +141,7 @@ HF_MUST_CHECK enum hf_err hf_flow_restore(struct hf_server_app *app,
 
 /* A delivery by HTTP (restore.md 7). Zero: the default, one hour and one use. */
 struct hf_flow_link_wish {
+    struct hf_id project;  /* as in hf_flow_restore_wish */
     struct hf_id snapshot; /* with a point it may be none, as for hf_flow_restore */
     bool point;
     struct hf_target target;   /* with `point` */
@@ -178,6 +181,7 @@ void hf_flow_archive_name(const struct hf_snapshot_record *snapshot, const struc
  * thing that stands in the way; a dry run lists all of them in its record, and touches nothing.
  */
 struct hf_flow_target_wish {
+    struct hf_id project; /* as in hf_flow_restore_wish, and of the target */
     struct hf_id snapshot;
     const char *set_name;    /* of the target */
     bool point;              /* as in hf_flow_restore_wish, with the two below */
@@ -189,8 +193,9 @@ struct hf_flow_target_wish {
 HF_MUST_CHECK enum hf_err hf_flow_target(struct hf_server_app *app,
                                          const struct hf_flow_target_wish *wish,
                                          struct hf_restore_record *out, struct hf_error *err);
-/* The cluster of a set in this project. */
-HF_MUST_CHECK enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const char *set_name,
+/* The cluster of a set in the project. */
+HF_MUST_CHECK enum hf_err hf_flow_find_cluster(struct hf_server_app *app,
+                                               const struct hf_id *project, const char *set_name,
                                                struct hf_cluster_record *out, struct hf_error *err);
 /* CONFLICT, naming it, while a restore onto that set goes on. */
 HF_MUST_CHECK enum hf_err hf_flow_check_no_target(struct hf_server_app *app,
@@ -216,13 +221,13 @@ HF_MUST_CHECK enum hf_err hf_flow_open(struct hf_server_app *app, const struct h
 void hf_flow_reading_fini(struct hf_flow_reading *reading);
 HF_CLEANUP_DEFINE_VALUE(hf_flow_reading_fini, struct hf_flow_reading)
 
-/* Members that agents have reported, and how long ago; free with hf_free. */
+/* Members that agents of the project have reported, and how long ago; NULL: of all projects. Free with hf_free. */
 struct hf_flow_members {
     struct hf_member_record *items; /* owned */
     size_t count;
 };
-HF_MUST_CHECK enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
-                                          struct hf_error *err);
+HF_MUST_CHECK enum hf_err hf_flow_members(struct hf_server_app *app, const struct hf_id *project,
+                                          struct hf_flow_members *out, struct hf_error *err);
 /* One of them, as that agent reported it: what it costs does not grow with the number of agents. */
 HF_MUST_CHECK enum hf_err hf_flow_member(struct hf_server_app *app, const struct hf_id *agent,
                                          const char *host, struct hf_member_record *out,
@@ -230,7 +235,7 @@ HF_MUST_CHECK enum hf_err hf_flow_member(struct hf_server_app *app, const struct
 
 /* Notes what an agent sees (unsynced). At hello: CONFLICT when another living agent serves one of the members. */
 struct hf_flow_sight {
-    struct hf_id agent;
+    struct hf_id agent, project;
     const struct hf_msg_members *members;
     bool hello;
 };

@@ -44,7 +44,7 @@ static enum hf_err check_clocks(struct hf_server_app *app, const struct hf_job_r
     } else if (code != HF_ERR_UNSUPPORTED) {
         return hf_wrap(err, "the store's clock");
     }
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(app, &job->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < members.count && count < WITNESSES_MAX; i++) {

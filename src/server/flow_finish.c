@@ -312,6 +312,7 @@ static enum hf_err fill_manifest(struct hf_server_app *app, const struct hf_snap
                                  struct hf_manifest *out, struct hf_error *err)
 {
     struct hf_open_store at;
+    struct hf_project_record project = {.name = ""};
 
     out->job = record->job;
     out->capture = record->capture;
@@ -319,7 +320,12 @@ static enum hf_err fill_manifest(struct hf_server_app *app, const struct hf_snap
     out->snapshot = record->id;
     out->project = record->project;
     out->cluster = record->cluster;
-    (void)snprintf(out->project_name, sizeof out->project_name, "%s", app->project_name);
+    /* A project that went meanwhile left no name. */
+    enum hf_err code = hf_keep_project_get(app->catalog, &record->project, &project, NULL, err);
+    if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    (void)snprintf(out->project_name, sizeof out->project_name, "%s", project.name);
     (void)snprintf(out->cluster_name, sizeof out->cluster_name, "%s", record->set_name);
     out->encrypted = record->encrypted;
     out->created_s = record->created_s;

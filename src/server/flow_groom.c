@@ -37,9 +37,7 @@
 static enum hf_err load_usages(struct hf_server_app *app, struct hf_keep_usages *out,
                                struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
+    const struct hf_catalog_query query = {.limit = JOBS_MAX};
 
     return hf_keep_usage_find(app->catalog, &query, out, err);
 }
@@ -63,9 +61,7 @@ static enum hf_err add_usage(struct hf_server_app *app, const struct hf_job_reco
 /* Each job that has something stored has a record, and no record is without such a job. */
 static enum hf_err match_jobs(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
+    const struct hf_catalog_query query = {.limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
 

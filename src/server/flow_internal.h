@@ -7,10 +7,14 @@
 
 #include "server/flow.h"
 
-/* The job of a set of this project. */
-HF_MUST_CHECK enum hf_err hf_flow_find_job(struct hf_server_app *app, const char *set_name,
-                                           struct hf_job_record *out, uint64_t *revision,
-                                           struct hf_error *err);
+/* The job of a set of the project. */
+HF_MUST_CHECK enum hf_err hf_flow_find_job(struct hf_server_app *app, const struct hf_id *project,
+                                           const char *set_name, struct hf_job_record *out,
+                                           uint64_t *revision, struct hf_error *err);
+/* NOT_FOUND for a snapshot, a job or an agent that is named and is none of the project's. */
+HF_MUST_CHECK enum hf_err hf_flow_check_project(struct hf_server_app *app,
+                                                const struct hf_flow_restore_wish *wish,
+                                                struct hf_error *err);
 /* Changes a job by compare-and-set until nobody else did meanwhile; change false: it stays as it is. */
 HF_MUST_CHECK enum hf_err
 hf_flow_change_job(struct hf_server_app *app, const struct hf_id *job,

@@ -27,12 +27,13 @@
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
 
-enum hf_err hf_flow_find_job(struct hf_server_app *app, const char *set_name,
-                             struct hf_job_record *out, uint64_t *revision, struct hf_error *err)
+enum hf_err hf_flow_find_job(struct hf_server_app *app, const struct hf_id *project,
+                             const char *set_name, struct hf_job_record *out, uint64_t *revision,
+                             struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_id_text id = hf_id_text(project);
     const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
+        .index = "projectId", .equals_text = id.text, .limit = JOBS_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
 
     if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
@@ -129,7 +130,7 @@ enum hf_err hf_flow_job_warning(struct hf_server_app *app, const struct hf_clust
 
     out[0] = '\0';
     if (hf_flow_oplog_wanted(app, &cluster->id, &wanted_s, err) != HF_ERR_OK ||
-        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        hf_flow_members(app, &cluster->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < members.count && out[0] == '\0'; i++) {
@@ -193,7 +194,8 @@ static enum hf_err check_name(struct hf_server_app *app, const struct hf_cluster
 {
     struct hf_job_record other;
 
-    enum hf_err code = hf_flow_find_job(app, cluster->set_name, &other, NULL, err);
+    enum hf_err code =
+        hf_flow_find_job(app, &cluster->project, cluster->set_name, &other, NULL, err);
     if (code == HF_ERR_OK && !hf_id_equal(&other.cluster, &cluster->id)) {
         return hf_fail(err, HF_ERR_CONFLICT, "job %s is of another set named %s",
                        hf_id_text(&other.id).text, cluster->set_name);
@@ -201,11 +203,13 @@ static enum hf_err check_name(struct hf_server_app *app, const struct hf_cluster
     return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
 }
 
-static enum hf_err check_set(struct hf_server_app *app, const char *set_name, struct hf_error *err)
+static enum hf_err check_set(struct hf_server_app *app, const struct hf_job_record *job,
+                             struct hf_error *err)
 {
+    const char *set_name = job->set_name;
     struct hf_flow_members members = {0};
 
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(app, &job->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = check_members(&members, set_name, err);
@@ -217,18 +221,18 @@ static enum hf_err check_set(struct hf_server_app *app, const char *set_name, st
 }
 
 /* The largest member's; 0: no agent has said it yet. */
-static enum hf_err data_bytes(struct hf_server_app *app, const char *set_name, uint64_t *out,
-                              struct hf_error *err)
+static enum hf_err data_bytes(struct hf_server_app *app, const struct hf_job_record *job,
+                              uint64_t *out, struct hf_error *err)
 {
     struct hf_flow_members members = {0};
 
     *out = 0;
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(app, &job->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < members.count; i++) {
         const struct hf_member_record *one = &members.items[i];
-        if (strcmp(one->set_name, set_name) == 0 && one->data_bytes > *out) {
+        if (strcmp(one->set_name, job->set_name) == 0 && one->data_bytes > *out) {
             *out = one->data_bytes;
         }
     }
@@ -286,8 +290,7 @@ static enum hf_err approved(struct hf_server_app *app, const struct hf_job_recor
     char text[512], size[24], limit[24];
     uint64_t bytes = 0;
 
-    if (app->provision_threshold_bytes != 0 &&
-        data_bytes(app, job->set_name, &bytes, err) != HF_ERR_OK) {
+    if (app->provision_threshold_bytes != 0 && data_bytes(app, job, &bytes, err) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_job_approval approval = hf_job_approval(job, bytes, app->provision_threshold_bytes);
@@ -361,7 +364,7 @@ static enum hf_err assign(struct hf_server_app *app, struct hf_job_record *job,
     if (code != HF_ERR_NOT_FOUND || job->leftover) {
         return code;
     }
-    if (data_bytes(app, job->set_name, &bytes, err) != HF_ERR_OK) {
+    if (data_bytes(app, job, &bytes, err) != HF_ERR_OK) {
         return err->code;
     }
     if (hf_stores_assign(app, &wish, bytes, err) != HF_ERR_OK) {
@@ -456,7 +459,7 @@ static enum hf_err put_start(struct hf_server_app *app, const struct hf_cluster_
     }
     *from = job->state;
     if (hf_job_move(job, HF_JOB_START, hf_flow_now_s(), err) != HF_ERR_OK ||
-        (*from == HF_JOB_INACTIVE && check_set(app, job->set_name, err) != HF_ERR_OK) ||
+        (*from == HF_JOB_INACTIVE && check_set(app, job, err) != HF_ERR_OK) ||
         HF_FAULT("server.job.checked", err) != HF_ERR_OK) {
         return err->code;
     }

@@ -109,13 +109,17 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
                          struct hf_restore_record *out, struct hf_link_record *link,
                          struct hf_error *err)
 {
-    const struct hf_flow_restore_wish planned = {
-        .snapshot = wish->snapshot, .point = wish->point, .target = wish->target, .job = wish->job};
+    const struct hf_flow_restore_wish planned = {.project = wish->project,
+                                                 .snapshot = wish->snapshot,
+                                                 .point = wish->point,
+                                                 .target = wish->target,
+                                                 .job = wish->job};
     struct hf_flow_plan plan = {.snapshot = wish->snapshot};
     struct hf_snapshot_record snapshot;
     char top[HF_LINK_FILE_BYTES - 8];
 
-    if ((wish->point && hf_flow_plan_point(app, &planned, &plan, err) != HF_ERR_OK) ||
+    if (hf_flow_check_project(app, &planned, err) != HF_ERR_OK ||
+        (wish->point && hf_flow_plan_point(app, &planned, &plan, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK) {
         return err->code;
     }

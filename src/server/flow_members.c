@@ -64,6 +64,7 @@ static void member_from_message(const struct hf_msg_member *from, const struct h
         .oplog_first_s = from->oplog_first_s,
         .oplog_last_s = from->oplog_last_s,
         .agent = sight->agent,
+        .project = sight->project,
         .seen_s = now_s,
     };
     (void)snprintf(to->host, sizeof to->host, "%s", from->address);
@@ -81,7 +82,8 @@ static bool is_named(const struct hf_flow_members *members, const struct hf_keep
                      const struct hf_cluster_record *cluster)
 {
     for (size_t i = 0; i < members->count; i++) {
-        if (strcmp(members->items[i].set_name, cluster->set_name) == 0) {
+        if (hf_id_equal(&members->items[i].project, &cluster->project) &&
+            strcmp(members->items[i].set_name, cluster->set_name) == 0) {
             return true;
         }
     }
@@ -106,7 +108,7 @@ static enum hf_err forget_sets(struct hf_server_app *app, size_t *count, struct 
 
     if (hf_keep_cluster_find(app->catalog, &clusters_query, &clusters, err) != HF_ERR_OK ||
         hf_keep_job_find(app->catalog, &jobs_query, &jobs, err) != HF_ERR_OK ||
-        hf_flow_members(app, &members, err) != HF_ERR_OK) {
+        hf_flow_members(app, NULL, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     *count = clusters.count;
@@ -147,26 +149,30 @@ static enum hf_err make_room_for_set(struct hf_server_app *app, const char *set_
                                      set_name, SETS_MAX);
 }
 
-/* The cluster of the set in our project; made on first sight. Two at once: the second finds the first's. */
-static enum hf_err see_set(struct hf_server_app *app, const char *set_name, struct hf_error *err)
+/* The cluster of the set in the project; made on first sight. Two at once: the second finds the first's. */
+static enum hf_err see_set(struct hf_server_app *app, const struct hf_id *project,
+                           const char *set_name, struct hf_error *err)
 {
-    const struct hf_catalog_query query = {.index = "setName", .equals_text = set_name};
+    const struct hf_catalog_query query = {
+        .index = "setName", .equals_text = set_name, .limit = SETS_MAX * 2};
     HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters found = {0};
-    struct hf_cluster_record cluster = {.project = app->project, .created_s = hf_flow_now_s()};
+    struct hf_cluster_record cluster = {.project = *project, .created_s = hf_flow_now_s()};
     char text[HF_NAME_BYTES + 64];
     struct hf_hash hash;
 
     if (hf_keep_cluster_find(app->catalog, &query, &found, err) != HF_ERR_OK) {
         return err->code;
     }
-    if (found.count > 0) {
-        return HF_ERR_OK;
+    for (size_t i = 0; i < found.count; i++) {
+        if (hf_id_equal(&found.items[i].project, project)) {
+            return HF_ERR_OK;
+        }
     }
     if (make_room_for_set(app, set_name, err) != HF_ERR_OK) {
         return err->code;
     }
     /* The id follows from project and set, so that servers that see the set at the same moment make one cluster. */
-    (void)snprintf(text, sizeof text, "%s/%s", hf_id_text(&app->project).text, set_name);
+    (void)snprintf(text, sizeof text, "%s/%s", hf_id_text(project).text, set_name);
     hf_sha256(hf_bytes_of_str(hf_str_of(text)), &hash);
     memcpy(cluster.id.bytes, hash.bytes, sizeof cluster.id.bytes);
     (void)snprintf(cluster.set_name, sizeof cluster.set_name, "%s", set_name);
@@ -182,7 +188,7 @@ static enum hf_err check_served(struct hf_server_app *app, const struct hf_flow_
                                 struct hf_error *err)
 {
     struct hf_flow_members known = {0};
-    enum hf_err code = hf_flow_members(app, &known, err);
+    enum hf_err code = hf_flow_members(app, &sight->project, &known, err);
 
     for (size_t i = 0; code == HF_ERR_OK && i < known.count; i++) {
         const struct hf_member_record *other = &known.items[i];
@@ -293,7 +299,8 @@ enum hf_err hf_flow_put_members(struct hf_server_app *app, const struct hf_flow_
         member_from_message(&sight->members->items[i], sight, now_s, &record);
         follow(hf_json_get_array(before.json, "members"), &record);
         hf_json_append_take(members, hf_member_record_encode(&record));
-        if (record.set_name[0] != '\0' && see_set(app, record.set_name, err) != HF_ERR_OK) {
+        if (record.set_name[0] != '\0' &&
+            see_set(app, &sight->project, record.set_name, err) != HF_ERR_OK) {
             hf_json_drop(members);
             return err->code;
         }
@@ -310,6 +317,9 @@ static bool read_member(struct hf_server_app *app, const struct hf_json *json,
 
     if (hf_member_record_decode(json, out, &ignored) != HF_ERR_OK) {
         return false;
+    }
+    if (hf_id_is_none(&out->project)) {
+        out->project = app->first_project; /* written when there was no other */
     }
     out->silent_s = hf_server_heard_silent_s(app->heard, HF_HEARD_MEMBERS, &out->agent, out->seen_s,
                                              age_s(out->seen_s));
@@ -339,8 +349,8 @@ enum hf_err hf_flow_member(struct hf_server_app *app, const struct hf_id *agent,
     return HF_ERR_OK;
 }
 
-enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *out,
-                            struct hf_error *err)
+enum hf_err hf_flow_members(struct hf_server_app *app, const struct hf_id *project,
+                            struct hf_flow_members *out, struct hf_error *err)
 {
     const struct hf_catalog_query query = {.kind = HF_KIND_MEMBERS, .limit = AGENTS_MAX};
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list found = {.documents = NULL};
@@ -361,7 +371,8 @@ enum hf_err hf_flow_members(struct hf_server_app *app, struct hf_flow_members *o
     for (size_t i = 0; i < found.count; i++) {
         const struct hf_json *members = hf_json_get_array(found.documents[i].json, "members");
         for (size_t k = 0; k < hf_json_count(members); k++) {
-            count += read_member(app, hf_json_at(members, k), &items[count]);
+            count += read_member(app, hf_json_at(members, k), &items[count]) &&
+                     (project == NULL || hf_id_equal(project, &items[count].project));
         }
     }
     *out = (struct hf_flow_members){.items = items, .count = count};

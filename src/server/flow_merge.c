@@ -84,9 +84,7 @@ static enum hf_err merge_job(struct hf_server_app *app, const struct hf_id *job,
 
 enum hf_err hf_flow_merge_tick(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = 100000};
+    const struct hf_catalog_query query = {.limit = 100000};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
 

@@ -79,7 +79,7 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
                                 const struct hf_snapshot_record *snapshot,
                                 struct hf_agent_record *out, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
+    const struct hf_id_text project = hf_id_text(&wish->project);
     const struct hf_catalog_query query = {
         .index = "projectId", .equals_text = project.text, .limit = 10000};
     HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
@@ -124,6 +124,49 @@ static enum hf_err choose_agent(struct hf_server_app *app, const struct hf_flow_
             able);
     }
     *out = *best;
+    return HF_ERR_OK;
+}
+
+/* ---- What is named ---- */
+
+enum hf_err hf_flow_check_project(struct hf_server_app *app,
+                                  const struct hf_flow_restore_wish *wish, struct hf_error *err)
+{
+    struct hf_snapshot_record snapshot;
+    struct hf_job_record job;
+    struct hf_agent_record agent;
+
+    if (!hf_id_is_none(&wish->snapshot)) {
+        enum hf_err code =
+            hf_keep_snapshot_get(app->catalog, &wish->snapshot, &snapshot, NULL, err);
+        if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+            return code;
+        }
+        if (code != HF_ERR_OK || !hf_id_equal(&snapshot.project, &wish->project)) {
+            return hf_fail(err, HF_ERR_NOT_FOUND, "there is no snapshot %s",
+                           hf_id_text(&wish->snapshot).text);
+        }
+    }
+    if (!hf_id_is_none(&wish->job)) {
+        enum hf_err code = hf_keep_job_get(app->catalog, &wish->job, &job, NULL, err);
+        if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+            return code;
+        }
+        if (code != HF_ERR_OK || !hf_id_equal(&job.project, &wish->project)) {
+            return hf_fail(err, HF_ERR_NOT_FOUND, "there is no job %s",
+                           hf_id_text(&wish->job).text);
+        }
+    }
+    if (!hf_id_is_none(&wish->agent)) {
+        enum hf_err code = hf_keep_agent_get(app->catalog, &wish->agent, &agent, NULL, err);
+        if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+            return code;
+        }
+        if (code != HF_ERR_OK || !hf_id_equal(&agent.project, &wish->project)) {
+            return hf_fail(err, HF_ERR_NOT_FOUND, "there is no agent %s",
+                           hf_id_text(&wish->agent).text);
+        }
+    }
     return HF_ERR_OK;
 }
 
@@ -252,7 +295,8 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
     struct hf_snapshot_record snapshot;
     struct hf_agent_record agent;
 
-    if ((wish->point && hf_flow_plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
+    if (hf_flow_check_project(app, wish, err) != HF_ERR_OK ||
+        (wish->point && hf_flow_plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {
         return err->code;

@@ -222,9 +222,7 @@ static enum hf_err look_range(struct hf_server_app *app, uint64_t from_s, uint64
 /* Jobs of before there were schedules, or whose start died before it made one. */
 static enum hf_err open_missing(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query jobs_query = {
-        .index = "projectId", .equals_text = project.text, .limit = JOBS_MAX};
+    const struct hf_catalog_query jobs_query = {.limit = JOBS_MAX};
     const struct hf_catalog_query count_jobs = {.kind = HF_KIND_JOB},
                                   count_schedules = {.kind = HF_KIND_SCHEDULE};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};

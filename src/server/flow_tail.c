@@ -118,7 +118,7 @@ static enum hf_err choose(struct hf_server_app *app, const struct hf_job_record 
     struct hf_flow_members members = {0};
     struct hf_member_choice choice;
 
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(app, &job->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = hf_head_choose_member(head, members.items, members.count,
@@ -443,8 +443,10 @@ static enum hf_err take_wanted(struct hf_server_app *app, const struct hf_job_re
     case HF_WANTED_TAKE:
         break;
     }
-    const struct hf_flow_wish wish = {
-        .set_name = job->set_name, .description = job->snapshot_wanted, .automatic = true};
+    const struct hf_flow_wish wish = {.project = job->project,
+                                      .set_name = job->set_name,
+                                      .description = job->snapshot_wanted,
+                                      .automatic = true};
     if (hf_flow_take(app, &wish, &taken, &why) != HF_ERR_OK) {
         hf_log_debug(app->log, "snapshot.wanted.not_taken", HF_STR("set", job->set_name),
                      HF_STR("error", why.message));

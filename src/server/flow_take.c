@@ -73,7 +73,7 @@ static enum hf_err find_source(struct hf_server_app *app, const struct hf_job_re
                                struct source *out, struct hf_error *err)
 {
     if (hf_keep_snapshots_of(app->catalog, &job->id, &out->snapshots, err) != HF_ERR_OK ||
-        hf_flow_members(app, &out->members, err) != HF_ERR_OK) {
+        hf_flow_members(app, &job->project, &out->members, err) != HF_ERR_OK) {
         return err->code;
     }
     out->costs = hf_alloc_array(out->members.count + 1, sizeof *out->costs);
@@ -275,8 +275,9 @@ static enum hf_err await_wind_up(struct hf_server_app *app, struct hf_job_record
 static enum hf_err find_job(struct hf_server_app *app, const struct hf_flow_wish *wish,
                             struct hf_job_record *out, uint64_t *revision, struct hf_error *err)
 {
-    return wish->job != NULL ? hf_keep_job_get(app->catalog, wish->job, out, revision, err)
-                             : hf_flow_find_job(app, wish->set_name, out, revision, err);
+    return wish->job != NULL
+               ? hf_keep_job_get(app->catalog, wish->job, out, revision, err)
+               : hf_flow_find_job(app, &wish->project, wish->set_name, out, revision, err);
 }
 
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,

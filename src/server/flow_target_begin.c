@@ -26,7 +26,7 @@ static enum hf_err add_members(struct hf_server_app *app, struct hf_target_recor
     struct hf_flow_members members = {0};
     size_t named = 0;
 
-    if (hf_flow_members(app, &members, err) != HF_ERR_OK) {
+    if (hf_flow_members(app, &record->project, &members, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < members.count; i++) {
@@ -55,8 +55,9 @@ static enum hf_err add_members(struct hf_server_app *app, struct hf_target_recor
                       : HF_ERR_OK;
 }
 
-enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const char *set_name,
-                                 struct hf_cluster_record *out, struct hf_error *err)
+enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const struct hf_id *project,
+                                 const char *set_name, struct hf_cluster_record *out,
+                                 struct hf_error *err)
 {
     const struct hf_catalog_query query = {
         .index = "setName", .equals_text = set_name, .limit = LIST_MAX};
@@ -66,7 +67,7 @@ enum hf_err hf_flow_find_cluster(struct hf_server_app *app, const char *set_name
         return err->code;
     }
     for (size_t i = 0; i < clusters.count; i++) {
-        if (hf_id_equal(&clusters.items[i].project, &app->project)) {
+        if (hf_id_equal(&clusters.items[i].project, project)) {
             *out = clusters.items[i];
             return HF_ERR_OK;
         }
@@ -232,15 +233,19 @@ static enum hf_err plan(struct hf_server_app *app, const struct hf_flow_target_w
                         struct hf_target_record *record, struct hf_flow_plan *point,
                         struct hf_error *err)
 {
-    const struct hf_flow_restore_wish instant = {
-        .snapshot = wish->snapshot, .point = true, .target = wish->target, .job = wish->job};
+    const struct hf_flow_restore_wish instant = {.project = wish->project,
+                                                 .snapshot = wish->snapshot,
+                                                 .point = true,
+                                                 .target = wish->target,
+                                                 .job = wish->job};
     struct hf_snapshot_record snapshot;
     struct hf_cluster_record cluster;
 
     *point = (struct hf_flow_plan){.snapshot = wish->snapshot};
-    if ((wish->point && hf_flow_plan_point(app, &instant, point, err) != HF_ERR_OK) ||
+    if (hf_flow_check_project(app, &instant, err) != HF_ERR_OK ||
+        (wish->point && hf_flow_plan_point(app, &instant, point, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &point->snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
-        hf_flow_find_cluster(app, wish->set_name, &cluster, err) != HF_ERR_OK) {
+        hf_flow_find_cluster(app, &wish->project, wish->set_name, &cluster, err) != HF_ERR_OK) {
         return err->code;
     }
     *record = (struct hf_target_record){

@@ -9,6 +9,7 @@
 #include "backup/alert.h"
 #include "backup/groom.h"
 #include "backup/head.h"
+#include "backup/people.h"
 #include "backup/records.h"
 #include "backup/schedule.h"
 #include "backup/target.h"
@@ -20,6 +21,8 @@
  * revision is raised on success). Ids are the record's own. Writes are durable on return.
  */
 #define HF_KEEP_TABLE(X)                                                                           \
+    X(org, struct hf_org_record, HF_KIND_ORG)                                                      \
+    X(project, struct hf_project_record, HF_KIND_PROJECT)                                          \
     X(cluster, struct hf_cluster_record, HF_KIND_CLUSTER)                                          \
     X(job, struct hf_job_record, HF_KIND_JOB)                                                      \
     X(snapshot, struct hf_snapshot_record, HF_KIND_SNAPSHOT)                                       \

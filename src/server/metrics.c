@@ -25,7 +25,7 @@
 #define LIST_MAX 100000
 #define PAGE_MAX_BYTES ((size_t)64 << 20)
 #define TOKEN_MAX_BYTES 4096
-#define LABEL_BYTES 1024
+#define LABEL_BYTES 2048
 
 /* The page as it grows; after an error nothing more is written. */
 struct page {
@@ -64,6 +64,17 @@ static const char *label(char out[LABEL_BYTES], const char *name, const char *va
         out[len++] = *value == '\n' ? 'n' : *value;
     }
     (void)snprintf(out + len, LABEL_BYTES - len, "\"}");
+    return out;
+}
+
+/* Two labels; the first has been written by label(). */
+static const char *and_label(char out[LABEL_BYTES], const char *name, const char *value)
+{
+    char second[LABEL_BYTES];
+    size_t len = strlen(out);
+
+    (void)label(second, name, value);
+    (void)snprintf(out + len - 1, LABEL_BYTES - len + 1, ",%s", second + 1);
     return out;
 }
 
@@ -182,9 +193,7 @@ static void write_alerts(struct page *page)
 
 static void write_agents(struct page *page)
 {
-    const struct hf_id_text project = hf_id_text(&page->call->app->project);
-    const struct hf_catalog_query query = {
-        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
+    const struct hf_catalog_query query = {.limit = LIST_MAX};
     HF_CLEANUP(hf_keep_agents_fini) struct hf_keep_agents agents = {0};
     size_t connected = 0;
     char text[LABEL_BYTES];
@@ -211,6 +220,7 @@ static int by_id(const void *a, const void *b)
 }
 
 struct set_figures {
+    const char *project; /* its name; empty: it has gone */
     const struct hf_job_record *job;
     struct hf_head_record *head;   /* owned by the list; NULL: none */
     struct hf_usage_record *usage; /* the same */
@@ -326,20 +336,19 @@ static bool has(const struct set_figures *one, enum needs needs)
 static void write_sets(struct page *page)
 {
     struct hf_server_app *app = page->call->app;
-    const struct hf_id_text project = hf_id_text(&app->project);
-    const struct hf_catalog_query of_project = {
-        .index = "projectId", .equals_text = project.text, .limit = LIST_MAX};
     const struct hf_catalog_query all = {.limit = LIST_MAX};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     HF_CLEANUP(hf_keep_heads_fini) struct hf_keep_heads heads = {0};
     HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
+    HF_CLEANUP(hf_keep_projects_fini) struct hf_keep_projects projects = {0};
     HF_CLEANUP(hf_free) struct set_figures *figures = NULL;
     char text[LABEL_BYTES];
 
     if (page->err.code != HF_ERR_OK ||
-        hf_keep_job_find(app->catalog, &of_project, &jobs, &page->err) != HF_ERR_OK ||
+        hf_keep_project_find(app->catalog, &all, &projects, &page->err) != HF_ERR_OK ||
+        hf_keep_job_find(app->catalog, &all, &jobs, &page->err) != HF_ERR_OK ||
         hf_keep_head_find(app->catalog, &all, &heads, &page->err) != HF_ERR_OK ||
-        hf_keep_usage_find(app->catalog, &of_project, &usages, &page->err) != HF_ERR_OK) {
+        hf_keep_usage_find(app->catalog, &all, &usages, &page->err) != HF_ERR_OK) {
         return;
     }
     figures = hf_alloc_array(jobs.count + 1, sizeof *figures);
@@ -349,6 +358,7 @@ static void write_sets(struct page *page)
     }
     qsort(heads.items, heads.count, sizeof *heads.items, by_id);
     qsort(usages.items, usages.count, sizeof *usages.items, by_id);
+    qsort(projects.items, projects.count, sizeof *projects.items, by_id);
     size_t count = 0;
     for (size_t i = 0; i < jobs.count; i++) {
         const struct hf_job_record *job = &jobs.items[i];
@@ -356,7 +366,10 @@ static void write_sets(struct page *page)
             continue;
         }
         struct set_figures *one = &figures[count++];
+        const struct hf_project_record *project =
+            bsearch(&job->project, projects.items, projects.count, sizeof *projects.items, by_id);
         *one = (struct set_figures){
+            .project = project == NULL ? "" : project->name,
             .job = job,
             .head = bsearch(job, heads.items, heads.count, sizeof *heads.items, by_id),
             .usage = bsearch(job, usages.items, usages.count, sizeof *usages.items, by_id),
@@ -370,7 +383,8 @@ static void write_sets(struct page *page)
         family(page, set_families[f].name, set_families[f].type, set_families[f].help);
         for (size_t i = 0; i < count; i++) {
             if (has(&figures[i], set_families[f].needs)) {
-                sample(page, label(text, "set", figures[i].job->set_name),
+                (void)label(text, "project", figures[i].project);
+                sample(page, and_label(text, "set", figures[i].job->set_name),
                        set_families[f].value(&figures[i]));
             }
         }

@@ -120,8 +120,7 @@ static enum hf_err add_woken(struct hf_server_app *app, enum hf_round_of which,
 static enum hf_err find_jobs(struct hf_server_app *app, enum hf_round_of which, size_t most,
                              struct hf_keep_jobs *out, struct hf_error *err)
 {
-    const struct hf_id_text project = hf_id_text(&app->project);
-    struct hf_catalog_query query = {.index = "projectId", .equals_text = project.text};
+    struct hf_catalog_query query = {.index = NULL};
     struct hf_rounds_place place;
 
     hf_rounds_begin(app, which, most, &place, &query);

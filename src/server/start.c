@@ -44,14 +44,10 @@ static enum hf_err read_installation(struct hf_server *server, struct hf_id *ins
     }
     const char *id = hf_json_get_text(document.json, "id");
     const char *project = hf_json_get_text(document.json, "projectId");
-    const char *name = hf_json_get_text(document.json, "projectName");
-    if (id == NULL || project == NULL || name == NULL ||
-        !hf_id_parse(hf_str_of(id), installation) ||
-        !hf_id_parse(hf_str_of(project), &app->project) ||
-        strlen(name) >= sizeof app->project_name) {
+    if (id == NULL || project == NULL || !hf_id_parse(hf_str_of(id), installation) ||
+        !hf_id_parse(hf_str_of(project), &app->first_project)) {
         return hf_fail(err, HF_ERR_CORRUPT, "catalog: the installation's document cannot be read");
     }
-    (void)snprintf(app->project_name, sizeof app->project_name, "%s", name);
     return HF_ERR_OK;
 }
 
@@ -59,25 +55,19 @@ static enum hf_err make_installation(struct hf_server *server, struct hf_id *ins
                                      struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *setting = hf_json_object();
-    HF_CLEANUP(hf_json_drop) struct hf_json *project = hf_json_object();
     struct hf_server_app *app = &server->app;
     const char *name = server->options->project == NULL ? "default" : server->options->project;
 
-    if (name[0] == '\0' || strlen(name) >= sizeof app->project_name) {
-        return hf_fail(err, HF_ERR_INVALID, "a project's name has 1 to %zu bytes",
-                       sizeof app->project_name - 1);
+    if (hf_people_check_name(name, err) != HF_ERR_OK) {
+        return hf_wrap(err, "the first project");
     }
     *installation = hf_flow_new_id();
-    app->project = hf_flow_new_id();
-    (void)snprintf(app->project_name, sizeof app->project_name, "%s", name);
-    hf_json_set_text(project, "id", hf_id_text(&app->project).text);
-    hf_json_set_text(project, "name", name);
-    hf_json_set_u64(project, "createdS", hf_flow_now_s());
+    app->first_project = hf_flow_new_id();
+    struct hf_project_record project = {.id = app->first_project, .created_s = hf_flow_now_s()};
+    (void)snprintf(project.name, sizeof project.name, "%s", name);
     hf_json_set_text(setting, "id", hf_id_text(installation).text);
-    hf_json_set_text(setting, "projectId", hf_id_text(&app->project).text);
-    hf_json_set_text(setting, "projectName", name);
-    if (hf_catalog_insert(app->catalog, HF_KIND_PROJECT, hf_id_text(&app->project).text, project,
-                          HF_CATALOG_SYNCED, err) != HF_ERR_OK) {
+    hf_json_set_text(setting, "projectId", hf_id_text(&app->first_project).text);
+    if (hf_keep_project_insert(app->catalog, &project, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_catalog_insert(app->catalog, HF_KIND_SETTING, SETTING_INSTALLATION, setting,
@@ -98,7 +88,7 @@ static enum hf_err write_agent_key(struct hf_server *server, struct hf_buf *news
     if (hf_fs_exists(path)) {
         return HF_ERR_OK;
     }
-    if (hf_server_auth_make_agent_key(server->auth, &server->app.project, token, err) !=
+    if (hf_server_auth_make_agent_key(server->auth, &server->app.first_project, token, err) !=
         HF_ERR_OK) {
         return err->code;
     }
@@ -126,7 +116,8 @@ static enum hf_err write_profile(struct hf_server *server, struct hf_buf *news,
     if (hf_fs_exists(path)) {
         return HF_ERR_OK;
     }
-    if (hf_server_auth_make_api_key(server->auth, &server->app.project, &key, err) != HF_ERR_OK ||
+    if (hf_server_auth_make_api_key(server->auth, &server->app.first_project, &key, err) !=
+            HF_ERR_OK ||
         hf_buf_appendf(&text, err, "server = %s\npublic_key = %s\nprivate_key = %s\n", server->url,
                        key.public_key, key.private_key) != HF_ERR_OK) {
         return err->code;

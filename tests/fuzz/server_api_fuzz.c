@@ -199,7 +199,7 @@ bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_reques
     (void)auth;
     (void)request;
     (void)challenge;
-    out->project = server.app.project;
+    out->project = server.app.first_project;
     return true;
 }
 
@@ -209,7 +209,7 @@ enum hf_err hf_server_auth_agent(struct hf_server_auth *auth, const struct hf_ht
     (void)auth;
     (void)request;
     (void)err;
-    out->project = server.app.project;
+    out->project = server.app.first_project;
     return HF_ERR_OK;
 }
 
@@ -236,9 +236,8 @@ static void begin(void)
     server = (struct hf_server){.app = {.cancel = &cancel, .task_silence_s = 300},
                                 .url = "http://127.0.0.1:8080"};
     hf_mutex_init(&server.app.ending_mutex);
-    memset(server.app.project.bytes, 0x11, sizeof server.app.project.bytes);
+    memset(server.app.first_project.bytes, 0x11, sizeof server.app.first_project.bytes);
     memset(server.app.mark.store.bytes, 0x22, sizeof server.app.mark.store.bytes);
-    (void)snprintf(server.app.project_name, sizeof server.app.project_name, "default");
     HF_ASSERT(hf_catalog_mem_create(&catalog, &server.app.catalog, &err) == HF_ERR_OK);
     HF_ASSERT(hf_store_mem_create(&server.app.store, &err) == HF_ERR_OK);
     HF_ASSERT(hf_store_mem_create(&server.app.oplog_store, &err) == HF_ERR_OK);

@@ -54,18 +54,18 @@ class Metrics(harness.TestCase):
         for name, labels, value in [("holdfast_jobs", '{state="STARTED"}', 1), ("holdfast_jobs", '{state="STOPPED"}', 0),
                                     ("holdfast_captures_total", '{outcome="complete"}', 1), ("holdfast_captures_total", '{outcome="failed"}', 0),
                                     ("holdfast_snapshots", '{state="COMPLETE"}', 1), ("holdfast_agents", '{state="connected"}', 1),
-                                    ("holdfast_snapshot_failures_in_a_row", '{set="rs0"}', 0)]:
+                                    ("holdfast_snapshot_failures_in_a_row", '{project="default",set="rs0"}', 0)]:
             self.assertEqual(found[name, labels], value, (name, labels))
         record = self.d.cli("snapshot", "list")["results"][0]
-        self.assertEqual(found["holdfast_last_snapshot_bytes", '{set="rs0"}'], record["bytes"])
-        self.assertEqual(found["holdfast_last_snapshot_timestamp_seconds", '{set="rs0"}'], record["createdS"])
+        self.assertEqual(found["holdfast_last_snapshot_bytes", '{project="default",set="rs0"}'], record["bytes"])
+        self.assertEqual(found["holdfast_last_snapshot_timestamp_seconds", '{project="default",set="rs0"}'], record["createdS"])
         self.assertGreater(found["process_resident_memory_bytes", ""], 1 << 20)
         self.assertGreater(found["holdfast_http_requests_total", '{from="agent"}'], 0)
         # They move: another snapshot, another count, a later time.
         self.d.take()
         later = samples(self.get()[1])
         self.assertEqual(later["holdfast_captures_total", '{outcome="complete"}'], 2)
-        self.assertGreaterEqual(later["holdfast_last_snapshot_timestamp_seconds", '{set="rs0"}'], record["createdS"])
+        self.assertGreaterEqual(later["holdfast_last_snapshot_timestamp_seconds", '{project="default",set="rs0"}'], record["createdS"])
         self.assertGreater(later["holdfast_http_requests_total", '{from="client"}'], found["holdfast_http_requests_total", '{from="client"}'])
         self.check_promtool(text)
         self.check_dashboard(text)

@@ -31,7 +31,7 @@ static inline void server_kit_begin(struct server_kit *kit)
     *kit = (struct server_kit){.log = hf_log_create(stderr, HF_LOG_ERROR, false)};
     hf_cancel_init(&kit->cancel);
     app->cancel = &kit->cancel;
-    app->project = fixed_id(5);
+    app->first_project = fixed_id(5);
     app->log = kit->log;
     EXPECT_OK(hf_catalog_mem_create(&catalog, &app->catalog, &err), &err);
     EXPECT_OK(hf_store_mem_create(&app->store, &err), &err);
@@ -69,7 +69,7 @@ static inline void kit_job_begin(struct server_kit *kit, struct kit_job *job, ui
     EXPECT_OK(hf_slice_reader_create(app->store, &job->world.ring, &job->world.reader, &err), &err);
     tailer_begin(&job->tailer, &job->world, NULL);
     const struct hf_job_record record = {.id = job->id,
-                                         .project = app->project,
+                                         .project = app->first_project,
                                          .cluster = fixed_id(3),
                                          .store = fixed_id(6),
                                          .set_name = "rs0",

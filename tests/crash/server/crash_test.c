@@ -157,8 +157,10 @@ static void restore_into_target(struct life *life, const struct hf_id *snapshot,
     struct hf_error err;
     struct hf_restore_record restore;
     char *target = hf_path_join(life->restore_root, "target");
-    const struct hf_flow_restore_wish wish = {
-        .snapshot = *snapshot, .directory = target, .onto = onto};
+    const struct hf_flow_restore_wish wish = {.project = life->server.app.first_project,
+                                              .snapshot = *snapshot,
+                                              .directory = target,
+                                              .onto = onto};
     LIFE_OK(hf_flow_restore(&life->server.app, &wish, &restore, &err), &err);
     life_work(life);
     struct hf_id id = restore.id;

@@ -154,7 +154,7 @@ static void life_say_hello(struct life *life)
     (void)snprintf(hello.restore_root, sizeof hello.restore_root, "%s", life->restore_root);
     life_see_member(&hello.members);
     LIFE_OK(hf_msg_hello_encode(&hello, &text, &err), &err);
-    LIFE_OK(hf_server_agents_hello(life->server.agents, &life->server.app.project,
+    LIFE_OK(hf_server_agents_hello(life->server.agents, &life->server.app.first_project,
                                    (struct hf_str){(const char *)text.data, text.len}, &out, &err),
             &err);
     LIFE_OK(
@@ -176,7 +176,7 @@ static bool life_tell(struct life *life, struct hf_msg_finish *finish)
     finish->agent = *hf_agent_state_id(life->state);
     memcpy(finish->session, life->session, sizeof finish->session);
     LIFE_OK(hf_msg_finish_encode(finish, &text, &err), &err);
-    enum hf_err code = hf_server_agents_finish(life->server.agents, &life->server.app.project,
+    enum hf_err code = hf_server_agents_finish(life->server.agents, &life->server.app.first_project,
                                                (struct hf_str){(const char *)text.data, text.len},
                                                &task, &fresh, &err);
     hf_buf_fini(&text);
@@ -356,7 +356,7 @@ static void life_poll(struct life *life, const struct hf_task *running, const st
     }
     life_see_member(&poll.members);
     LIFE_OK(hf_msg_poll_encode(&poll, &text, &err), &err);
-    LIFE_OK(hf_server_agents_poll(life->server.agents, &life->server.app.project,
+    LIFE_OK(hf_server_agents_poll(life->server.agents, &life->server.app.first_project,
                                   (struct hf_str){(const char *)text.data, text.len}, &noted,
                                   &quiet, &out, &err),
             &err);
@@ -437,7 +437,8 @@ static void life_start_job(struct life *life)
 static inline void life_take(struct life *life, size_t version, struct hf_snapshot_record *record)
 {
     struct hf_error err;
-    const struct hf_flow_wish wish = {.set_name = LIFE_SET,
+    const struct hf_flow_wish wish = {.project = life->server.app.first_project,
+                                      .set_name = LIFE_SET,
                                       .description = version == 1 ? "1" : "2"};
     LIFE_OK(hf_flow_take(&life->server.app, &wish, record, &err), &err);
     life_work(life);

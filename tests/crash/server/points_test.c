@@ -244,7 +244,8 @@ static void ask(struct life *life, bool onto, struct hf_restore_record *out)
     struct hf_snapshot_record base = {0};
     char *target = target_of(life);
     find_base(life, &base);
-    const struct hf_flow_restore_wish wish = {.snapshot = base.id,
+    const struct hf_flow_restore_wish wish = {.project = life->server.app.first_project,
+                                              .snapshot = base.id,
                                               .point = true,
                                               .target = point_of(),
                                               .directory = target,
@@ -267,8 +268,10 @@ static void link_to_point(struct life *life)
     struct hf_restore_record job;
     struct hf_link_record link;
     find_base(life, &base);
-    const struct hf_flow_link_wish wish = {
-        .snapshot = base.id, .point = true, .target = point_of()};
+    const struct hf_flow_link_wish wish = {.project = life->server.app.first_project,
+                                           .snapshot = base.id,
+                                           .point = true,
+                                           .target = point_of()};
     LIFE_OK(hf_flow_link(&life->server.app, &wish, &job, &link, &err), &err);
 }
 

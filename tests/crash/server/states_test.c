@@ -236,7 +236,9 @@ static void take(struct life *life, struct story *story, uint64_t above,
         beat(life, story);
         const struct hf_job_record job = job_of(life);
         if (i > 4 && hf_id_is_none(&job.running) && !newest_above(life, above, out)) {
-            const struct hf_flow_wish wish = {.set_name = LIFE_SET, .description = "1"};
+            const struct hf_flow_wish wish = {.project = life->server.app.first_project,
+                                              .set_name = LIFE_SET,
+                                              .description = "1"};
             LIFE_OK(hf_flow_take(&life->server.app, &wish, out, &err), &err);
         }
     }

@@ -466,7 +466,8 @@ static void take_first(struct life *life)
     struct hf_error err;
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
     struct hf_snapshot_record taken;
-    const struct hf_flow_wish wish = {.set_name = LIFE_SET, .description = "1"};
+    const struct hf_flow_wish wish = {
+        .project = app_of(life)->first_project, .set_name = LIFE_SET, .description = "1"};
     life_snapshots(life, &snapshots);
     if (snapshots.count == 0) {
         LIFE_OK(hf_flow_take(app_of(life), &wish, &taken, &err), &err);

@@ -53,7 +53,8 @@ static void see_member(struct rig *rig)
                                    .readable = true,
                                    .set_members = 1};
     const struct hf_msg_members members = {.items = &member, .count = 1};
-    const struct hf_flow_sight sight = {.agent = rig->agent, .members = &members};
+    const struct hf_flow_sight sight = {
+        .agent = rig->agent, .project = rig->kit.app.first_project, .members = &members};
     EXPECT_OK(hf_flow_put_members(&rig->kit.app, &sight, &err), &err);
 }
 
@@ -78,27 +79,27 @@ static int begin(void **state)
     rig.agent = fixed_id(0x22);
     uint64_t now_s = hf_flow_now_s();
     const struct hf_job_record job = {.id = rig.job,
-                                      .project = app->project,
+                                      .project = app->first_project,
                                       .cluster = fixed_id(3),
                                       .store = fixed_id(6),
                                       .set_name = "rs0",
                                       .started_s = now_s - 10 * 86400,
                                       .state = HF_JOB_STARTED};
     struct hf_head_record head = {.id = rig.job,
-                                  .project = app->project,
+                                  .project = app->first_project,
                                   .set_name = "rs0",
                                   .member = "m0:1",
                                   .last = {.seconds = (uint32_t)now_s, .increment = 1, .term = 1}};
     memset(head.hash, '0', sizeof head.hash - 1);
     const struct hf_usage_record usage = {.id = rig.job,
-                                          .project = app->project,
+                                          .project = app->first_project,
                                           .store = fixed_id(6),
                                           .set_name = "rs0",
                                           .created_s = now_s - 10 * 86400,
                                           .counted_s = now_s,
                                           .living_bytes = 10};
     struct hf_agent_record agent = {
-        .id = rig.agent, .project = app->project, .host = "db1", .release = HF_VERSION};
+        .id = rig.agent, .project = app->first_project, .host = "db1", .release = HF_VERSION};
     agent.seen_s = now_s;
     EXPECT_OK(hf_keep_job_insert(app->catalog, &job, &err), &err);
     EXPECT_OK(hf_keep_head_insert(app->catalog, &head, &err), &err);
@@ -323,7 +324,7 @@ static void test_a_snapshot_is_late_by_its_schedule(void **state)
     struct hf_error err;
     struct hf_snapshot_record snapshot = {.id = fixed_id(0x33),
                                           .job = rig->job,
-                                          .project = rig->kit.app.project,
+                                          .project = rig->kit.app.first_project,
                                           .cluster = fixed_id(3),
                                           .store = fixed_id(6),
                                           .set_name = "rs0",

@@ -50,8 +50,8 @@ static void take(struct scene *scene, unsigned number)
     const struct hf_manifest *manifest = &scene->manifests[number];
     const struct hf_snapshot_record record = {.id = manifest->snapshot,
                                               .job = scene->kit.job,
-                                              .project = scene->app.project,
-                                              .cluster = scene->app.project,
+                                              .project = scene->app.first_project,
+                                              .cluster = scene->app.first_project,
                                               .store = scene->kit.mark.store,
                                               .set_name = "rs0",
                                               .writer = manifest->writer,
@@ -78,7 +78,7 @@ static int set_up(void **state)
     scene->log = hf_log_create(stderr, HF_LOG_ERROR, false);
     app->log = scene->log;
     app->cancel = &scene->cancel;
-    app->project = kit_id();
+    app->first_project = kit_id();
     app->store = scene->kit.store;
     app->oplog_store = scene->kit.store;
     app->mark = scene->kit.mark;
@@ -91,8 +91,8 @@ static int set_up(void **state)
     app->process = kit_id();
     KIT_OK(hf_catalog_mem_create(&catalog, &app->catalog, &err), &err);
     const struct hf_job_record job = {.id = scene->kit.job,
-                                      .project = app->project,
-                                      .cluster = app->project,
+                                      .project = app->first_project,
+                                      .cluster = app->first_project,
                                       .store = scene->kit.mark.store,
                                       .set_name = "rs0",
                                       .state = HF_JOB_STARTED,
@@ -440,8 +440,8 @@ static void test_a_record_without_its_job_goes(void **state)
     struct scene *scene = *state;
     struct hf_error err;
     struct hf_usage_record usage = {.id = kit_id(),
-                                    .project = scene->app.project,
-                                    .store = scene->app.project,
+                                    .project = scene->app.first_project,
+                                    .store = scene->app.first_project,
                                     .set_name = "gone"};
     KIT_OK(hf_keep_usage_insert(scene->app.catalog, &usage, &err), &err);
     tick(scene);

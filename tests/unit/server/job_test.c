@@ -33,7 +33,8 @@ static void see(struct rig *rig, size_t i, struct seen seen)
     struct hf_msg_member member = {
         .priority = 1, .readable = true, .set_members = 2, .data_bytes = seen.data_bytes};
     struct hf_msg_members members = {.items = &member, .count = 1};
-    struct hf_flow_sight sight = {.agent = rig->agents[i], .members = &members};
+    struct hf_flow_sight sight = {
+        .agent = rig->agents[i], .project = rig->app.first_project, .members = &members};
     (void)snprintf(member.address, sizeof member.address, "m%zu:1", i);
     (void)snprintf(member.set_name, sizeof member.set_name, SET);
     (void)snprintf(member.state, sizeof member.state, "%s", seen.role);
@@ -69,7 +70,7 @@ static void rig_begin(struct rig *rig)
                                                .kind_count = hf_backup_kind_count};
     HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
     const struct hf_catalog_query all = {.limit = 10};
-    *rig = (struct rig){.app = {.project = fixed_id(4), .task_silence_s = 300},
+    *rig = (struct rig){.app = {.first_project = fixed_id(4), .task_silence_s = 300},
                         .agents = {fixed_id(0x31), fixed_id(0x32)}};
     hf_cancel_init(&rig->cancel);
     rig->app.cancel = &rig->cancel;
@@ -108,7 +109,8 @@ static void see_oplog(struct rig *rig, uint64_t first_s, uint64_t last_s)
                                        .oplog_first_s = first_s - before,
                                        .oplog_last_s = last_s - before};
         const struct hf_msg_members members = {.items = &member, .count = 1};
-        const struct hf_flow_sight sight = {.agent = rig->agents[1], .members = &members};
+        const struct hf_flow_sight sight = {
+            .agent = rig->agents[1], .project = rig->app.first_project, .members = &members};
         EXPECT_OK(hf_flow_put_members(&rig->app, &sight, &err), &err);
     }
 }
@@ -172,7 +174,7 @@ static struct hf_id put_snapshot(struct rig *rig, enum hf_snapshot_state state, 
     struct hf_error err;
     struct hf_snapshot_record record = {.id = fixed_id((uint8_t)(0x50 + capture)),
                                         .job = rig->cluster,
-                                        .project = rig->app.project,
+                                        .project = rig->app.first_project,
                                         .cluster = rig->cluster,
                                         .store = rig->app.mark.store,
                                         .state = state,
@@ -373,7 +375,7 @@ static void test_a_stop_ends_capture_and_tail_and_nothing_begins(void **state)
     struct rig rig;
     struct hf_error err;
     struct hf_snapshot_record taken, refused;
-    const struct hf_flow_wish wish = {.set_name = SET};
+    const struct hf_flow_wish wish = {.project = fixed_id(4), .set_name = SET};
     size_t cancelled = 0;
     (void)state;
     rig_begin(&rig);
@@ -434,7 +436,7 @@ static void put_restore(struct rig *rig, const struct hf_id *snapshot, enum hf_r
     struct hf_restore_record restore = {.id = fixed_id(0x91),
                                         .snapshot = *snapshot,
                                         .job = rig->cluster,
-                                        .project = rig->app.project,
+                                        .project = rig->app.first_project,
                                         .cluster = rig->cluster,
                                         .task = fixed_id(0x92),
                                         .state = state};
@@ -531,7 +533,7 @@ static void test_a_termination_deletes_all_its_keys_last_and_a_start_again_is_fu
     struct hf_error err;
     HF_CLEANUP(hf_keyring_wipe) struct hf_keyring before = {0}, after = {0};
     struct hf_snapshot_record taken;
-    const struct hf_flow_wish wish = {.set_name = SET};
+    const struct hf_flow_wish wish = {.project = fixed_id(4), .set_name = SET};
     (void)state;
     rig_begin(&rig);
     start(&rig);
@@ -700,7 +702,7 @@ static void test_who_asks_while_the_one_before_is_wound_up_waits_for_that(void *
     struct hf_job_record job;
     struct hf_snapshot_record second;
     struct ending first = {.rig = &rig};
-    const struct hf_flow_wish wish = {.set_name = SET};
+    const struct hf_flow_wish wish = {.project = fixed_id(4), .set_name = SET};
     struct hf_thread *thread;
     uint64_t revision = 0;
     (void)state;
@@ -722,6 +724,66 @@ static void test_who_asks_while_the_one_before_is_wound_up_waits_for_that(void *
     rig_end(&rig);
 }
 
+/* An agent of another project names a set and a member as ours does. */
+static void see_in(struct rig *rig, struct hf_id project, struct hf_id agent)
+{
+    struct hf_error err;
+    struct hf_msg_member member = {.address = "m1:1",
+                                   .set_name = SET,
+                                   .state = "SECONDARY",
+                                   .primary = "theirs:1",
+                                   .priority = 1,
+                                   .readable = true,
+                                   .set_members = 2};
+    const struct hf_msg_members members = {.items = &member, .count = 1};
+    const struct hf_flow_sight sight = {
+        .agent = agent, .project = project, .members = &members, .hello = true};
+    EXPECT_OK(hf_flow_put_members(&rig->app, &sight, &err), &err);
+}
+
+static void test_a_set_of_the_same_name_in_another_project_is_another_one(void **state)
+{
+    struct rig rig;
+    struct hf_error err;
+    const struct hf_id ours = fixed_id(4), other = fixed_id(0x77), agent = fixed_id(0x41);
+    const struct hf_catalog_query all = {.limit = 10};
+    HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
+    struct hf_flow_members members = {0};
+    struct hf_cluster_record mine, theirs;
+    struct hf_snapshot_record taken;
+    struct hf_flow_wish wish = {.project = other, .set_name = SET};
+    (void)state;
+    rig_begin(&rig);
+    see_in(&rig, other, agent);
+    EXPECT_OK(hf_keep_cluster_find(rig.app.catalog, &all, &clusters, &err), &err);
+    assert_int_equal(clusters.count, 2);
+    EXPECT_OK(hf_flow_find_cluster(&rig.app, &ours, SET, &mine, &err), &err);
+    EXPECT_OK(hf_flow_find_cluster(&rig.app, &other, SET, &theirs, &err), &err);
+    assert_true(hf_id_equal(&mine.id, &rig.cluster));
+    assert_false(hf_id_equal(&mine.id, &theirs.id));
+    const struct hf_id nobody = fixed_id(0x78);
+    EXPECT_ERROR(hf_flow_find_cluster(&rig.app, &nobody, SET, &theirs, &err), HF_ERR_NOT_FOUND,
+                 "no agent has reported", &err);
+    EXPECT_OK(hf_flow_members(&rig.app, &other, &members, &err), &err);
+    assert_int_equal(members.count, 1);
+    assert_true(hf_id_equal(&members.items[0].agent, &agent));
+    hf_free(members.items);
+    EXPECT_OK(hf_flow_members(&rig.app, NULL, &members, &err), &err);
+    assert_int_equal(members.count, 3);
+    hf_free(members.items);
+    /* Theirs names another primary: within a project that would be two sets of a name. */
+    start(&rig);
+    put_snapshot(&rig, HF_SNAPSHOT_COMPLETE, 1);
+    tick_well(&rig);
+    EXPECT_ERROR(hf_flow_take(&rig.app, &wish, &taken, &err), HF_ERR_NOT_FOUND,
+                 "set rs0 has no backup job", &err);
+    wish.project = ours;
+    EXPECT_OK(hf_flow_take(&rig.app, &wish, &taken, &err), &err);
+    assert_true(hf_id_equal(&taken.project, &ours));
+    assert_false(hf_id_equal(&taken.agent, &agent));
+    rig_end(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -740,6 +802,7 @@ int main(void)
         cmocka_unit_test(test_a_forced_termination_ends_what_it_waits_for_and_sweeps_later),
         cmocka_unit_test(test_who_asks_while_the_one_before_is_wound_up_waits_for_that),
         cmocka_unit_test(test_a_move_is_made_once_whoever_else_changes_the_job),
+        cmocka_unit_test(test_a_set_of_the_same_name_in_another_project_is_another_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

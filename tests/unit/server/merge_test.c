@@ -60,7 +60,7 @@ static void add_restore(struct scene *scene, enum hf_restore_state restore_state
         .id = fixed_id((uint8_t)(0x60 + lease_from)),
         .snapshot = fixed_id(0x40),
         .job = scene->jobs[0].id,
-        .project = scene->kit.app.project,
+        .project = scene->kit.app.first_project,
         .cluster = fixed_id(3),
         .state = restore_state,
         .lease_from = {.seconds = 100, .increment = lease_from, .term = 1}};

@@ -22,7 +22,7 @@ static void scene_begin(struct scene *scene)
     server_kit_begin(&scene->kit);
     kit_job_begin(&scene->kit, &scene->job, 2);
     const struct hf_agent_record agent = {.id = scene->agent,
-                                          .project = scene->kit.app.project,
+                                          .project = scene->kit.app.first_project,
                                           .host = "host-a",
                                           .release = "1",
                                           .restore_root = "/srv"};
@@ -45,7 +45,7 @@ static struct hf_snapshot_record snapshot_of(const struct scene *scene, uint8_t 
 {
     struct hf_snapshot_record record = {.id = fixed_id(id),
                                         .job = scene->job.id,
-                                        .project = scene->kit.app.project,
+                                        .project = scene->kit.app.first_project,
                                         .cluster = scene->cluster,
                                         .store = fixed_id(6),
                                         .set_name = "rs0",
@@ -193,6 +193,7 @@ static void test_requests_name_points_as_clients_write_them(void **state)
 static struct hf_flow_restore_wish wish_for(const struct scene *scene, uint32_t increment)
 {
     return (struct hf_flow_restore_wish){
+        .project = scene->kit.app.first_project,
         .point = true,
         .target = {.kind = HF_TARGET_TIMESTAMP, .seconds = 100, .increment = increment},
         .job = scene->job.id,
@@ -310,7 +311,8 @@ static void test_a_link_to_a_point_leases_until_it_expires(void **state)
     add_snapshot(&scene, &older);
     add_snapshot(&scene, &newer);
     const struct hf_flow_restore_wish asked = wish_for(&scene, 45);
-    struct hf_flow_link_wish wish = {.point = true, .target = asked.target, .job = asked.job};
+    struct hf_flow_link_wish wish = {
+        .project = asked.project, .point = true, .target = asked.target, .job = asked.job};
     EXPECT_OK(hf_flow_link(&scene.kit.app, &wish, &restore, &link, &err), &err);
     assert_true(hf_id_equal(&restore.snapshot, &newer.id));
     assert_int_equal(restore.state, HF_RESTORE_FINISHED);
@@ -320,7 +322,7 @@ static void test_a_link_to_a_point_leases_until_it_expires(void **state)
     assert_int_equal(count, 1);
     assert_int_equal(leases[0].increment, 31);
     /* A link to a snapshot as it is leases nothing. */
-    const struct hf_flow_link_wish no_point = {.snapshot = older.id};
+    const struct hf_flow_link_wish no_point = {.project = asked.project, .snapshot = older.id};
     EXPECT_OK(hf_flow_link(&scene.kit.app, &no_point, &plain, &other, &err), &err);
     assert_int_equal(lease_count(&scene), 1);
     /* A point that the base's own oplog reaches reads no slice, and needs its base all the same. */
@@ -342,7 +344,8 @@ static void test_a_link_to_a_point_leases_until_it_expires(void **state)
     EXPECT_ERROR(hf_flow_link_withdraw(&scene.kit.app, &link.id, &err), HF_ERR_CONFLICT, "already",
                  &err);
     EXPECT_OK(hf_flow_delete(&scene.kit.app, &newer.id, &err), &err);
-    wish = (struct hf_flow_link_wish){.point = true, .target = asked.target, .job = asked.job};
+    wish = (struct hf_flow_link_wish){
+        .project = asked.project, .point = true, .target = asked.target, .job = asked.job};
     wish.target.increment = 61;
     EXPECT_ERROR(hf_flow_link(&scene.kit.app, &wish, &restore, &link, &err), HF_ERR_NOT_FOUND,
                  "100.60 before and none after it", &err);
@@ -420,6 +423,52 @@ static void test_a_slice_that_goes_while_a_restore_is_planned_breaks_it(void **s
     scene_end(&scene);
 }
 
+/* What is named is looked at before anything is said of it, points in time included. */
+static void test_what_is_of_another_project_does_not_exist(void **state)
+{
+    struct hf_error err;
+    struct scene scene;
+    struct hf_restore_record restore;
+    struct hf_link_record link;
+    (void)state;
+    scene_begin(&scene);
+    tailer_slice(&scene.job.tailer, 1, 10, 7);
+    struct hf_snapshot_record base = snapshot_of(&scene, 0x40, 2, 3);
+    add_snapshot(&scene, &base);
+    const struct hf_id project = fixed_id(0x77), agent = fixed_id(0x78);
+    const struct hf_agent_record foreign = {
+        .id = agent, .project = project, .host = "host-b", .restore_root = "/srv"};
+    EXPECT_OK(hf_keep_agent_insert(scene.kit.app.catalog, &foreign, &err), &err);
+    struct hf_flow_restore_wish wish = wish_for(&scene, 5);
+    wish.agent = agent;
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &restore, &err), HF_ERR_NOT_FOUND,
+                 "there is no agent 78", &err);
+    wish = wish_for(&scene, 50);
+    wish.project = project;
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &restore, &err), HF_ERR_NOT_FOUND,
+                 "there is no job ", &err);
+    const struct hf_flow_link_wish linked = {.project = project, .snapshot = base.id};
+    EXPECT_ERROR(hf_flow_link(&scene.kit.app, &linked, &restore, &link, &err), HF_ERR_NOT_FOUND,
+                 "there is no snapshot 40", &err);
+    const struct hf_flow_target_wish onto = {
+        .project = project, .snapshot = base.id, .set_name = "rs0"};
+    EXPECT_ERROR(hf_flow_target(&scene.kit.app, &onto, &restore, &err), HF_ERR_NOT_FOUND,
+                 "there is no snapshot 40", &err);
+    /* An agent of another project takes no restore that named none. */
+    const struct hf_id_text own = hf_id_text(&scene.agent);
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    EXPECT_OK(hf_catalog_get(scene.kit.app.catalog, HF_KIND_AGENT, own.text, &document, &err),
+              &err);
+    EXPECT_OK(
+        hf_catalog_remove(scene.kit.app.catalog, HF_KIND_AGENT, own.text, document.revision, &err),
+        &err);
+    wish = wish_for(&scene, 5);
+    wish.agent = (struct hf_id){{0}};
+    EXPECT_ERROR(hf_flow_restore(&scene.kit.app, &wish, &restore, &err), HF_ERR_UNAVAILABLE,
+                 "no agent that takes restores is connected", &err);
+    scene_end(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_a_link_to_a_point_leases_until_it_expires),
         cmocka_unit_test(test_a_capture_leases_what_may_become_its_base),
         cmocka_unit_test(test_a_slice_that_goes_while_a_restore_is_planned_breaks_it),
+        cmocka_unit_test(test_what_is_of_another_project_does_not_exist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,7 @@ static void add_set(struct rig *rig, size_t i, size_t hosts, size_t projects)
         .state = "PRIMARY", .priority = 1, .readable = true, .set_members = 1};
     const struct hf_msg_members members = {.items = &member, .count = 1};
     const struct hf_flow_sight sight = {.agent = fixed_id((uint8_t)(0x40 + i)),
+                                        .project = fixed_id((uint8_t)(5 + i % projects)),
                                         .members = &members};
     uint64_t now_s = hf_flow_now_s();
     name_of(i, member.set_name);
@@ -135,7 +136,7 @@ static void finish(struct rig *rig, size_t set)
 static struct hf_json *show(struct rig *rig)
 {
     struct hf_error err;
-    struct hf_json *json = hf_flow_queue_show(&rig->kit.app, &rig->kit.app.project, &err);
+    struct hf_json *json = hf_flow_queue_show(&rig->kit.app, &rig->kit.app.first_project, &err);
     assert_non_null(json);
     return json;
 }

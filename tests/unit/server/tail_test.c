@@ -27,7 +27,10 @@ static void see(struct rig *rig, size_t i, const char *role, bool hello)
     struct hf_error err;
     struct hf_msg_member member = {.priority = 1, .readable = true, .set_members = 2};
     struct hf_msg_members members = {.items = &member, .count = 1};
-    struct hf_flow_sight sight = {.agent = rig->agents[i], .members = &members, .hello = hello};
+    struct hf_flow_sight sight = {.agent = rig->agents[i],
+                                  .project = rig->app.first_project,
+                                  .members = &members,
+                                  .hello = hello};
     (void)snprintf(member.address, sizeof member.address, "m%zu:1", i);
     (void)snprintf(member.set_name, sizeof member.set_name, SET);
     (void)snprintf(member.state, sizeof member.state, "%s", role);
@@ -58,7 +61,7 @@ static void rig_begin(struct rig *rig, bool apart)
                                                .kind_count = hf_backup_kind_count};
     HF_CLEANUP(hf_keep_clusters_fini) struct hf_keep_clusters clusters = {0};
     const struct hf_catalog_query all = {.limit = 10};
-    *rig = (struct rig){.app = {.project = fixed_id(4), .task_silence_s = 300},
+    *rig = (struct rig){.app = {.first_project = fixed_id(4), .task_silence_s = 300},
                         .agents = {fixed_id(0x31), fixed_id(0x32)}};
     hf_cancel_init(&rig->cancel);
     rig->app.cancel = &rig->cancel;
