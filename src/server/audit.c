@@ -50,6 +50,10 @@ static const struct {
     {hf_api_acknowledge_alert, HF_EVENT_ALERT_ACKNOWLEDGED, "alert acknowledged"},
     {hf_api_store_groom, HF_EVENT_STORE_WORK_REQUESTED, "groom requested"},
     {hf_api_store_check, HF_EVENT_STORE_WORK_REQUESTED, "check requested"},
+    {hf_api_add_store, HF_EVENT_CHANGED, "store added"},
+    {hf_api_set_store, HF_EVENT_CHANGED, "store set"},
+    {hf_api_remove_store, HF_EVENT_CHANGED, "store removed"},
+    {hf_api_put_assignment, HF_EVENT_CHANGED, "stores of new jobs set"},
 };
 
 static bool has(const struct hf_json *body, const char *name)

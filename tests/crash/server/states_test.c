@@ -23,15 +23,12 @@
 
 /* Where a death is put: every point of the moves and of what follows them. */
 static const char *const points[] = {
-    "server.job.checked",         "server.job.moved",
-    "server.job.swept",           "server.job.keys_made",
-    "server.job.provisioned",     "server.terminate.expired",
-    "server.terminate.deleted",   "server.terminate.emptied",
-    "server.terminate.head_gone", "server.terminate.keys_gone",
-    "server.terminate.gone",      "server.tail.run_begun",
-    "server.tail.gap_told",       "server.tail.snapshot_wanted",
-    "server.tail.caught_up",      "server.tail.named",
-    "server.tail.made",
+    "server.job.checked",         "server.job.moved",           "server.job.assigned",
+    "server.job.swept",           "server.job.keys_made",       "server.job.provisioned",
+    "server.terminate.expired",   "server.terminate.deleted",   "server.terminate.emptied",
+    "server.terminate.head_gone", "server.terminate.keys_gone", "server.terminate.gone",
+    "server.tail.run_begun",      "server.tail.gap_told",       "server.tail.snapshot_wanted",
+    "server.tail.caught_up",      "server.tail.named",          "server.tail.made",
 };
 #define POINTS HF_ARRAY_LEN(points)
 
