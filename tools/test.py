@@ -67,7 +67,7 @@ def build(flavour, tally):
 
 
 def checks(tally, soak):
-    commands = [["tools/check_rooms.py"], ["tools/check_code.py"], ["tools/check_headers.py"], ["tools/check_format.sh"],
+    commands = [["tools/check_rooms.py"], ["tools/check_code.py"], ["tools/check_faults.py"], ["tools/check_headers.py"], ["tools/check_format.sh"],
                 ["tools/check_symbols.py", "build/test"]]
     if pathlib.Path("docs/design/threads.md").exists():
         commands.append(["tools/check_docs.py"])

@@ -12,6 +12,7 @@
 
 #include "backup/job.h"
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "base/secret.h"
 #include "codec/hash.h"
 #include "net/http_client.h"
@@ -391,6 +392,9 @@ static enum hf_err deliver(struct hf_server_app *app, struct hf_catalog_document
         return HF_ERR_OK; /* another server sends it */
     }
     enum hf_err code = send(app, notice->json, err);
+    if (code == HF_ERR_OK) {
+        code = HF_FAULT("server.notice.sent", err);
+    }
     if (code == HF_ERR_OK) {
         hf_log_info(app->log, "notice.sent", HF_STR("alert", id), HF_STR("by", channel));
         return hf_catalog_remove(app->catalog, HF_KIND_NOTICE, notice->id, notice->revision, err);

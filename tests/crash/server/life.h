@@ -68,6 +68,7 @@ struct life {
     char session[HF_SESSION_BYTES];
     struct hf_job_record job;
     struct hf_optime newest; /* entry that the next copy ends with; none: its oplog is not known */
+    uint64_t data_bytes;     /* that the member says its data are; 0: it does not say */
 };
 
 static void life_begin(struct life *life, const char *dir)
@@ -122,9 +123,23 @@ static void life_stop(struct life *life)
     hf_lock_file_drop(life->lock);
 }
 
+static inline struct hf_store *life_store(struct life *life)
+{
+    return life->server.app.store;
+}
+
+static inline struct hf_job_record life_job(struct life *life)
+{
+    struct hf_error err;
+    struct hf_job_record job;
+    struct hf_id id = life->job.id;
+    LIFE_OK(hf_keep_job_get(life->server.app.catalog, &id, &job, NULL, &err), &err);
+    return job;
+}
+
 /* ---- The agent ---- */
 
-static void life_see_member(struct hf_msg_members *members)
+static void life_see_member(const struct life *life, struct hf_msg_members *members)
 {
     members->items = hf_alloc_zero(sizeof *members->items);
     LIFE_CHECK(members->items != NULL);
@@ -138,6 +153,7 @@ static void life_see_member(struct hf_msg_members *members)
     (void)snprintf(member->server_version, sizeof member->server_version, "4.4.6");
     (void)snprintf(member->engine, sizeof member->engine, "wiredTiger");
     member->readable = true;
+    member->data_bytes = life->data_bytes;
     member->set_members = 1;
     member->priority = 1;
 }
@@ -152,7 +168,7 @@ static void life_say_hello(struct life *life)
     (void)snprintf(hello.host, sizeof hello.host, "localhost");
     (void)snprintf(hello.release, sizeof hello.release, HF_VERSION);
     (void)snprintf(hello.restore_root, sizeof hello.restore_root, "%s", life->restore_root);
-    life_see_member(&hello.members);
+    life_see_member(life, &hello.members);
     LIFE_OK(hf_msg_hello_encode(&hello, &text, &err), &err);
     LIFE_OK(hf_server_agents_hello(life->server.agents, &life->server.app.first_project,
                                    (struct hf_str){(const char *)text.data, text.len}, &out, &err),
@@ -354,7 +370,7 @@ static void life_poll(struct life *life, const struct hf_task *running, const st
         poll.ended = &end;
         poll.ended_count = 1;
     }
-    life_see_member(&poll.members);
+    life_see_member(life, &poll.members);
     LIFE_OK(hf_msg_poll_encode(&poll, &text, &err), &err);
     LIFE_OK(hf_server_agents_poll(life->server.agents, &life->server.app.first_project,
                                   (struct hf_str){(const char *)text.data, text.len}, &noted,

@@ -50,15 +50,6 @@ struct fixture {
 
 /* ---- A server with an agent that tails too ---- */
 
-static struct hf_job_record job_of(struct life *life)
-{
-    struct hf_error err;
-    struct hf_job_record job;
-    struct hf_id id = life->job.id;
-    LIFE_OK(hf_keep_job_get(life->server.app.catalog, &id, &job, NULL, &err), &err);
-    return job;
-}
-
 static void tell_end(struct life *life, const struct hf_task_record *task, enum hf_err code)
 {
     struct hf_msg_finish finish = {
@@ -148,7 +139,7 @@ static void beat(struct life *life, struct story *story)
     code = hf_flow_jobs_tick(&life->server.app, &err);
     LIFE_CHECK(code == HF_ERR_OK || code == HF_ERR_BUSY);
     if (hf_keep_head_get(life->server.app.catalog, &job, &head, NULL, &err) == HF_ERR_OK &&
-        head.slices > 0 && head.run == job_of(life).run && head.next_cause[0] == '\0') {
+        head.slices > 0 && head.run == life_job(life).run && head.next_cause[0] == '\0') {
         saved = head.task; /* it has brought its slice, or another has for it */
     }
     (void)open_tasks(life, &tasks);
@@ -196,29 +187,29 @@ static void move_to(struct life *life, struct story *story, enum hf_job_state fr
                     enum hf_job_action action, enum hf_job_state to)
 {
     struct hf_error err;
-    if (job_of(life).state == from) {
+    if (life_job(life).state == from) {
         LIFE_OK(hf_flow_move_job(&life->server.app, &life->job.id, action, &life->job, &err), &err);
     }
     for (unsigned i = 0; i < TICKS_MAX; i++) {
         struct hf_keep_tasks tasks = {0};
         size_t open = open_tasks(life, &tasks);
         hf_keep_tasks_fini(&tasks);
-        if (job_of(life).state == to && open == 0) {
+        if (life_job(life).state == to && open == 0) {
             return;
         }
         beat(life, story);
     }
-    const struct hf_job_record job = job_of(life);
+    const struct hf_job_record job = life_job(life);
     LIFE_FAIL("the job is still %s: %s", hf_job_state_word(job.state), job.problem);
 }
 
 static void start(struct life *life, struct story *story)
 {
     life_start_job(life);
-    for (unsigned i = 0; i < TICKS_MAX && job_of(life).state != HF_JOB_STARTED; i++) {
+    for (unsigned i = 0; i < TICKS_MAX && life_job(life).state != HF_JOB_STARTED; i++) {
         beat(life, story);
     }
-    LIFE_CHECK(job_of(life).state == HF_JOB_STARTED);
+    LIFE_CHECK(life_job(life).state == HF_JOB_STARTED);
 }
 
 /* By itself where it is wanted; by hand where nobody wants it, or an attempt that died makes it wait. */
@@ -231,7 +222,7 @@ static void take(struct life *life, struct story *story, uint64_t above,
             return;
         }
         beat(life, story);
-        const struct hf_job_record job = job_of(life);
+        const struct hf_job_record job = life_job(life);
         if (i > 4 && hf_id_is_none(&job.running) && !newest_above(life, above, out)) {
             const struct hf_flow_wish wish = {.project = life->server.app.first_project,
                                               .set_name = LIFE_SET,
@@ -252,7 +243,7 @@ static void run_phase(struct life *life, struct story *story, enum phase phase)
     switch (phase) {
     case STARTED:
         start(life, story);
-        LIFE_CHECK(job_of(life).run == 0);
+        LIFE_CHECK(life_job(life).run == 0);
         break;
     case TAKEN:
         take(life, story, 0, &snapshot);
@@ -263,10 +254,10 @@ static void run_phase(struct life *life, struct story *story, enum phase phase)
         LIFE_CHECK(newest_above(life, 0, &snapshot)); /* what is there stays */
         break;
     case RESTARTED:
-        if (job_of(life).state == HF_JOB_STOPPED) {
+        if (life_job(life).state == HF_JOB_STOPPED) {
             LIFE_OK(hf_flow_start_job(&life->server.app, &id, &life->job, &err), &err);
         }
-        LIFE_CHECK(job_of(life).run == 1); /* exactly one, however often it died */
+        LIFE_CHECK(life_job(life).run == 1); /* exactly one, however often it died */
         break;
     case TAKEN_AGAIN: {
         LIFE_CHECK(newest_above(life, 0, &snapshot));
@@ -286,7 +277,7 @@ static void run_phase(struct life *life, struct story *story, enum phase phase)
     }
     case STOPPED_AGAIN: {
         struct hf_json *checked = NULL;
-        const struct hf_job_record job = job_of(life);
+        const struct hf_job_record job = life_job(life);
         LIFE_OK(hf_flow_check(&life->server.app, &job, true, &checked, &err), &err);
         hf_json_drop(checked);
         move_to(life, story, HF_JOB_STARTED, HF_JOB_STOP, HF_JOB_STOPPED);

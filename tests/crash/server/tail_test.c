@@ -89,15 +89,6 @@ static struct hf_server_app *app_of(struct life *life)
     return &life->server.app;
 }
 
-static struct hf_job_record job_of(struct life *life)
-{
-    struct hf_error err;
-    struct hf_job_record job;
-    struct hf_id id = life->job.id;
-    LIFE_OK(hf_keep_job_get(app_of(life)->catalog, &id, &job, NULL, &err), &err);
-    return job;
-}
-
 static struct hf_head_record head_of(struct life *life)
 {
     struct hf_error err;
@@ -429,7 +420,7 @@ static void reach(struct life *life, struct story *story, struct tail *tail, uin
         if (hf_keep_head_get(app_of(life)->catalog, &id, &head, NULL, &err) == HF_ERR_OK &&
             head.last.increment == story->newest && hf_id_is_none(&head.gap) &&
             (head.base_seen || story->newest > OLD_LAST) &&
-            job_of(life).snapshot_wanted[0] == '\0') {
+            life_job(life).snapshot_wanted[0] == '\0') {
             struct hf_points *found = points_of(life);
             bool is = is_promised(found, story->newest);
             hf_points_destroy(found);
@@ -438,7 +429,7 @@ static void reach(struct life *life, struct story *story, struct tail *tail, uin
             }
         }
     }
-    const struct hf_job_record job = job_of(life);
+    const struct hf_job_record job = life_job(life);
     const struct hf_head_record head = head_of(life);
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
     life_snapshots(life, &snapshots);
@@ -498,8 +489,8 @@ static void lease(struct life *life, bool done)
     struct hf_restore_record restore = {.id = id,
                                         .snapshot = {{0x42, 1}},
                                         .job = life->job.id,
-                                        .project = job_of(life).project,
-                                        .cluster = job_of(life).cluster,
+                                        .project = life_job(life).project,
+                                        .cluster = life_job(life).cluster,
                                         .state = HF_RESTORE_IN_PROGRESS,
                                         .lease_from = optime_of(LEASED_FROM)};
     uint64_t revision = 0;
@@ -574,7 +565,7 @@ static void prune(struct life *life, struct story *story)
     const struct hf_optime window = {.seconds = optime_of(story->newest).seconds - WINDOW_S};
     app_of(life)->oplog_kept_s = WINDOW_S;
     LIFE_OK(hf_flow_prune(app_of(life), &life->job.id, &deleted, &err), &err);
-    if (job_of(life).running.bytes[0] == 0 && slice_count(life, 1) == story->slices_before) {
+    if (life_job(life).running.bytes[0] == 0 && slice_count(life, 1) == story->slices_before) {
         LIFE_FAIL("nothing was pruned of %zu slices", slice_count(life, 1));
     }
     struct hf_points *found = points_of(life);
@@ -639,7 +630,7 @@ static uint64_t check(struct life *life)
 {
     struct hf_error err;
     HF_CLEANUP(hf_json_drop) struct hf_json *document = NULL;
-    const struct hf_job_record job = job_of(life);
+    const struct hf_job_record job = life_job(life);
     LIFE_OK(hf_flow_check(app_of(life), &job, true, &document, &err), &err);
     return hf_json_get_u64(document, "faultCount", 99);
 }
