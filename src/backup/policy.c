@@ -91,7 +91,7 @@ bool hf_policy_equal(const struct hf_policy *a, const struct hf_policy *b)
            a->yearly_years == b->yearly_years && a->full_day == b->full_day &&
            a->own_window == b->own_window && a->window_hours == b->window_hours &&
            a->has_deadline == b->has_deadline && a->deadline_min == b->deadline_min &&
-           strcmp(a->pauses, b->pauses) == 0;
+           a->no_fcv_snapshot == b->no_fcv_snapshot && strcmp(a->pauses, b->pauses) == 0;
 }
 
 /* ---- Texts ---- */

@@ -34,6 +34,7 @@ struct hf_policy {
     uint64_t window_hours; /* of points in time; 0: none is promised */
     bool has_deadline;
     uint64_t deadline_min; /* of the UTC day: a snapshot should be complete by then */
+    bool no_fcv_snapshot;  /* none is taken because the feature compatibility version changed */
     char pauses
         [HF_POLICY_PAUSES_BYTES]; /* "SAT,SUN 22:00-02:00; 2026-12-24T00:00Z/2026-12-27T00:00Z" */
 };

@@ -40,6 +40,7 @@ static const struct hf_field schedule_fields[] = {
     HF_FIELDS_U64(R, policy.window_hours, "windowHours"),
     HF_FIELDS_BOOL(R, policy.has_deadline, "hasDeadline"),
     HF_FIELDS_U64(R, policy.deadline_min, "deadlineMinuteOfDay"),
+    HF_FIELDS_BOOL(R, policy.no_fcv_snapshot, "noFcvSnapshot"),
     HF_FIELDS_TEXT(R, policy.pauses, "pauses", false),
     HF_FIELDS_U64(R, wake_s, "wakeS"),
     HF_FIELDS_U64(R, queue_s, "queueS"),

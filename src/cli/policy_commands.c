@@ -42,6 +42,9 @@ HF_CLI_VALUES(show, SHOW_OPTIONS, SHOW_ROW)
     OPT(pause, LIST, "", 0, 200, OPT_NONE,                                                         \
         "Begin none then: 'SAT,SUN 22:00-02:00', or once "                                         \
         "'2026-12-24T00:00Z/2026-12-27T00:00Z', in UTC; replaces those that were; none: no pause") \
+    OPT(fcv_snapshot, TEXT, "", 0, 3, OPT_NONE,                                                    \
+        "Whether one is taken by itself when the feature compatibility version changes: on or "    \
+        "off")                                                                                     \
     HF_CLI_OPTIONS(OPT)
 #define POLICY_ROW(...) HF_OPTION_ROW(struct policy_values, __VA_ARGS__)
 HF_CLI_VALUES(policy, POLICY_OPTIONS, POLICY_ROW)
@@ -85,6 +88,9 @@ static void print_policy(const struct hf_json *policy)
                  hf_json_get_bool(policy, "ownWindow", false) ? "" : ", as the server says");
     (void)printf("  deadline     %s\n", hf_cli_text(policy, "deadline", "none"));
     (void)printf("  pauses       %s\n", hf_cli_text(policy, "pauses", "none"));
+    (void)printf("  FCV changes  %s\n", hf_json_get_bool(policy, "snapshotOnFcvChange", true)
+                                            ? "a snapshot is taken"
+                                            : "no snapshot is taken for them");
 }
 
 static void print_plan(const struct hf_json *policy)
@@ -207,6 +213,14 @@ static enum hf_err put_policy(const struct policy_values *values, struct hf_json
     if (values->deadline[0] != '\0') {
         hf_json_set_text(body, "deadline",
                          strcmp(values->deadline, "none") == 0 ? "" : values->deadline);
+    }
+    if (values->fcv_snapshot[0] != '\0') {
+        bool on = strcmp(values->fcv_snapshot, "on") == 0;
+        if (!on && strcmp(values->fcv_snapshot, "off") != 0) {
+            return hf_fail(err, HF_ERR_INVALID, "--fcv-snapshot: '%s' is neither on nor off",
+                           values->fcv_snapshot);
+        }
+        hf_json_set_bool(body, "snapshotOnFcvChange", on);
     }
     if (strcmp(values->window_hours, "server") == 0) {
         hf_json_set_bool(body, "serverWindow", true);

@@ -428,3 +428,57 @@ int32_t hf_sandbox_body_append_note(struct hf_sandbox_work *work)
     entry.o = &data;
     return hf_sandbox_work_perform(work, &entry);
 }
+
+/* ---- setFeatureCompatibilityVersion ---- */
+
+#define VERSION_NS "admin.system.version"
+#define VERSION_ID "featureCompatibilityVersion"
+
+/* Replaces the version's document, as a real server does: the whole of it stands in the entry. */
+static int32_t put_version(struct hf_sandbox_work *work, const struct hf_sandbox_coll *coll,
+                           const char *version, const char *target)
+{
+    OWNED_DOC *o = BCON_NEW("_id", VERSION_ID, "version", BCON_UTF8(version));
+    OWNED_DOC *o2 = BCON_NEW("_id", VERSION_ID);
+    const struct hf_sandbox_entry entry = {
+        .op = "u", .ns = VERSION_NS, .uuid = coll->uuid, .o = o, .o2 = o2};
+
+    if (target != NULL) {
+        (void)BSON_APPEND_UTF8(o, "targetVersion", target);
+    }
+    return hf_sandbox_work_perform(work, &entry);
+}
+
+int32_t hf_sandbox_body_set_version(struct hf_sandbox_work *work)
+{
+    const struct hf_sandbox_call *call = work->call;
+    const char *wanted = hf_sandbox_get_utf8(call->command, call->name, NULL);
+    const bson_value_t id = hf_sandbox_value_of_utf8(VERSION_ID);
+    OWNED_DOC *doc = NULL;
+    struct hf_sandbox_coll *coll = NULL;
+    int64_t record = 0;
+
+    if (wanted == NULL) {
+        return REFUSE(call, TYPE_MISMATCH, "Command argument must be of type String");
+    }
+    if (strcmp(call->db, "admin") != 0) {
+        return REFUSE(call, UNAUTHORIZED, "%s may only be run against the admin database.",
+                      call->name);
+    }
+    if (strcmp(wanted, "4.4") != 0 && strcmp(wanted, "4.2") != 0) {
+        return REFUSE(call, BAD_VALUE,
+                      "Invalid command argument. Expected '4.4' or '4.2', found %s", wanted);
+    }
+    int32_t code = hf_sandbox_work_need_coll(work, VERSION_NS, &coll);
+    if (code == 0) {
+        code = hf_sandbox_work_code(
+            work, hf_sandbox_coll_find_id(work->txn, coll, &id, &record, &doc, &work->err));
+    }
+    if (code != 0 ||
+        (doc != NULL && strcmp(hf_sandbox_get_utf8(doc, "version", ""), wanted) == 0)) {
+        return code;
+    }
+    /* Also on the way up the document shows the lower one until all is done. */
+    code = put_version(work, coll, "4.2", wanted);
+    return code != 0 ? code : put_version(work, coll, wanted, NULL);
+}

@@ -18,7 +18,8 @@
     "listDatabases "
 #define HOST " fsync unlock shutdown setParameter killAnyCursor "
 #define MANAGE                                                                                     \
-    " replSetConfigure replSetStateChange replSetGetStatus replSetGetConfig appendOplogNote "
+    " replSetConfigure replSetStateChange replSetGetStatus replSetGetConfig appendOplogNote "      \
+    "setFeatureCompatibilityVersion "
 #define EVERYTHING WRITE USERS MONITOR HOST MANAGE "validate dropDatabase "
 
 /* Where: a database and all in it; "@" the role's own, which may then be any; "*" every one; "-" every one but local,

@@ -313,6 +313,8 @@ int32_t hf_sandbox_find_fill(struct hf_sandbox_call *call, struct hf_sandbox_cur
     X("createIndexes", create_indexes, WRITE, COLL, "createIndex")                                 \
     X("dropIndexes", drop_indexes, WRITE, COLL, "dropIndex")                                       \
     X("appendOplogNote", append_note, WRITE, ADMIN, "appendOplogNote")                             \
+    X("setFeatureCompatibilityVersion", set_version, WRITE, CLUSTER,                               \
+      "setFeatureCompatibilityVersion")                                                            \
     X("createUser", create_user, WRITE, DB, "createUser")                                          \
     X("createRole", create_user, WRITE, DB, "createRole")                                          \
     X("listDatabases", list_databases, READ, ADMIN, "listDatabases")                               \

@@ -387,6 +387,7 @@ static struct hf_json *policy_document(const struct hf_server_call *call,
     hf_json_set_u64(json, "pointInTimeWindowHours", window_hours(call, policy));
     hf_json_set_u64(json, "pausedUntilS",
                     hf_policy_paused_until(policy, hf_clock_wall_ms() / 1000));
+    hf_json_set_bool(json, "snapshotOnFcvChange", !policy->no_fcv_snapshot);
     hf_json_set_bool(json, "taken", call->app->schedules);
     return json;
 }
@@ -419,6 +420,7 @@ static bool take_policy(struct hf_server_call *call, struct hf_policy *policy)
                                                     {"serverWindow", HF_JSON_BOOL},
                                                     {"deadline", HF_JSON_TEXT},
                                                     {"pauses", HF_JSON_TEXT},
+                                                    {"snapshotOnFcvChange", HF_JSON_BOOL},
                                                     {NULL, HF_JSON_NULL}};
 
     if (!hf_call_body_only(call, members)) {
@@ -436,6 +438,8 @@ static bool take_policy(struct hf_server_call *call, struct hf_policy *policy)
         policy->own_window = false;
         policy->window_hours = 0;
     }
+    policy->no_fcv_snapshot =
+        !hf_json_get_bool(call->body, "snapshotOnFcvChange", !policy->no_fcv_snapshot);
     const char *deadline = hf_json_get_text(call->body, "deadline");
     const char *pauses = hf_json_get_text(call->body, "pauses");
     if (pauses != NULL && strlen(pauses) >= sizeof policy->pauses) {

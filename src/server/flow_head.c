@@ -10,6 +10,7 @@
 #include "oplog/chain.h"
 #include "server/events.h"
 #include "server/flow_check.h"
+#include "server/flow_schedule.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
 #include "server/rounds.h"
@@ -46,6 +47,20 @@ enum hf_err hf_flow_want_snapshot(struct hf_server_app *app, const struct hf_id 
     return hf_fail(err, HF_ERR_BUSY, "job %s changes too often", hf_id_text(id).text);
 }
 
+/* A gap needs a new base, unless the job's policy says that this kind waits for the schedule. */
+static enum hf_err want_base(struct hf_server_app *app, const struct hf_head_record *head,
+                             struct hf_error *err)
+{
+    struct hf_policy policy = {.no_fcv_snapshot = false};
+
+    if (strcmp(head->cause, hf_chain_cause_word(HF_CHAIN_FCV_CHANGED)) == 0 &&
+        hf_flow_policy(app, &head->id, &policy, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return policy.no_fcv_snapshot ? HF_ERR_OK
+                                  : hf_flow_want_snapshot(app, &head->id, head->gap_text, err);
+}
+
 enum hf_err hf_flow_head_tell(struct hf_server_app *app, struct hf_head_record *head,
                               uint64_t *revision, struct hf_error *err)
 {
@@ -60,7 +75,7 @@ enum hf_err hf_flow_head_tell(struct hf_server_app *app, struct hf_head_record *
     }
     if (hf_event_tell(app, &event, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.gap_told", err) != HF_ERR_OK ||
-        hf_flow_want_snapshot(app, &head->id, head->gap_text, err) != HF_ERR_OK ||
+        want_base(app, head, err) != HF_ERR_OK ||
         HF_FAULT("server.tail.snapshot_wanted", err) != HF_ERR_OK) {
         return err->code;
     }
