@@ -109,13 +109,31 @@ static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, 
         return hf_catalog_remove(pass->app->catalog, HF_KIND_ALERT, hf_id_text(&alert->id).text,
                                  revision, err);
     }
-    /* Before the alert knows that it was told: a death in between makes the same notice again. */
+    /*
+     * Before the alert knows that it was told: a death in between tells the same again, under the same id. That one is of
+     * what the catalog has, so an alert that begins is written down first, as one that is tracked.
+     */
+    if (fresh && step == HF_ALERT_OPENED) {
+        struct hf_alert_record begun = *alert;
+        begun.status = HF_ALERT_TRACKING;
+        begun.opened_s = begun.notified_s = begun.notices = 0;
+        if (hf_keep_alert_insert(pass->app->catalog, &begun, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        revision = 1;
+        fresh = false;
+    }
     const char *what = step == HF_ALERT_OPENED     ? "OPEN"
                        : step == HF_ALERT_REPEATED ? "REPEATED"
                        : step == HF_ALERT_RESOLVED ? "CLOSED"
                                                    : NULL;
     const struct hf_id notice = notice_id(alert);
     if (what != NULL && hf_notify_queue(pass->app, alert, &notice, what, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if ((step == HF_ALERT_RESOLVED || (step == HF_ALERT_OPENED && !kind->told)) &&
+        tell_event(pass, alert, step == HF_ALERT_OPENED ? kind->name : kind->over, err) !=
+            HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = fresh ? hf_keep_alert_insert(pass->app->catalog, alert, err)
@@ -127,12 +145,9 @@ static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, 
         hf_log_warn(pass->app->log, "alert.opened", HF_STR("alert", hf_id_text(&alert->id).text),
                     HF_STR("type", kind->name), HF_STR("set", alert->set_name),
                     HF_STR("text", alert->text));
-        return kind->told ? HF_ERR_OK : tell_event(pass, alert, kind->name, err);
-    }
-    if (step == HF_ALERT_RESOLVED) {
+    } else if (step == HF_ALERT_RESOLVED) {
         hf_log_info(pass->app->log, "alert.closed", HF_STR("alert", hf_id_text(&alert->id).text),
                     HF_STR("type", kind->name), HF_STR("set", alert->set_name));
-        return tell_event(pass, alert, kind->over, err);
     }
     return HF_ERR_OK;
 }
