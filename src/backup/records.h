@@ -88,8 +88,8 @@ struct hf_job_record {
     bool leftover; /* INACTIVE by force: what a store would not let go of may lie there still */
     uint64_t
         failures; /* attempts in a row that did not become a snapshot; the cancelled are not counted */
-    uint64_t failed_s;                   /* when the last of them ended */
-    char problem[HF_RECORD_ERROR_BYTES]; /* what PROVISIONING and TERMINATING wait for */
+    uint64_t failed_s;                    /* when the last of them ended */
+    char problem[HF_RECORD_ERROR_BYTES];  /* what PROVISIONING and TERMINATING wait for */
     char assigned[HF_RECORD_ERROR_BYTES]; /* which stores, and why these */
 };
 
