@@ -239,8 +239,8 @@ static enum hf_err show_assignment(const struct hf_json *answer, bool as_json, s
     return HF_ERR_OK;
 }
 
-static enum hf_err project_assignment(const struct plain_values *values,
-                                      const struct hf_option_rest *rest, struct hf_error *err)
+static enum hf_err assignment_show(const struct plain_values *values,
+                                   const struct hf_option_rest *rest, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
     HF_CLEANUP(hf_json_drop) struct hf_json *answer = NULL;
@@ -272,8 +272,8 @@ static void set_words(struct hf_json *body, const char *name, const struct hf_op
                                       : hf_json_copy(hf_json_get_array(now, name)));
 }
 
-static enum hf_err project_set_assignment(const struct filter_values *values,
-                                          const struct hf_option_rest *rest, struct hf_error *err)
+static enum hf_err assignment_set(const struct filter_values *values,
+                                  const struct hf_option_rest *rest, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
     HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
@@ -302,10 +302,10 @@ static enum hf_err project_set_assignment(const struct filter_values *values,
          "Changes what decides whether new jobs are given the store; jobs that have it keep it.")  \
     VERB(store_remove, plain, "store", "remove", "NAME", 1, 1, "Forget a store",                   \
          "Takes a store that nothing uses out of the list; its files stay.")                       \
-    VERB(project_assignment, plain, "project", "assignment", "", 0, 0,                             \
+    VERB(assignment_show, plain, "assignment", "show", "", 0, 0,                                   \
          "Show which stores new jobs are given",                                                   \
          "Shows which stores new jobs of the project may be given.")                               \
-    VERB(project_set_assignment, filter, "project", "set-assignment", "", 0, 0,                    \
+    VERB(assignment_set, filter, "assignment", "set", "", 0, 0,                                    \
          "Say which stores new jobs are given",                                                    \
          "Says which stores new jobs of the project may be given; jobs that are there keep "       \
          "theirs.")

@@ -69,9 +69,12 @@ static struct hf_json *stores_space(const struct hf_server_call *call)
     struct hf_json *stores = hf_json_array();
     struct hf_error ignored;
 
-    (void)!hf_stores_view(call->app, true, &views, &ignored);
+    (void)!hf_stores_view(call->app, false, &views, &ignored);
     for (size_t i = 0; i < views.count; i++) {
-        hf_json_append_take(stores, hf_api_store_document(&views.items[i]));
+        struct hf_json *store = hf_api_store_document(&views.items[i]);
+        hf_json_remove(store, "jobs"); /* the list of stores counts them */
+        hf_json_remove(store, "usedBytes");
+        hf_json_append_take(stores, store);
     }
     return stores;
 }

@@ -352,7 +352,7 @@ static bool change_assigned(struct hf_job_record *job, const void *what)
     return true;
 }
 
-/* Anew where the one that was assigned has been removed since: nothing of the job lies there. */
+/* Anew where the one that was assigned has been removed since: nothing of the job lies there, or it is lost. */
 static enum hf_err assign(struct hf_server_app *app, struct hf_job_record *job,
                           struct hf_error *err)
 {
@@ -361,7 +361,7 @@ static enum hf_err assign(struct hf_server_app *app, struct hf_job_record *job,
     uint64_t bytes = 0;
 
     enum hf_err code = hf_stores_of_job(app, job, &at, err);
-    if (code != HF_ERR_NOT_FOUND || job->leftover) {
+    if (code != HF_ERR_NOT_FOUND) {
         return code;
     }
     if (data_bytes(app, job, &bytes, err) != HF_ERR_OK) {
@@ -630,6 +630,10 @@ static enum hf_err sweep(struct hf_server_app *app, const struct hf_job_record *
     enum hf_err code = hf_keep_job_get(app->catalog, &job->id, &now, NULL, err);
     if (code == HF_ERR_OK && now.state == HF_JOB_INACTIVE && now.leftover) {
         code = hf_flow_delete_objects(app, &job->id, err);
+        /* Its store was removed, lost as it was: nothing is waited for. */
+        if (code == HF_ERR_NOT_FOUND) {
+            code = hf_flow_delete_strays(app, &job->id, err);
+        }
         if (code == HF_ERR_OK) {
             code = hf_flow_change_job(app, &job->id, change_swept, NULL, &now, err);
         } else {

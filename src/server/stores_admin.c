@@ -246,9 +246,21 @@ static enum hf_err check_snapshots(struct hf_server_app *app, const struct hf_st
     return HF_ERR_OK;
 }
 
+/* What a forced end left there is deleted by itself, unless the store is lost. */
+static bool is_there(struct hf_server_app *app, const struct hf_store_record *store)
+{
+    const struct hf_job_record of_it = {.store = store->id};
+    struct hf_open_store at;
+    struct hf_error away;
+
+    return (store->oplog ? hf_stores_oplog_of(app, &of_it, &at, &away)
+                         : hf_stores_get(app, &store->id, &at, &away)) == HF_ERR_OK;
+}
+
 static enum hf_err check_jobs(struct hf_server_app *app, const struct hf_store_record *store,
                               struct hf_error *err)
 {
+    bool there = is_there(app, store);
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     const struct hf_catalog_query all = {.limit = LIST_MAX};
 
@@ -257,7 +269,7 @@ static enum hf_err check_jobs(struct hf_server_app *app, const struct hf_store_r
     }
     for (size_t i = 0; i < jobs.count; i++) {
         const struct hf_job_record *job = &jobs.items[i];
-        bool lives = job->state != HF_JOB_INACTIVE || job->leftover;
+        bool lives = job->state != HF_JOB_INACTIVE || (job->leftover && there);
         bool names =
             hf_id_equal(&job->store, &store->id) || hf_id_equal(&job->oplog_store, &store->id);
         if (lives && names) {
@@ -291,8 +303,8 @@ static enum hf_err check_filters(struct hf_server_app *app, const struct hf_stor
         if (hf_store_words_have(&filter.snapshot_stores, store->name) ||
             hf_store_words_have(&filter.oplog_stores, store->name)) {
             return hf_fail(err, HF_ERR_CONFLICT,
-                           "the filter of project %s names store %s; hint: holdfast project "
-                           "set-assignment",
+                           "the filter of project %s names store %s; hint: holdfast "
+                           "assignment set",
                            hf_id_text(&filter.project).text, store->name);
         }
     }

@@ -266,11 +266,11 @@ class Stores(harness.TestCase):
         fails(6, "holds some/thing and no mark", "store", "add", "full", f"file://{self.path('full')}")
 
         # Labels say which.
-        fails(6, "no snapshot store has the label tape", "project", "set-assignment", "--label", "tape")
-        fails(3, "no oplog store named fast", "project", "set-assignment", "--oplog-store", "fast")
-        cli("project", "set-assignment", "--label", "ssd")
+        fails(6, "no snapshot store has the label tape", "assignment", "set", "--label", "tape")
+        fails(3, "no oplog store named fast", "assignment", "set", "--oplog-store", "fast")
+        cli("assignment", "set", "--label", "ssd")
         cli("job", "start", "--set", "rs0")
-        cli("project", "set-assignment", "--label", "hdd")
+        cli("assignment", "set", "--label", "hdd")
         cli("job", "start", "--set", "rs1")
         first = {name: self.take(name) for name in ("rs0", "rs1")}
         points = {name: self.wait_saved(name) for name in ("rs0", "rs1")}
@@ -338,7 +338,7 @@ class Stores(harness.TestCase):
         cli, fails = self.cli, self.cli.fails
         # Stopped and restarted, it keeps its stores; terminated and started, it is given others.
         cli("job", "stop", "--set", "rs1", "--wait")
-        cli("project", "set-assignment", "--label", "none", "--snapshot-store", "fast")
+        cli("assignment", "set", "--label", "none", "--snapshot-store", "fast")
         cli("job", "restart", "--set", "rs1", "--wait")
         self.assertEqual(self.job("rs1")["storeName"], "big")
         cli("job", "stop", "--set", "rs1", "--wait")

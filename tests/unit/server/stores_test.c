@@ -5,6 +5,7 @@
  */
 #include "base/alloc.h"
 #include "os/fs.h"
+#include "server/flow.h"
 #include "server/keep.h"
 #include "server/stores_internal.h"
 #include "snapshot/keys.h"
@@ -329,6 +330,36 @@ static void test_a_store_that_is_needed_is_not_forgotten(void **state)
     rig_end(&rig);
 }
 
+static void test_a_lost_store_is_forgotten_once_its_jobs_were_ended_by_force(void **state)
+{
+    struct rig rig;
+    struct hf_error err;
+    struct hf_cancel cancel;
+    struct hf_job_record job;
+    uint64_t revision = 0;
+    const struct hf_id id = fixed_id(7);
+    (void)state;
+    rig_begin(&rig, NULL);
+    hf_cancel_init(&cancel);
+    hf_mutex_init(&rig.app.ending_mutex);
+    rig.app.cancel = &cancel;
+    const struct hf_store_record a = add(&rig, "a", false, true);
+    add_job(&rig, 7, &a.id, NULL);
+    EXPECT_OK(hf_keep_job_get(rig.app.catalog, &id, &job, &revision, &err), &err);
+    job.state = HF_JOB_INACTIVE;
+    job.leftover = true;
+    EXPECT_OK(hf_keep_job_replace(rig.app.catalog, &job, &revision, &err), &err);
+    EXPECT_ERROR(hf_stores_remove(&rig.app, "a", &err), HF_ERR_CONFLICT, "has left something there",
+                 &err);
+    move(&rig, "a", "lost");
+    EXPECT_OK(hf_stores_remove(&rig.app, "a", &err), &err);
+    EXPECT_OK(hf_flow_jobs_tick(&rig.app, &err), &err);
+    EXPECT_OK(hf_keep_job_get(rig.app.catalog, &id, &job, &revision, &err), &err);
+    assert_false(job.leftover);
+    hf_mutex_fini(&rig.app.ending_mutex);
+    rig_end(&rig);
+}
+
 /* ---- Which one ---- */
 
 static const char *assigned(struct rig *rig, uint64_t need_bytes, struct hf_error *err)
@@ -476,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_another_process_learns_of_a_store_when_it_is_asked_for),
         cmocka_unit_test(test_directories_that_were_exchanged_are_not_taken_for_each_other),
         cmocka_unit_test(test_a_store_that_is_needed_is_not_forgotten),
+        cmocka_unit_test(test_a_lost_store_is_forgotten_once_its_jobs_were_ended_by_force),
         cmocka_unit_test(test_a_new_job_is_given_what_labels_load_and_room_leave),
         cmocka_unit_test(test_slices_go_to_an_oplog_store_that_is_locked_as_the_snapshots_are),
         cmocka_unit_test(test_a_label_must_be_on_a_store_of_each_kind),
