@@ -252,7 +252,7 @@ void hf_upkeep_choose(const struct hf_usage_record *usages, const bool *busy, si
         }
         hf_upkeep_decide(&usages[i], policy, now_s, &choice);
         choice.index = i;
-        if (choice.work != HF_UPKEEP_NONE &&
+        if (choice.work != HF_UPKEEP_NONE && !policy->off[choice.work] &&
             (out->work == HF_UPKEEP_NONE || is_first(usages, &choice, out))) {
             *out = choice;
         }
@@ -361,15 +361,14 @@ struct hf_id hf_upkeep_slot_id(const struct hf_id *store, unsigned number)
     return id;
 }
 
-bool hf_slot_is_free(const struct hf_slot_record *slot, const struct hf_id *server, bool alone,
-                     uint64_t now_s)
+bool hf_slot_is_free(const struct hf_slot_record *slot, const struct hf_id *server, bool gone,
+                     uint64_t silent_s)
 {
     if (hf_id_is_none(&slot->server)) {
         return true;
     }
     /* Our own is held by another thread, however long it was not renewed. */
-    return !hf_id_equal(&slot->server, server) &&
-           (alone || passed_s(slot->seen_s, now_s) > HF_UPKEEP_SLOT_SILENT_S);
+    return !hf_id_equal(&slot->server, server) && (gone || silent_s > HF_UPKEEP_SLOT_SILENT_S);
 }
 
 bool hf_upkeep_void_is_over(const struct hf_snapshot_record *snapshot, uint64_t now_s)

@@ -23,6 +23,7 @@ enum hf_upkeep_work {
     HF_UPKEEP_GROOM,
     HF_UPKEEP_CHECK, /* integrity */
 };
+#define HF_UPKEEP_WORKS 4
 /* "COUNT"; for logs, documents and events. */
 const char *hf_upkeep_word(enum hf_upkeep_work work);
 
@@ -79,11 +80,12 @@ bool hf_usage_is_stale(const struct hf_usage_record *usage);
 #define HF_VOID_KEPT_S (30 * 86400)
 
 struct hf_upkeep_policy {
-    unsigned living_percent; /* living bytes / all below this, and */
-    uint64_t dead_bytes;     /* dead bytes above this */
-    uint64_t groom_every_s;  /* at most; 0: never by itself */
-    uint64_t count_every_s;  /* 0: only where there are no numbers, or stale ones */
-    uint64_t check_every_s;  /* 0: never by itself */
+    unsigned living_percent;   /* living bytes / all below this, and */
+    uint64_t dead_bytes;       /* dead bytes above this */
+    uint64_t groom_every_s;    /* at most; 0: never by itself */
+    uint64_t count_every_s;    /* 0: only where there are no numbers, or stale ones */
+    uint64_t check_every_s;    /* 0: never by itself */
+    bool off[HF_UPKEEP_WORKS]; /* not done here, not even when asked for */
 };
 
 struct hf_upkeep_choice {
@@ -135,9 +137,9 @@ HF_MUST_CHECK enum hf_err hf_slot_record_decode(const struct hf_json *json,
                                                 struct hf_slot_record *out, struct hf_error *err);
 /* The same for every server: 0 to HF_UPKEEP_SLOTS_MAX - 1. */
 struct hf_id hf_upkeep_slot_id(const struct hf_id *store, unsigned number);
-/* alone: no other process uses this catalog, so what another one left is free at once. */
-bool hf_slot_is_free(const struct hf_slot_record *slot, const struct hf_id *server, bool alone,
-                     uint64_t now_s);
+/* gone: the process that holds it is dead. silent_s: it was not renewed for so long, as we saw it. */
+bool hf_slot_is_free(const struct hf_slot_record *slot, const struct hf_id *server, bool gone,
+                     uint64_t silent_s);
 
 /* ---- What ends with time ---- */
 

@@ -6,6 +6,7 @@
 
 #include "backup/alert.h"
 #include "backup/fields.h"
+#include "backup/fleet.h"
 #include "backup/groom.h"
 #include "backup/people.h"
 #include "backup/store_record.h"
@@ -19,7 +20,7 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_API_KEY, {NULL}},
     {HF_KIND_AGENT_KEY, {"projectId", NULL}},
     {HF_KIND_AGENT, {"projectId", NULL}},
-    {HF_KIND_JOB, {"projectId", "clusterId", "state", NULL}},
+    {HF_KIND_JOB, {"projectId", "clusterId", "state", "serverId"}},
     {HF_KIND_SNAPSHOT, {"jobId", "clusterId", "state", "createdS"}},
     {HF_KIND_RESTORE, {"clusterId", "jobId", "state", NULL}},
     {HF_KIND_LINK, {"snapshotId", "projectId", "expiresS", NULL}},
@@ -40,6 +41,9 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_NOTICE, {"dueS", NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},
     {HF_KIND_ASSIGNMENT, {NULL}},
+    {HF_KIND_FLEET, {NULL}},
+    {HF_KIND_LEASE, {NULL}},
+    {HF_KIND_WAKE, {NULL}},
 };
 const size_t hf_backup_kind_count = HF_ARRAY_LEN(hf_backup_kinds);
 
@@ -106,6 +110,8 @@ static const struct hf_field job_fields[] = {
     HF_FIELDS_U64(R, failed_s, "failedS"),
     HF_FIELDS_TEXT(R, problem, "problem", false),
     HF_FIELDS_TEXT(R, assigned, "assignedBecause", false),
+    HF_FIELDS_ID(R, server, "serverId", false),
+    HF_FIELDS_U64(R, server_term, "serverTerm"),
 };
 #undef R
 RECORD(job, struct hf_job_record, job_fields)

@@ -91,6 +91,8 @@ struct hf_job_record {
     uint64_t failed_s;                    /* when the last of them ended */
     char problem[HF_RECORD_ERROR_BYTES];  /* what PROVISIONING and TERMINATING wait for */
     char assigned[HF_RECORD_ERROR_BYTES]; /* which stores, and why these */
+    struct hf_id server; /* that does its periodic work, backup/fleet.h; none: a record of before */
+    uint64_t server_term; /* raised whenever it goes to another one */
 };
 
 enum hf_snapshot_state {
@@ -293,6 +295,7 @@ struct hf_event_record {
 #define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED"   /* an agent brought a slice that is none */
 #define HF_EVENT_STORE_DAMAGED "STORE_DAMAGED" /* a check found snapshots that are not whole */
 #define HF_EVENT_UPKEEP_FAILED "UPKEEP_FAILED" /* a store cannot be counted, groomed or checked */
+#define HF_EVENT_JOBS_TAKEN "JOBS_TAKEN_OVER"  /* a server goes on with the jobs of another one */
 
 HF_MUST_CHECK struct hf_json *hf_event_record_encode(const struct hf_event_record *record);
 HF_MUST_CHECK enum hf_err hf_event_record_decode(const struct hf_json *json,

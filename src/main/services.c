@@ -81,6 +81,10 @@ static struct hf_cancel *stop_token(void)
         "Where the oplog goes: a store of its own; otherwise beside the snapshots")                \
     OPT(listen, TEXT, "127.0.0.1:8080", 1, 300, OPT_NONE,                                          \
         "Address and port to serve on; port 0 picks one")                                          \
+    OPT(name, TEXT, "", 0, 127, OPT_NONE,                                                          \
+        "Name of this server among those that share the data directory; otherwise --listen")       \
+    OPT(server_silence, SECONDS, "30s", 1, 3600, OPT_NONE,                                         \
+        "Take over the jobs of another server that was silent for so long")                        \
     OPT(tls_cert, PATH, "", 0, 0, OPT_NONE,                                                        \
         "Certificate chain (PEM); needed to serve other hosts' agents")                            \
     OPT(tls_key, PATH, "", 0, 0, OPT_NONE, "Private key of the certificate (PEM)")                 \
@@ -216,6 +220,8 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .store_url = values->store,
         .oplog_store_url = or_null(values->oplog_store),
         .listen = values->listen,
+        .name = or_null(values->name),
+        .server_silence_s = values->server_silence,
         .tls_cert = or_null(values->tls_cert),
         .tls_key = or_null(values->tls_key),
         .plain_http = values->plain_http,

@@ -362,7 +362,7 @@ static enum hf_err refuse_held(int fd, const char *path, struct hf_error *err)
     return hf_fail(err, HF_ERR_CONFLICT, "lock %s: another process holds it", path);
 }
 
-static enum hf_err lock_file(const char *path, int flags, struct hf_lock_file **out,
+static enum hf_err lock_file(const char *path, int flags, int how, struct hf_lock_file **out,
                              struct hf_error *err)
 {
     struct hf_lock_file *lock = hf_alloc_zero(sizeof *lock);
@@ -375,7 +375,7 @@ static enum hf_err lock_file(const char *path, int flags, struct hf_lock_file **
         hf_free(lock);
         return hf_fail_errno(err, cause, "lock %s", path);
     }
-    if (flock(lock->fd, LOCK_EX | LOCK_NB) != 0) {
+    if (flock(lock->fd, how | LOCK_NB) != 0) {
         enum hf_err code = errno == EWOULDBLOCK ? refuse_held(lock->fd, path, err)
                                                 : hf_fail_errno(err, errno, "lock %s", path);
         hf_lock_file_drop(lock);
@@ -387,13 +387,18 @@ static enum hf_err lock_file(const char *path, int flags, struct hf_lock_file **
 
 enum hf_err hf_lock_file_borrow(const char *path, struct hf_lock_file **out, struct hf_error *err)
 {
-    return lock_file(path, 0, out, err);
+    return lock_file(path, 0, LOCK_EX, out, err);
+}
+
+enum hf_err hf_lock_file_share(const char *path, struct hf_lock_file **out, struct hf_error *err)
+{
+    return lock_file(path, O_CREAT, LOCK_SH, out, err);
 }
 
 enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out, struct hf_error *err)
 {
     char pid[24];
-    if (lock_file(path, O_CREAT, out, err) != HF_ERR_OK) {
+    if (lock_file(path, O_CREAT, LOCK_EX, out, err) != HF_ERR_OK) {
         return err->code;
     }
     /* The holder's number is for people; the lock holds without it. */

@@ -156,7 +156,10 @@ HF_MUST_CHECK enum hf_err hf_file_next_data(struct hf_file *file, uint64_t offse
 struct hf_lock_file;
 HF_MUST_CHECK enum hf_err hf_lock_file_take(const char *path, struct hf_lock_file **out,
                                             struct hf_error *err);
-/* The same on a file that is there and stays as it is: another program's lock file. NOT_FOUND when it is not. */
+/* Held together with others that share it; CONFLICT when another process holds it for itself. */
+HF_MUST_CHECK enum hf_err hf_lock_file_share(const char *path, struct hf_lock_file **out,
+                                             struct hf_error *err);
+/* For itself, on a file that is there and stays as it is: another program's lock file. NOT_FOUND when it is not. */
 HF_MUST_CHECK enum hf_err hf_lock_file_borrow(const char *path, struct hf_lock_file **out,
                                               struct hf_error *err);
 /* CONFLICT when another process holds a record lock (fcntl) on the file; OK too when there is no such file. */

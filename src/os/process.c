@@ -240,6 +240,11 @@ enum hf_err hf_process_start(const struct hf_process_options *options, struct hf
     return HF_ERR_OK;
 }
 
+uint64_t hf_process_id(void)
+{
+    return (uint64_t)getpid();
+}
+
 int hf_process_pid(const struct hf_process *process)
 {
     return process->pid;

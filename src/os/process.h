@@ -23,6 +23,8 @@ struct hf_process_options {
 HF_MUST_CHECK enum hf_err hf_process_start(const struct hf_process_options *options,
                                            struct hf_process **out, struct hf_error *err);
 int hf_process_pid(const struct hf_process *process);
+/* Our own number. */
+uint64_t hf_process_id(void);
 /* *ended false while it runs. exit_code: 0 to 255, or 128 + signal. Waits at most timeout_ms (0: only looks). */
 HF_MUST_CHECK enum hf_err hf_process_wait(struct hf_process *process, uint64_t timeout_ms,
                                           bool *ended, int *exit_code, struct hf_error *err);

@@ -11,15 +11,12 @@
 #define JOBS_MAX 100000
 
 /* What works on the job at this moment; NULL: nothing. */
-static const struct hf_slot_record *slot_of(const struct hf_server_call *call,
-                                            const struct hf_flow_upkeep_slots *slots,
+static const struct hf_slot_record *slot_of(const struct hf_flow_upkeep_slots *slots,
                                             const struct hf_id *job)
 {
     for (size_t i = 0; i < slots->count; i++) {
-        const struct hf_slot_record *slot = &slots->items[i];
-        if (!hf_slot_is_free(slot, &call->app->process, call->app->alone, hf_flow_now_s()) &&
-            hf_id_equal(&slot->job, job)) {
-            return slot;
+        if (!slots->free[i] && hf_id_equal(&slots->items[i].job, job)) {
+            return &slots->items[i];
         }
     }
     return NULL;
@@ -31,7 +28,7 @@ static struct hf_json *usage_document(const struct hf_server_call *call,
     struct hf_flow_upkeep_slots slots = {.count = 0};
     struct hf_error ignored; /* then nothing is said of what goes on */
     (void)!hf_flow_upkeep_slots(call->app, &usage->store, &slots, &ignored);
-    const struct hf_slot_record *slot = slot_of(call, &slots, &usage->id);
+    const struct hf_slot_record *slot = slot_of(&slots, &usage->id);
     struct hf_json *json = hf_usage_record_encode(usage);
     struct hf_upkeep_choice due;
 

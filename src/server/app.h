@@ -22,6 +22,7 @@
 
 #define HF_SERVER_ENDING_MAX 64
 
+struct hf_fleet;          /* fleet.h */
 struct hf_points_cache;   /* points.h */
 struct hf_rounds;         /* rounds.h */
 struct hf_store_registry; /* stores_internal.h */
@@ -96,7 +97,7 @@ struct hf_server_app {
     struct hf_mutex works_mutex; /* guards: works */
     struct hf_server_work_state works[HF_SERVER_WORKS];
     struct hf_id process;      /* drawn at start: holds slots */
-    bool alone;                /* no other process uses the catalog */
+    struct hf_fleet *fleet;    /* owned; NULL: no other process uses the catalog */
     atomic_bool upkeep_wanted; /* somebody asked for work: the next beat looks */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);

@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
 #include "server/stores.h"
@@ -250,14 +251,13 @@ static enum hf_err is_due(struct hf_server_app *app, const struct hf_job_record 
 
 enum hf_err hf_flow_check_tick(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_catalog_query query = {.limit = 100000};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
 
     if (app->oplog_check_s == 0) {
         return HF_ERR_OK;
     }
-    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+    if (hf_fleet_jobs(app, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {

@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "os/clock.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/keep.h"
 #include "server/stores.h"
@@ -175,6 +176,10 @@ enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app, const struct hf_id *
         } else if (code != HF_ERR_OK) {
             return code;
         }
+        const struct hf_slot_record *slot = &out->items[i];
+        out->free[i] = hf_slot_is_free(
+            slot, &app->process, hf_fleet_process_is_gone(app, &slot->server),
+            hf_server_heard_silent_s(app->heard, HF_HEARD_SLOT, &id, slot->seen_s, 0));
     }
     return HF_ERR_OK;
 }
@@ -224,7 +229,7 @@ static bool take_slot(struct work *work, const struct hf_flow_upkeep_slots *slot
 
     for (size_t i = 0; i < slots->count; i++) {
         struct hf_error ignored;
-        if (!hf_slot_is_free(&slots->items[i], &app->process, app->alone, work->began_s)) {
+        if (!slots->free[i]) {
             continue;
         }
         work->slot = slots->items[i];
@@ -603,23 +608,28 @@ static int by_store(const void *a, const void *b)
 
 /* What is due in one store, if a slot of it is free. */
 static enum hf_err choose_in(struct work *work, const struct hf_usage_record *usages, size_t count,
-                             bool *busy, bool *found, struct hf_error *err)
+                             const struct hf_keep_jobs *jobs, bool *busy, bool *found,
+                             struct hf_error *err)
 {
     struct hf_server_app *app = work->app;
+    struct hf_upkeep_policy policy = app->upkeep;
     struct hf_flow_upkeep_slots slots;
+
+    policy.off[HF_UPKEEP_GROOM] = policy.off[HF_UPKEEP_CHECK] =
+        !hf_fleet_does(app, HF_SERVER_GROOM);
+    policy.off[HF_UPKEEP_COUNT] = !hf_fleet_does(app, HF_SERVER_USAGE);
 
     if (hf_flow_upkeep_slots(app, &usages[0].store, &slots, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < count; i++) {
-        busy[i] = false;
+        busy[i] = !hf_fleet_has(jobs, &usages[i].id); /* another server's */
         for (size_t k = 0; k < slots.count; k++) {
-            busy[i] = busy[i] || (!hf_slot_is_free(&slots.items[k], &app->process, app->alone,
-                                                   work->began_s) &&
-                                  hf_id_equal(&slots.items[k].job, &usages[i].id));
+            busy[i] =
+                busy[i] || (!slots.free[k] && hf_id_equal(&slots.items[k].job, &usages[i].id));
         }
     }
-    hf_upkeep_choose(usages, busy, count, &app->upkeep, work->began_s, &work->choice);
+    hf_upkeep_choose(usages, busy, count, &policy, work->began_s, &work->choice);
     if (work->choice.work == HF_UPKEEP_NONE) {
         return HF_ERR_OK;
     }
@@ -632,12 +642,14 @@ static enum hf_err choose_in(struct work *work, const struct hf_usage_record *us
 static enum hf_err choose(struct work *work, bool *found, struct hf_error *err)
 {
     HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     HF_CLEANUP(hf_free) bool *busy = NULL;
     size_t of_store = 0;
 
     *found = false;
     work->began_s = hf_flow_now_s();
-    if (load_usages(work->app, &usages, err) != HF_ERR_OK) {
+    if (load_usages(work->app, &usages, err) != HF_ERR_OK ||
+        hf_fleet_jobs(work->app, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     busy = hf_alloc_array(usages.count + 1, sizeof *busy);
@@ -651,7 +663,7 @@ static enum hf_err choose(struct work *work, bool *found, struct hf_error *err)
         while (at + of_store < usages.count && by_store(first, first + of_store) == 0) {
             of_store++;
         }
-        if (choose_in(work, first, of_store, busy, found, err) != HF_ERR_OK) {
+        if (choose_in(work, first, of_store, &jobs, busy, found, err) != HF_ERR_OK) {
             return err->code;
         }
     }

@@ -31,6 +31,7 @@ HF_MUST_CHECK enum hf_err hf_flow_upkeep_ask(struct hf_server_app *app,
 struct hf_flow_upkeep_slots {
     struct hf_slot_record items[HF_UPKEEP_SLOTS_MAX];
     uint64_t revisions[HF_UPKEEP_SLOTS_MAX]; /* 0: there is no such record yet */
+    bool free[HF_UPKEEP_SLOTS_MAX];          /* nobody works under it, or who did is dead */
     size_t count;
 };
 HF_MUST_CHECK enum hf_err hf_flow_upkeep_slots(struct hf_server_app *app, const struct hf_id *store,

@@ -8,6 +8,7 @@
 #include "backup/job.h"
 #include "base/alloc.h"
 #include "oplog/merge.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/keep.h"
 #include "server/points.h"
@@ -84,11 +85,10 @@ static enum hf_err merge_job(struct hf_server_app *app, const struct hf_id *job,
 
 enum hf_err hf_flow_merge_tick(struct hf_server_app *app, struct hf_error *err)
 {
-    const struct hf_catalog_query query = {.limit = 100000};
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
 
-    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+    if (hf_fleet_jobs(app, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "os/clock.h"
+#include "server/fleet.h"
 #include "server/flow_internal.h"
 
 #define CAS_TRIES 8
@@ -106,7 +107,7 @@ static enum hf_err take_book(struct hf_server_app *app, struct book *book, struc
         return err->code;
     }
     bool mine = hf_id_is_none(&book->holder) || hf_id_equal(&book->holder, &app->process);
-    if (!mine && !app->alone) {
+    if (!mine && !hf_fleet_process_is_gone(app, &book->holder)) {
         if (app->queue_seen_revision != book->revision) {
             app->queue_seen_revision = book->revision;
             app->queue_seen_ms = now_ms;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "backup/lifecycle.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
@@ -142,7 +143,8 @@ static enum hf_err resume_restores(struct hf_server_app *app, struct hf_error *e
     }
     for (size_t i = 0; i < restores.count && !hf_cancel_requested(app->cancel); i++) {
         const struct hf_restore_record *one = &restores.items[i];
-        if (is_left(app, &one->id) && resume_restore(app, one, err) != HF_ERR_OK) {
+        if (is_left(app, &one->id) && hf_fleet_owns(app, &one->job) &&
+            resume_restore(app, one, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -209,6 +211,7 @@ static enum hf_err drop_old_claims(struct hf_server_app *app, struct hf_error *e
     for (size_t i = 0; i < given_up.count && !hf_cancel_requested(app->cancel); i++) {
         const struct hf_snapshot_record *one = &given_up.items[i];
         if (!one->claim_dropped && one->finished_s + HF_CLAIM_KEPT_S <= hf_flow_now_s() &&
+            hf_fleet_owns(app, &one->job) &&
             drop_old_claim(app, &one->id, err) != HF_ERR_OK) {
             return err->code;
         }
@@ -239,10 +242,14 @@ enum hf_err hf_flow_resume(struct hf_server_app *app, struct hf_error *err)
         hf_rounds_went(app, open[i].round, &query, tasks.count,
                        tasks.count == 0 ? "" : hf_id_text(&tasks.items[tasks.count - 1].id).text);
         for (size_t k = 0; k < tasks.count && !hf_cancel_requested(app->cancel); k++) {
-            resume_task(app, &tasks.items[k]);
+            if (hf_fleet_owns(app, &tasks.items[k].job)) {
+                resume_task(app, &tasks.items[k]);
+            }
         }
     }
-    hf_flow_target_tick(app);
+    if (hf_fleet_leads(app, HF_FLEET_RESTORES)) {
+        hf_flow_target_tick(app);
+    }
     if (resume_restores(app, err) != HF_ERR_OK || drop_old_claims(app, err) != HF_ERR_OK) {
         hf_log_warn(app->log, "server.resume.failed", HF_STR("error", err->message));
     }

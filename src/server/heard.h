@@ -19,6 +19,8 @@ enum hf_heard_kind {
     HF_HEARD_MEMBERS,   /* what it sees: one document an agent */
     HF_HEARD_TASK,      /* named by polls */
     HF_HEARD_BEGINNING, /* a snapshot or restore between two steps of its making */
+    HF_HEARD_SERVER,    /* its beat */
+    HF_HEARD_SLOT,      /* of upkeep, renewed */
 };
 
 HF_MUST_CHECK enum hf_err hf_server_heard_create(struct hf_server_heard **out,

@@ -7,6 +7,7 @@
 #define HF_SERVER_KEEP_H
 
 #include "backup/alert.h"
+#include "backup/fleet.h"
 #include "backup/groom.h"
 #include "backup/head.h"
 #include "backup/people.h"
@@ -36,7 +37,9 @@
     X(event, struct hf_event_record, HF_KIND_EVENT)                                                \
     X(alert, struct hf_alert_record, HF_KIND_ALERT)                                                \
     X(usage, struct hf_usage_record, HF_KIND_USAGE)                                                \
-    X(slot, struct hf_slot_record, HF_KIND_UPKEEP_SLOT)
+    X(slot, struct hf_slot_record, HF_KIND_UPKEEP_SLOT)                                            \
+    X(server, struct hf_server_record, HF_KIND_FLEET)                                              \
+    X(lease, struct hf_lease_record, HF_KIND_LEASE)
 
 #define HF_KEEP_DECLARE(word, type, kind)                                                                      \
     HF_MUST_CHECK enum hf_err hf_keep_##word##_get(struct hf_catalog *catalog,                                 \

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "server/fleet.h"
 
 #define ALL 1000000 /* without rounds */
 
@@ -112,7 +113,7 @@ static enum hf_err add_woken(struct hf_server_app *app, enum hf_round_of which,
         if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
             return code;
         }
-        jobs->count += code == HF_ERR_OK;
+        jobs->count += code == HF_ERR_OK && hf_fleet_is_own(app, &jobs->items[jobs->count]);
     }
     return HF_ERR_OK;
 }
@@ -122,7 +123,11 @@ static enum hf_err find_jobs(struct hf_server_app *app, enum hf_round_of which, 
 {
     struct hf_catalog_query query = {.index = NULL};
     struct hf_rounds_place place;
+    struct hf_id_text server;
 
+    if (!hf_fleet_own_jobs(app, &query, &server)) {
+        return HF_ERR_OK;
+    }
     hf_rounds_begin(app, which, most, &place, &query);
     if (hf_keep_job_find(app->catalog, &query, out, err) != HF_ERR_OK) {
         return err->code;

@@ -17,6 +17,7 @@
 #include "os/process.h"
 #include "server/alerts.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_check.h"
 #include "server/flow_groom.h"
@@ -29,6 +30,7 @@
 #include "server/stores.h"
 
 #define BEAT_MS 100
+#define START_WAIT_MS 120000
 #define RESUME_EVERY_MS 2000
 #define UPKEEP_EVERY_MS ((uint64_t)60 * 1000)
 #define ALERTS_EVERY_S 60
@@ -49,6 +51,7 @@
 
 static void server_fini(struct hf_server *server)
 {
+    hf_cancel_request(&server->stop); /* also where the start failed half-way */
     /* Nothing new comes in, then what is under way ends (it may still hand work to another pool, which refuses), then
      * the polls that wait are answered, then what all of them used goes. */
     hf_http_server_stop(server->http);
@@ -67,6 +70,8 @@ static void server_fini(struct hf_server *server)
     hf_server_pool_destroy(server->upkeep);
     hf_server_waiting_destroy(server->waiting);
     hf_server_agents_destroy(server->agents);
+    hf_fleet_leave(&server->app);
+    hf_fleet_destroy(server->app.fleet);
     hf_server_heard_destroy(server->app.heard);
     hf_points_cache_destroy(server->app.points);
     hf_server_links_destroy(server->app.links);
@@ -224,7 +229,8 @@ static void run_resume(void *argument)
         hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
     }
     began_ms = hf_clock_mono_ms();
-    if (hf_flow_schedule_tick(&server->app, &err) != HF_ERR_OK) {
+    if (hf_fleet_leads(&server->app, HF_FLEET_SCHEDULE) &&
+        hf_flow_schedule_tick(&server->app, &err) != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.schedule.failed", HF_STR("error", err.message));
     }
     hf_server_pass_note(&server->passes, HF_PASS_SCHEDULE, began_ms);
@@ -340,7 +346,8 @@ static void run_notices(void *argument)
 /* Beside the alerts: a receiver that does not answer keeps no alert from being found. */
 static void notify_people(struct hf_server *server)
 {
-    if (!atomic_exchange(&server->notifying, true) &&
+    if (hf_fleet_leads(&server->app, HF_FLEET_NOTICES) &&
+        !atomic_exchange(&server->notifying, true) &&
         !hf_server_pool_try(server->streams, run_notices, server)) {
         atomic_store(&server->notifying, false);
     }
@@ -352,9 +359,12 @@ static void run_alerts(void *argument)
     struct hf_error err;
     uint64_t began_ms = hf_clock_mono_ms();
 
-    enum hf_err code = hf_alerts_pass(&server->app, &err);
-    hf_server_pass_note(&server->passes, HF_PASS_ALERTS, began_ms);
-    hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);
+    enum hf_err code = HF_ERR_OK;
+    if (hf_fleet_leads(&server->app, HF_FLEET_ALERTS)) {
+        code = hf_alerts_pass(&server->app, &err);
+        hf_server_pass_note(&server->passes, HF_PASS_ALERTS, began_ms);
+        hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);
+    }
     if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.alerts.failed", HF_STR("error", err.message));
     }
@@ -393,7 +403,8 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
                 HF_STR("store", server->options->store_url));
 }
 
-static void beat(struct hf_server *server)
+/* Until the caller wants the end, or another process has our name. */
+static void beat(struct hf_server *server, const struct hf_cancel *cancel)
 {
     uint64_t resumed_ms = hf_clock_mono_ms(), beaten_ms = resumed_ms, merged_ms = resumed_ms,
              kept_ms = resumed_ms, checked_ms = resumed_ms, alerted_ms = resumed_ms;
@@ -401,8 +412,8 @@ static void beat(struct hf_server *server)
     alerts_s = alerts_s == 0 ? ALERTS_EVERY_S : alerts_s;
     look_for_alerts(server);
 
-    while (!hf_cancel_requested(server->app.cancel)) {
-        hf_cancel_sleep(server->app.cancel, BEAT_MS);
+    while (!hf_cancel_requested(cancel) && !hf_fleet_is_lost(&server->app)) {
+        hf_cancel_sleep(cancel, BEAT_MS);
         uint64_t now_ms = hf_clock_mono_ms();
         /* A process that was stopped or asleep could hear nobody meanwhile. */
         uint64_t passed_ms = now_ms - beaten_ms;
@@ -438,6 +449,69 @@ static void beat(struct hf_server *server)
     }
 }
 
+/* Waits for the starts of others: what a first start makes is made once. */
+static enum hf_err take_start_lock(const struct hf_server_options *options,
+                                   const struct hf_cancel *cancel, struct hf_lock_file **out,
+                                   struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) char *path = hf_path_join(options->data_dir, "start.lock");
+    uint64_t began_ms = hf_clock_mono_ms();
+
+    if (path == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    for (;;) {
+        enum hf_err code = hf_lock_file_take(path, out, err);
+        if (code != HF_ERR_CONFLICT || hf_cancel_requested(cancel)) {
+            return code;
+        }
+        if (hf_clock_mono_ms() - began_ms > START_WAIT_MS) {
+            return hf_wrap(err, "another server is starting on this data directory for too long");
+        }
+        hf_cancel_sleep(cancel, BEAT_MS);
+    }
+}
+
+/* What a drain waits for. */
+static bool is_busy(void *context)
+{
+    struct hf_server *server = context;
+    bool busy = atomic_load(&server->upkeeping) != 0 || atomic_load(&server->jobs_running) ||
+                atomic_load(&server->merging) || atomic_load(&server->checking);
+
+    HF_LOCKED(&server->app.ending_mutex);
+    return busy || server->app.ending_count != 0;
+}
+
+static enum hf_err join_others(struct hf_server *server, struct hf_error *err)
+{
+    const struct hf_server_options *options = server->options;
+    const struct hf_fleet_options fleet = {
+        .data_dir = options->data_dir,
+        .name = options->name != NULL ? options->name : options->listen,
+        .silence_s = options->server_silence_s,
+        .busy = is_busy,
+        .context = server,
+    };
+
+    return hf_fleet_join(&server->app, &fleet, err);
+}
+
+/* Everything up to the moment when it serves. */
+static enum hf_err start(struct hf_server *server, const struct hf_cancel *cancel,
+                         struct hf_buf *news, struct hf_error *err)
+{
+    HF_CLEANUP(hf_lock_file_drop) struct hf_lock_file *alone = NULL;
+
+    if (take_start_lock(server->options, cancel, &alone, err) != HF_ERR_OK ||
+        hf_server_open(server, news, err) != HF_ERR_OK || make_pools(server, err) != HF_ERR_OK ||
+        join_others(server, err) != HF_ERR_OK || listen_on(server, err) != HF_ERR_OK ||
+        hf_server_publish_url(server, news, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_fleet_start(&server->app, server->url, err);
+}
+
 enum hf_err hf_server_run(const struct hf_server_options *options, const struct hf_cancel *cancel,
                           struct hf_error *err)
 {
@@ -447,7 +521,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     HF_CLEANUP(server_fini)
     struct hf_server server = {
         .app = {.log = options->log,
-                .cancel = cancel,
+                .cancel = &server.stop,
                 .capture_limit_bytes = options->capture_limit_bytes,
                 .oplog_kept_s = options->oplog_kept_s,
                 .upkeep = {.living_percent = HF_UPKEEP_LIVING_PERCENT,
@@ -464,7 +538,6 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                            .repeat_s = options->alerts.repeat_s,
                            .data_dir = options->data_dir},
                 .process = hf_flow_new_id(),
-                .alone = true, /* the lock below */
                 .oplog_window_min_s = options->oplog_window_min_s,
                 .oplog_age_s = options->oplog_age_s,
                 .provision_threshold_bytes = options->provision_threshold_bytes,
@@ -481,6 +554,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
         .started_ms = hf_clock_mono_ms(),
     };
 
+    hf_cancel_init(&server.stop);
     hf_mutex_init(&server.app.ending_mutex);
     hf_mutex_init(&server.app.works_mutex);
     hf_server_passes_init(&server.passes);
@@ -493,8 +567,12 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     if (hf_fs_make_dirs(options->data_dir, 0700, err) != HF_ERR_OK) {
         return hf_wrap(err, "data directory");
     }
-    if (hf_lock_file_take(lock_path, &lock, err) != HF_ERR_OK) {
-        return hf_wrap(err, "data directory %s is in use by another server", options->data_dir);
+    /* Shared by all; a server of a release that knew no others takes it for itself. */
+    if (hf_lock_file_share(lock_path, &lock, err) != HF_ERR_OK) {
+        return hf_wrap(err,
+                       "data directory %s is in use by a server of an earlier release, which must "
+                       "be the only one; hint: stop it first",
+                       options->data_dir);
     }
     if (options->notify != NULL) {
         server.app.alerts.notify = *options->notify;
@@ -504,15 +582,20 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     }
     server.app.notify = notify_agent;
     server.app.notify_context = &server;
-    if (hf_server_open(&server, &news, err) != HF_ERR_OK || make_pools(&server, err) != HF_ERR_OK ||
-        listen_on(&server, err) != HF_ERR_OK ||
-        hf_server_publish_url(&server, &news, err) != HF_ERR_OK) {
+    if (start(&server, cancel, &news, err) != HF_ERR_OK) {
         return err->code;
     }
     resume(&server);
     hf_server_hash_downloads(&server);
     announce(&server, &news);
-    beat(&server);
+    beat(&server, cancel);
+    hf_cancel_request(&server.stop);
+    if (hf_fleet_is_lost(&server.app)) {
+        return hf_fail(
+            err, HF_ERR_CONFLICT,
+            "another process has taken this server's name, or it was removed, while this "
+            "one was silent; hint: give each server process a --name of its own");
+    }
     hf_alerts_leave(&server.app);
     hf_log_info(options->log, "server.stopped");
     return HF_ERR_OK;

@@ -28,6 +28,8 @@ struct hf_server_options {
     const char *store_url;
     const char *oplog_store_url; /* NULL: the slices go to the snapshot store */
     const char *listen;          /* "host:port"; port 0: the system picks */
+    const char *name;            /* among the servers of the catalog; NULL: `listen` */
+    uint64_t server_silence_s;   /* after which another server is taken for dead; 0: 30 */
     const char *tls_cert;        /* PEM files; NULL or both */
     const char *tls_key;
     const char *project;         /* name of the project that a first start makes; NULL: "default" */
@@ -69,7 +71,11 @@ struct hf_server_options {
     void (*ready)(const char *text);
 };
 
-/* Runs until cancelled: OK then. CONFLICT when another server uses the data directory or the address is taken. */
+/*
+ * Runs until cancelled: OK then. Several may run on one data directory, each with a name and an address of its own: CONFLICT
+ * when one of the two is taken, a server of an earlier release uses the directory, or another process took our name while
+ * this one was silent.
+ */
 HF_MUST_CHECK enum hf_err hf_server_run(const struct hf_server_options *options,
                                         const struct hf_cancel *cancel, struct hf_error *err);
 

@@ -22,6 +22,8 @@
 
 struct hf_server {
     struct hf_server_app app;
+    struct hf_cancel
+        stop; /* app.cancel: requested once the caller's is, or this server must not go on */
     const struct hf_server_options *options; /* borrowed */
     uint64_t started_ms;                     /* monotonic */
     struct hf_server_auth *auth;

@@ -12,6 +12,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "os/fs.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "server/stores.h"
@@ -240,6 +241,10 @@ enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_buf *news,
     HF_CLEANUP(hf_free) char *url_path = NULL;
     HF_CLEANUP(hf_free) char *profile_path = NULL;
 
+    /* A command line that talks to a server that lives goes on talking to it. */
+    if (hf_fleet_has_others(&server->app)) {
+        return HF_ERR_OK;
+    }
     if (path_in(server, "server.url", &url_path, err) != HF_ERR_OK ||
         path_in(server, "cli.profile", &profile_path, err) != HF_ERR_OK ||
         write_profile(server, news, err) != HF_ERR_OK ||

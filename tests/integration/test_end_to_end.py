@@ -331,11 +331,12 @@ class EndToEnd(harness.TestCase):
         self.assertEqual(agent.wait(), 6)
         self.assertRegex(agent.tail(), rf"(?m)^holdfast: .*member {host} is served by agent {self.d.agents[0].id()} already")
 
-    def test_a_second_server_on_the_same_directory_is_refused(self):
+    def test_a_second_server_of_the_same_name_is_refused(self):
+        name = f"127.0.0.1:{self.d.server.port}"
         other = harness.Process(self.scratch, "server-second", [harness.binary("HOLDFAST"), "server", "--data-dir", self.d.server.data, "--store",
-                                                                self.d.server.store, "--listen", "127.0.0.1:0"]).start()
+                                                                self.d.server.store, "--listen", "127.0.0.1:0", "--name", name]).start()
         self.assertEqual(other.wait(), 6)
-        self.assertIn("is in use by another server", other.tail())
+        self.assertIn("runs already", other.tail())
 
     def test_a_killed_process_would_leave_nothing_in_shared_memory(self):
         for process in (self.d.server, *self.d.agents):

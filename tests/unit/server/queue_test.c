@@ -263,20 +263,6 @@ static void test_a_queue_that_is_held_waits_until_its_holder_is_silent(void **st
     rig_end(&rig);
 }
 
-static void test_alone_nobody_is_waited_for(void **state)
-{
-    struct rig rig;
-    const struct hf_id dead = fixed_id(0x31);
-    (void)state;
-    rig_begin(&rig, SETS, 1);
-    hold_queue(&rig, &dead);
-    rig.kit.app.alone = true;
-    rig.kit.app.snapshots_at_once = 2;
-    begin(&rig.kit.app);
-    expect_running(&rig, "0 1");
-    rig_end(&rig);
-}
-
 #define ROUNDS 60
 
 static void begin_often(void *argument)
@@ -323,7 +309,6 @@ int main(void)
         cmocka_unit_test(test_hosts_and_stores_get_no_more_than_their_limit),
         cmocka_unit_test(test_a_host_that_is_known_is_waited_for_in_the_queue),
         cmocka_unit_test(test_a_queue_that_is_held_waits_until_its_holder_is_silent),
-        cmocka_unit_test(test_alone_nobody_is_waited_for),
         cmocka_unit_test(test_two_servers_keep_the_limits_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
