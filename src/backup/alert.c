@@ -13,27 +13,49 @@
 #include "codec/hash.h"
 
 const struct hf_alert_kind hf_alert_kinds[HF_ALERT_TYPES] = {
-#define ALERT_KIND(type, ending, of, about, seconds, elsewhere)                                    \
+#define ALERT_KIND(type, ending, of, about, seconds, elsewhere, counts, least)                     \
     {.name = #type,                                                                                \
      .over = (ending),                                                                             \
      .scope = HF_ALERT_##of,                                                                       \
      .target = HF_ALERT_OF_##about,                                                                \
      .patience_s = (seconds),                                                                      \
-     .told = (elsewhere)},
+     .told = (elsewhere),                                                                          \
+     .unit = HF_ALERT_##counts,                                                                    \
+     .threshold = (least)},
     HF_ALERT_TABLE(ALERT_KIND)
 #undef ALERT_KIND
 };
 
 static const char *const type_words[] = {
-#define ALERT_WORD(type, ending, of, about, seconds, elsewhere) #type,
+#define ALERT_WORD(type, ending, of, about, seconds, elsewhere, counts, least) #type,
     HF_ALERT_TABLE(ALERT_WORD)
 #undef ALERT_WORD
         NULL};
 static const char *const status_words[] = {"TRACKING", "OPEN", "CLOSED", "CANCELLED", NULL};
 
+const char *const hf_alert_scope_words[] = {"PROJECT", "GLOBAL", "SYSTEM", NULL};
+
 const char *hf_alert_status_word(enum hf_alert_status status)
 {
     return status_words[status];
+}
+
+bool hf_alert_type_parse(const char *name, enum hf_alert_type *out)
+{
+    for (enum hf_alert_type type = 0; type < HF_ALERT_TYPES; type++) {
+        if (strcmp(name, type_words[type]) == 0) {
+            *out = type;
+            return true;
+        }
+    }
+    return false;
+}
+
+void hf_alert_limits_init(struct hf_alert_limits *out)
+{
+    for (size_t i = 0; i < HF_ALERT_TYPES; i++) {
+        out->of[i] = hf_alert_kinds[i].threshold;
+    }
 }
 
 #define R struct hf_alert_record
@@ -54,6 +76,9 @@ static const struct hf_field alert_fields[] = {
     HF_FIELDS_U64(R, resolved_s, "resolvedS"),
     HF_FIELDS_U64(R, notified_s, "notifiedS"),
     HF_FIELDS_U64(R, notices, "notices"),
+    HF_FIELDS_TEXT(R, owed, "owed", false),
+    HF_FIELDS_BOOL(R, owed_event, "owedEvent"),
+    HF_FIELDS_BOOL(R, owed_notice, "owedNotice"),
     HF_FIELDS_U64(R, value, "value"),
     HF_FIELDS_TEXT(R, text, "text", false),
     HF_FIELDS_U64(R, acknowledged_s, "acknowledgedS"),
@@ -126,12 +151,13 @@ static void judge_oplog(const struct hf_alert_job *facts, const struct hf_alert_
     uint64_t behind_s = passed_s(newest_s, now_s);
     const char *problem = head == NULL ? "" : head->problem;
 
-    if (limits->oplog_behind_s != 0) {
-        SAY(add(out, HF_ALERT_OPLOG_BEHIND, behind_s > limits->oplog_behind_s, behind_s),
+    uint64_t most_s = limits->of[HF_ALERT_OPLOG_BEHIND];
+
+    if (most_s != 0) {
+        SAY(add(out, HF_ALERT_OPLOG_BEHIND, behind_s > most_s, behind_s),
             "the newest stored entry of the oplog of set %s is %" PRIu64 " s old, at most %" PRIu64
             " s are allowed%s%.300s",
-            job->set_name, behind_s, limits->oplog_behind_s, problem[0] == '\0' ? "" : ": ",
-            problem);
+            job->set_name, behind_s, most_s, problem[0] == '\0' ? "" : ": ", problem);
     }
     if (head == NULL) {
         return;
@@ -161,16 +187,17 @@ static void judge_snapshots(const struct hf_alert_job *facts, const struct hf_al
                        : job->started_s != 0       ? job->started_s
                                                    : job->created_s;
     uint64_t age_s = passed_s(since_s, now_s);
+    uint64_t aborted = limits->of[HF_ALERT_SNAPSHOTS_ABORTED];
+    uint64_t late = limits->of[HF_ALERT_LATE_SNAPSHOT];
+    uint64_t tries = limits->of[HF_ALERT_BACKUP_TOO_MANY_RETRIES];
 
-    if (limits->aborted_snapshots != 0) {
-        SAY(add(out, HF_ALERT_SNAPSHOTS_ABORTED, job->failures >= limits->aborted_snapshots,
-                job->failures),
+    if (aborted != 0) {
+        SAY(add(out, HF_ALERT_SNAPSHOTS_ABORTED, job->failures >= aborted, job->failures),
             "the last %" PRIu64 " snapshots of set %s failed; hint: holdfast job log --set %s",
             job->failures, job->set_name, job->set_name);
     }
-    if (facts->interval_s != 0) {
-        SAY(add(out, HF_ALERT_LATE_SNAPSHOT, age_s > facts->interval_s + facts->interval_s / 2,
-                age_s),
+    if (facts->interval_s != 0 && late != 0) {
+        SAY(add(out, HF_ALERT_LATE_SNAPSHOT, age_s > facts->interval_s * late / 100, age_s),
             "the newest snapshot of set %s is %" PRIu64 " s old, and one is to be taken every "
             "%" PRIu64 " s",
             job->set_name, age_s, facts->interval_s);
@@ -178,14 +205,48 @@ static void judge_snapshots(const struct hf_alert_job *facts, const struct hf_al
     uint64_t retries = facts->head == NULL || facts->head->failures < job->failures
                            ? job->failures
                            : facts->head->failures;
-    SAY(add(out, HF_ALERT_BACKUP_TOO_MANY_RETRIES, retries >= HF_ALERT_RETRIES, retries),
+    if (tries == 0) {
+        return;
+    }
+    SAY(add(out, HF_ALERT_BACKUP_TOO_MANY_RETRIES, retries >= tries, retries),
         "the backup of set %s was tried %" PRIu64 " times in a row in vain: %.300s", job->set_name,
         retries, retries == job->failures ? "see holdfast job log" : facts->head->problem);
 }
 
-static void judge_upkeep(const struct hf_alert_job *facts, struct hf_alert_findings *out)
+/*
+ * Members answer, and none of them can be captured for what it is: its edition, release, engine, or where its files are. One
+ * that does not answer says nothing about that.
+ */
+static void judge_members(const struct hf_alert_job *facts, struct hf_alert_findings *out)
+{
+    char why[HF_ALERT_TEXT_BYTES - 256] = "";
+    size_t used = 0, refused = 0, fit = 0;
+
+    for (size_t i = 0; i < facts->member_count; i++) {
+        const struct hf_member_record *one = &facts->members[i];
+        if (!hf_id_equal(&one->project, &facts->job->project) ||
+            strcmp(one->set_name, facts->job->set_name) != 0 ||
+            one->silent_s > HF_AGENT_SILENT_MAX_S || one->engine[0] == '\0') {
+            continue;
+        }
+        fit += one->refusal[0] == '\0';
+        if (one->refusal[0] != '\0') {
+            refused++;
+            if (used < sizeof why) {
+                used += (size_t)snprintf(why + used, sizeof why - used, "%s%s: %s",
+                                         used == 0 ? "" : "; ", one->host, one->refusal);
+            }
+        }
+    }
+    SAY(add(out, HF_ALERT_INCONSISTENT_BACKUP_CONFIGURATION, fit == 0 && refused > 0, refused),
+        "no member of set %.100s can be backed up as it is: %s", facts->job->set_name, why);
+}
+
+static void judge_upkeep(const struct hf_alert_job *facts, const struct hf_alert_limits *limits,
+                         struct hf_alert_findings *out)
 {
     const struct hf_usage_record *usage = facts->usage;
+    uint64_t tries = limits->of[HF_ALERT_BLOCKSTORE_JOB_TOO_MANY_RETRIES];
 
     if (usage == NULL) {
         return;
@@ -195,7 +256,7 @@ static void judge_upkeep(const struct hf_alert_job *facts, struct hf_alert_findi
         "%" PRIu64 " snapshots of set %s are damaged in the store; hint: holdfast snapshot list "
         "names them, the next snapshot heals what the source still has",
         usage->damaged_snapshots, usage->set_name);
-    SAY(add(out, HF_ALERT_BLOCKSTORE_JOB_TOO_MANY_RETRIES, usage->failures >= HF_ALERT_WORK_RETRIES,
+    SAY(add(out, HF_ALERT_BLOCKSTORE_JOB_TOO_MANY_RETRIES, tries != 0 && usage->failures >= tries,
             usage->failures),
         "%s of set %s in the store failed %" PRIu64 " times in a row: %.300s", usage->failed_work,
         usage->set_name, usage->failures, usage->error);
@@ -217,9 +278,10 @@ void hf_alert_judge_job(const struct hf_alert_job *facts, const struct hf_alert_
     }
     if (does.takes_snapshots) {
         judge_snapshots(facts, limits, now_s, out);
+        judge_members(facts, out);
     }
     if (does.keeps_snapshots) {
-        judge_upkeep(facts, out);
+        judge_upkeep(facts, limits, out);
     }
     if (job->state == HF_JOB_PROVISIONING) {
         SAY(add(out, HF_ALERT_RS_BIND_ERROR, job->problem[0] != '\0' && !job->waiting, 0),
@@ -258,12 +320,21 @@ void hf_alert_judge_agent(const struct hf_alert_agent *facts, const struct hf_al
     const struct hf_agent_record *agent = facts->agent;
 
     *out = (struct hf_alert_findings){.count = 0};
-    if (limits->agent_down_s != 0) {
-        SAY(add(out, HF_ALERT_BACKUP_AGENT_DOWN, facts->silent_s > limits->agent_down_s,
-                facts->silent_s),
+    uint64_t down_s = limits->of[HF_ALERT_BACKUP_AGENT_DOWN];
+    uint64_t calls = limits->of[HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE];
+
+    if (down_s != 0) {
+        SAY(add(out, HF_ALERT_BACKUP_AGENT_DOWN, facts->silent_s > down_s, facts->silent_s),
             "nothing was heard of the agent on %s for %" PRIu64 " s; hint: see that holdfast agent "
             "runs there and reaches the server",
             agent->host, facts->silent_s);
+    }
+    if (calls != 0) {
+        SAY(add(out, HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE, facts->failed_calls > calls,
+                facts->failed_calls),
+            "the agent on %s asked %" PRIu64 " times in a row for what it is to do, and was "
+            "refused: %.300s",
+            agent->host, facts->failed_calls, facts->call_error);
     }
     SAY(add(out, HF_ALERT_BACKUP_AGENT_VERSION_BEHIND,
             hf_alert_release_before(agent->release, facts->release), 0),
@@ -284,9 +355,10 @@ void hf_alert_judge_store(const struct hf_alert_space *facts, const struct hf_al
         return;
     }
     uint64_t used = percent_of(facts->total_bytes - facts->free_bytes, facts->total_bytes);
-    SAY(add(out, HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD, used > limits->space_used_percent, used),
+    uint64_t most = limits->of[HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD];
+    SAY(add(out, HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD, used > most, used),
         "%" PRIu64 " %% of the disk of store %.300s is used, at most %" PRIu64 " %% should be",
-        used, facts->url, limits->space_used_percent);
+        used, facts->url, most);
 }
 
 void hf_alert_judge_catalog(const struct hf_alert_space *facts,
@@ -297,30 +369,52 @@ void hf_alert_judge_catalog(const struct hf_alert_space *facts,
         return;
     }
     uint64_t left = percent_of(facts->free_bytes, facts->total_bytes);
-    SAY(add(out, HF_ALERT_LOW_CATALOG_FREE_SPACE, left < limits->disk_free_percent, left),
+    uint64_t least = limits->of[HF_ALERT_LOW_CATALOG_FREE_SPACE];
+    SAY(add(out, HF_ALERT_LOW_CATALOG_FREE_SPACE, left < least, left),
         "%" PRIu64 " %% of the disk of the data directory %.300s is free, at least %" PRIu64
         " %% should be; without room the catalog cannot be written, and no backup is taken",
-        left, facts->url, limits->disk_free_percent);
+        left, facts->url, least);
 }
 
 void hf_alert_judge_server(const char *host, uint64_t silent_s, bool ended,
                            const struct hf_alert_limits *limits, struct hf_alert_findings *out)
 {
     *out = (struct hf_alert_findings){.count = 0};
-    if (limits->server_down_s != 0) {
-        SAY(add(out, HF_ALERT_DAEMON_DOWN, !ended && silent_s > limits->server_down_s, silent_s),
+    uint64_t down_s = limits->of[HF_ALERT_DAEMON_DOWN];
+    if (down_s != 0) {
+        SAY(add(out, HF_ALERT_DAEMON_DOWN, !ended && silent_s > down_s, silent_s),
             "the server on %s did not work for %" PRIu64 " s, and nobody had stopped it", host,
             silent_s);
     }
 }
 
 void hf_alert_judge_work(const char *work, uint64_t failures, const char *error,
-                         struct hf_alert_findings *out)
+                         const struct hf_alert_limits *limits, struct hf_alert_findings *out)
 {
+    uint64_t most = limits->of[HF_ALERT_CRON_JOB_FAILED];
+
     *out = (struct hf_alert_findings){.count = 0};
-    SAY(add(out, HF_ALERT_CRON_JOB_FAILED, failures >= HF_ALERT_WORK_RETRIES, failures),
+    SAY(add(out, HF_ALERT_CRON_JOB_FAILED, most != 0 && failures >= most, failures),
         "the server's periodic work '%s' failed %" PRIu64 " times in a row: %.300s", work, failures,
         error);
+}
+
+void hf_alert_judge_receiver(const struct hf_alert_receiver *facts,
+                             const struct hf_alert_limits *limits, struct hf_alert_findings *out)
+{
+    uint64_t most = limits->of[HF_ALERT_NOTICES_UNDELIVERED];
+
+    *out = (struct hf_alert_findings){.count = 0};
+    SAY(add(out, HF_ALERT_NOTICES_UNDELIVERED, most != 0 && facts->failures >= most,
+            facts->failures),
+        "%.300s could not be told of alerts, for %" PRIu64 " tries: %.300s", facts->name,
+        facts->failures, facts->error);
+    if (facts->has_template) {
+        SAY(add(out, HF_ALERT_WEBHOOK_TEMPLATE_FAILED, facts->unrendered[0] != '\0', 0),
+            "the template of the webhook's bodies cannot be used, and the usual body is sent: "
+            "%.500s",
+            facts->unrendered);
+    }
 }
 
 /* ---- The life of one ---- */
@@ -346,7 +440,8 @@ static void begin(struct hf_alert_record *alert, const struct hf_alert_finding *
     alert->created_s = now_s;
     alert->opened_s = alert->resolved_s = alert->notified_s = alert->notices = 0;
     alert->acknowledged_s = alert->acknowledged_until_s = 0;
-    alert->acknowledged_by[0] = alert->comment[0] = '\0';
+    alert->acknowledged_by[0] = alert->comment[0] = alert->owed[0] = '\0';
+    alert->owed_event = alert->owed_notice = false;
 }
 
 static void note(struct hf_alert_record *alert, const struct hf_alert_finding *finding,
@@ -357,53 +452,52 @@ static void note(struct hf_alert_record *alert, const struct hf_alert_finding *f
     (void)snprintf(alert->text, sizeof alert->text, "%s", finding->text);
 }
 
-static void told(struct hf_alert_record *alert, uint64_t now_s)
+static void owe(struct hf_alert_record *alert, const char *what, bool event, bool notice,
+                uint64_t now_s)
 {
-    alert->notified_s = now_s;
-    alert->notices++;
+    (void)snprintf(alert->owed, sizeof alert->owed, "%s", what);
+    alert->owed_event = event;
+    alert->owed_notice = notice;
+    if (notice) {
+        alert->notified_s = now_s;
+        alert->notices++;
+    }
 }
 
-enum hf_alert_step hf_alert_follow(struct hf_alert_record *alert,
-                                   const struct hf_alert_finding *finding, uint64_t repeat_s,
-                                   uint64_t now_s, bool *fresh)
+/* Is an open one to be told now? */
+static bool is_due(const struct hf_alert_record *alert, const struct hf_alert_rules *rules,
+                   uint64_t now_s)
 {
-    uint64_t patience_s = hf_alert_kinds[finding->type].patience_s;
+    if (rules->quiet || hf_alert_is_acknowledged(alert, now_s)) {
+        return false;
+    }
+    return alert->notices == 0 ||
+           (rules->repeat_s != 0 &&
+            (alert->notified_s > now_s || now_s - alert->notified_s >= rules->repeat_s));
+}
 
-    *fresh = false;
-    if (!finding->holds) {
-        if (!hf_alert_goes_on(alert)) {
-            return HF_ALERT_SAME;
-        }
-        if (alert->status == HF_ALERT_TRACKING) {
-            return HF_ALERT_DROPPED;
-        }
-        alert->status = HF_ALERT_CLOSED;
-        alert->resolved_s = alert->updated_s = now_s;
-        told(alert, now_s);
-        return HF_ALERT_RESOLVED;
-    }
-    if (!hf_alert_goes_on(alert)) {
-        begin(alert, finding, now_s);
-        *fresh = true;
-    }
+static enum hf_alert_step follow_held(struct hf_alert_record *alert,
+                                      const struct hf_alert_finding *finding,
+                                      const struct hf_alert_rules *rules, uint64_t now_s,
+                                      bool fresh)
+{
     if (alert->status == HF_ALERT_TRACKING) {
         /* A clock that was set back begins the patience anew. */
         alert->created_s = alert->created_s > now_s ? now_s : alert->created_s;
-        if (now_s - alert->created_s >= patience_s) {
+        if (now_s - alert->created_s >= rules->patience_s) {
             alert->status = HF_ALERT_OPEN;
             alert->opened_s = now_s;
             note(alert, finding, now_s);
-            told(alert, now_s);
+            owe(alert, "OPEN", true, !rules->quiet, now_s);
             return HF_ALERT_OPENED;
         }
-        if (*fresh) {
+        if (fresh) {
             note(alert, finding, now_s);
             return HF_ALERT_BEGUN;
         }
-    } else if (repeat_s != 0 && !hf_alert_is_acknowledged(alert, now_s) &&
-               (alert->notified_s > now_s || now_s - alert->notified_s >= repeat_s)) {
+    } else if (is_due(alert, rules, now_s)) {
         note(alert, finding, now_s);
-        told(alert, now_s);
+        owe(alert, alert->notices == 0 ? "OPEN" : "REPEATED", false, true, now_s);
         return HF_ALERT_REPEATED;
     }
     if (alert->updated_s > now_s || now_s - alert->updated_s >= HF_ALERT_UPDATE_S) {
@@ -411,6 +505,30 @@ enum hf_alert_step hf_alert_follow(struct hf_alert_record *alert,
         return HF_ALERT_UPDATED;
     }
     return HF_ALERT_SAME;
+}
+
+enum hf_alert_step hf_alert_follow(struct hf_alert_record *alert,
+                                   const struct hf_alert_finding *finding,
+                                   const struct hf_alert_rules *rules, uint64_t now_s, bool *fresh)
+{
+    *fresh = false;
+    if (finding->holds) {
+        if (!hf_alert_goes_on(alert)) {
+            begin(alert, finding, now_s);
+            *fresh = true;
+        }
+        return follow_held(alert, finding, rules, now_s, *fresh);
+    }
+    if (!hf_alert_goes_on(alert)) {
+        return HF_ALERT_SAME;
+    }
+    if (alert->status == HF_ALERT_TRACKING) {
+        return HF_ALERT_DROPPED;
+    }
+    alert->status = HF_ALERT_CLOSED;
+    alert->resolved_s = alert->updated_s = now_s;
+    owe(alert, "CLOSED", true, alert->notices > 0, now_s);
+    return HF_ALERT_RESOLVED;
 }
 
 bool hf_alert_cancel(struct hf_alert_record *alert, uint64_t now_s)

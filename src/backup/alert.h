@@ -14,6 +14,7 @@
 
 #include "backup/groom.h"
 #include "backup/head.h"
+#include "backup/member.h"
 #include "backup/records.h"
 
 #define HF_KIND_ALERT "alert"
@@ -25,36 +26,51 @@ enum hf_alert_target {
     HF_ALERT_OF_STORE,
     HF_ALERT_OF_CATALOG,
     HF_ALERT_OF_SERVER,
-    HF_ALERT_OF_WORK, /* a kind of the server's periodic work */
+    HF_ALERT_OF_WORK,     /* a kind of the server's periodic work */
+    HF_ALERT_OF_RECEIVER, /* of notices */
 };
 /* Who is to care: a project's members, or the administrators of all projects, or of the machines. */
 enum hf_alert_scope { HF_ALERT_PROJECT, HF_ALERT_GLOBAL, HF_ALERT_SYSTEM };
+extern const char *const hf_alert_scope_words[];
+/* What a type's threshold counts. */
+enum hf_alert_unit { HF_ALERT_NOTHING, HF_ALERT_SECONDS, HF_ALERT_TIMES, HF_ALERT_PERCENT };
 
 /*
  * name, event when it is over, scope, target, patience in seconds, whether another part of the server tells the event of
- * its beginning. The names are the reference's where it has one.
+ * its beginning, the threshold's unit, and the threshold where nobody says another. The names are the reference's where it
+ * has one.
  */
 #define HF_ALERT_TABLE(X)                                                                          \
-    X(OPLOG_BEHIND, "OPLOG_CURRENT", PROJECT, JOB, 0, true)                                        \
-    X(OPLOG_WINDOW_SHORT, "OPLOG_WINDOW_LONG", PROJECT, JOB, 0, true)                              \
-    X(RESYNC_REQUIRED, "RESYNC_PERFORMED", PROJECT, JOB, 0, false)                                 \
-    X(BACKUP_AGENT_DOWN, "BACKUP_AGENT_UP", PROJECT, AGENT, 0, false)                              \
-    X(BACKUP_AGENT_VERSION_BEHIND, "BACKUP_AGENT_VERSION_CURRENT", PROJECT, AGENT, 0, false)       \
-    X(SNAPSHOTS_ABORTED, "SNAPSHOT_SUCCEEDED", PROJECT, JOB, 0, false)                             \
-    X(SNAPSHOTS_DAMAGED, "SNAPSHOTS_WHOLE", PROJECT, JOB, 0, false)                                \
-    X(LATE_SNAPSHOT, "TIMELY_SNAPSHOT", GLOBAL, JOB, 0, false)                                     \
-    X(BACKUP_TOO_MANY_RETRIES, "BACKUP_RETRIES_OVER", GLOBAL, JOB, 0, false)                       \
-    X(BACKUP_IN_UNEXPECTED_STATE, "BACKUP_RECOVERED", GLOBAL, JOB, 3600, false)                    \
-    X(RS_BIND_ERROR, "NO_RS_BIND_ERROR", GLOBAL, JOB, 600, false)                                  \
-    X(BLOCKSTORE_JOB_TOO_MANY_RETRIES, "BLOCKSTORE_JOB_RECOVERED", GLOBAL, JOB, 0, false)          \
-    X(GROOM_LATE, "GROOM_TIMELY", GLOBAL, JOB, 86400, false)                                       \
-    X(DAEMON_DOWN, "DAEMON_UP", SYSTEM, SERVER, 0, false)                                          \
-    X(OUTSIDE_SPACE_USED_THRESHOLD, "INSIDE_SPACE_USED_THRESHOLD", SYSTEM, STORE, 0, false)        \
-    X(LOW_CATALOG_FREE_SPACE, "SUFFICIENT_CATALOG_FREE_SPACE", SYSTEM, CATALOG, 0, false)          \
-    X(CRON_JOB_FAILED, "CRON_JOB_RECOVERED", SYSTEM, WORK, 60, false)
+    X(OPLOG_BEHIND, "OPLOG_CURRENT", PROJECT, JOB, 0, false, SECONDS, HF_HEAD_BEHIND_S)            \
+    X(OPLOG_WINDOW_SHORT, "OPLOG_WINDOW_LONG", PROJECT, JOB, 0, true, NOTHING, 0)                  \
+    X(RESYNC_REQUIRED, "RESYNC_PERFORMED", PROJECT, JOB, 0, false, NOTHING, 0)                     \
+    X(INCONSISTENT_BACKUP_CONFIGURATION, "CONSISTENT_BACKUP_CONFIGURATION", PROJECT, JOB, 0,       \
+      false, NOTHING, 0)                                                                           \
+    X(BACKUP_AGENT_DOWN, "BACKUP_AGENT_UP", PROJECT, AGENT, 0, false, SECONDS, 3600)               \
+    X(BACKUP_AGENT_CONF_CALL_FAILURE, "BACKUP_AGENT_CONF_CALL_SUCCESS", PROJECT, AGENT, 0, false,  \
+      TIMES, 10)                                                                                   \
+    X(BACKUP_AGENT_VERSION_BEHIND, "BACKUP_AGENT_VERSION_CURRENT", PROJECT, AGENT, 0, false,       \
+      NOTHING, 0)                                                                                  \
+    X(SNAPSHOTS_ABORTED, "SNAPSHOT_SUCCEEDED", PROJECT, JOB, 0, false, TIMES, 3)                   \
+    X(SNAPSHOTS_DAMAGED, "SNAPSHOTS_WHOLE", PROJECT, JOB, 0, false, NOTHING, 0)                    \
+    X(LATE_SNAPSHOT, "TIMELY_SNAPSHOT", GLOBAL, JOB, 0, false, PERCENT, 150)                       \
+    X(BACKUP_TOO_MANY_RETRIES, "BACKUP_RETRIES_OVER", GLOBAL, JOB, 0, false, TIMES, 10)            \
+    X(BACKUP_IN_UNEXPECTED_STATE, "BACKUP_RECOVERED", GLOBAL, JOB, 3600, false, NOTHING, 0)        \
+    X(RS_BIND_ERROR, "NO_RS_BIND_ERROR", GLOBAL, JOB, 600, false, NOTHING, 0)                      \
+    X(BLOCKSTORE_JOB_TOO_MANY_RETRIES, "BLOCKSTORE_JOB_RECOVERED", GLOBAL, JOB, 0, false, TIMES,   \
+      3)                                                                                           \
+    X(GROOM_LATE, "GROOM_TIMELY", GLOBAL, JOB, 86400, false, NOTHING, 0)                           \
+    X(DAEMON_DOWN, "DAEMON_UP", SYSTEM, SERVER, 0, false, SECONDS, 15 * 60)                        \
+    X(OUTSIDE_SPACE_USED_THRESHOLD, "INSIDE_SPACE_USED_THRESHOLD", SYSTEM, STORE, 0, false,        \
+      PERCENT, 85)                                                                                 \
+    X(LOW_CATALOG_FREE_SPACE, "SUFFICIENT_CATALOG_FREE_SPACE", SYSTEM, CATALOG, 0, false, PERCENT, \
+      10)                                                                                          \
+    X(CRON_JOB_FAILED, "CRON_JOB_RECOVERED", SYSTEM, WORK, 60, false, TIMES, 3)                    \
+    X(NOTICES_UNDELIVERED, "NOTICES_DELIVERED", SYSTEM, RECEIVER, 0, false, TIMES, 3)              \
+    X(WEBHOOK_TEMPLATE_FAILED, "WEBHOOK_TEMPLATE_RENDERED", SYSTEM, RECEIVER, 0, false, NOTHING, 0)
 
 enum hf_alert_type {
-#define HF_ALERT_ENUM(name, over, scope, target, patience, told) HF_ALERT_##name,
+#define HF_ALERT_ENUM(name, over, scope, target, patience, told, unit, threshold) HF_ALERT_##name,
     HF_ALERT_TABLE(HF_ALERT_ENUM)
 #undef HF_ALERT_ENUM
         HF_ALERT_TYPES
@@ -65,8 +81,12 @@ struct hf_alert_kind {
     enum hf_alert_target target;
     uint64_t patience_s;
     bool told;
+    enum hf_alert_unit unit;
+    uint64_t threshold;
 };
 extern const struct hf_alert_kind hf_alert_kinds[HF_ALERT_TYPES];
+/* False for a name that is none. */
+bool hf_alert_type_parse(const char *name, enum hf_alert_type *out);
 
 enum hf_alert_status {
     HF_ALERT_TRACKING,
@@ -91,6 +111,12 @@ struct hf_alert_record {
     uint64_t created_s; /* since when it holds */
     uint64_t opened_s, updated_s, resolved_s, notified_s;
     uint64_t notices; /* that were told */
+    /*
+     * What is still to be told of it ("OPEN", "REPEATED", "CLOSED"), or empty. Written with the step itself and cleared
+     * when event and notices stand in the catalog: a death in between leaves it to the next pass.
+     */
+    char owed[HF_WORD_BYTES];
+    bool owed_event, owed_notice;
     uint64_t value;
     char text[HF_ALERT_TEXT_BYTES];
     uint64_t acknowledged_s, acknowledged_until_s;
@@ -106,23 +132,11 @@ struct hf_id hf_alert_id(enum hf_alert_type type, const char *target, uint64_t n
 
 /* ---- Conditions ---- */
 
-/* backup-domain.md 10; 0 anywhere but in the spaces: never. */
+/* The threshold of each type; 0: such a thing is never an alert, but of the catalog's disk, where 100 is that for a store's. */
 struct hf_alert_limits {
-    uint64_t oplog_behind_s;
-    uint64_t agent_down_s;
-    uint64_t server_down_s;
-    uint64_t aborted_snapshots;  /* in a row */
-    uint64_t space_used_percent; /* of a store's disk; 100: never */
-    uint64_t disk_free_percent;  /* of the catalog's disk; 0: never */
+    uint64_t of[HF_ALERT_TYPES];
 };
-#define HF_ALERT_OPLOG_BEHIND_S HF_HEAD_BEHIND_S
-#define HF_ALERT_AGENT_DOWN_S 3600
-#define HF_ALERT_SERVER_DOWN_S (15 * 60)
-#define HF_ALERT_ABORTED 3
-#define HF_ALERT_SPACE_PERCENT 85
-#define HF_ALERT_FREE_PERCENT 10
-#define HF_ALERT_RETRIES 10     /* tails or captures that failed in a row */
-#define HF_ALERT_WORK_RETRIES 3 /* upkeep and periodic work */
+void hf_alert_limits_init(struct hf_alert_limits *out); /* the table's */
 
 /* What is known now: whether the condition of a type holds. A type without a finding does not apply to the target. */
 struct hf_alert_finding {
@@ -143,6 +157,8 @@ struct hf_alert_job {
     uint64_t interval_s;                 /* of its schedule; 0: it has none */
     uint64_t last_snapshot_s;            /* 0: none yet */
     bool groom_due;
+    const struct hf_member_record *members; /* all that are known, of whatever set */
+    size_t member_count;
 };
 void hf_alert_judge_job(const struct hf_alert_job *facts, const struct hf_alert_limits *limits,
                         uint64_t now_s, struct hf_alert_findings *out);
@@ -150,7 +166,9 @@ void hf_alert_judge_job(const struct hf_alert_job *facts, const struct hf_alert_
 struct hf_alert_agent {
     const struct hf_agent_record *agent;
     uint64_t silent_s;
-    const char *release; /* the server's */
+    const char *release;    /* the server's */
+    uint64_t failed_calls;  /* answered with an error, in a row */
+    const char *call_error; /* of the last; may be empty */
 };
 void hf_alert_judge_agent(const struct hf_alert_agent *facts, const struct hf_alert_limits *limits,
                           struct hf_alert_findings *out);
@@ -166,7 +184,17 @@ void hf_alert_judge_catalog(const struct hf_alert_space *facts,
 void hf_alert_judge_server(const char *host, uint64_t silent_s, bool ended,
                            const struct hf_alert_limits *limits, struct hf_alert_findings *out);
 void hf_alert_judge_work(const char *work, uint64_t failures, const char *error,
-                         struct hf_alert_findings *out);
+                         const struct hf_alert_limits *limits, struct hf_alert_findings *out);
+/* Somebody who is told of alerts. */
+struct hf_alert_receiver {
+    const char *name;       /* for people: "webhook https://…" */
+    uint64_t failures;      /* of the notice that failed most often */
+    const char *error;      /* its last; may be empty */
+    bool has_template;      /* of the bodies */
+    const char *unrendered; /* why the template gives no body; empty: it does */
+};
+void hf_alert_judge_receiver(const struct hf_alert_receiver *facts,
+                             const struct hf_alert_limits *limits, struct hf_alert_findings *out);
 
 /* True for a release that comes before the other: numbers between dots, what follows a '-' is left out. */
 bool hf_alert_release_before(const char *release, const char *other);
@@ -185,13 +213,21 @@ enum hf_alert_step {
 /* Written at most so often while nothing but its value changes. */
 #define HF_ALERT_UPDATE_S 300
 
+/* How the alerts of a type go on. */
+struct hf_alert_rules {
+    uint64_t patience_s; /* it is an alert once it holds for so long */
+    uint64_t repeat_s;   /* told again so often; 0: once */
+    bool
+        quiet; /* a maintenance window is open: nobody is told, but of the end of what was told before */
+};
 /*
  * Brings the alert to what was found. A record that is CLOSED or CANCELLED, or zero but for target and what it is about,
- * is none that holds: one that begins then takes the next number, and an id of its own; *fresh is true.
+ * is none that holds: one that begins then takes the next number, and an id of its own; *fresh is true. What is to be told
+ * stands in `owed`. One that opened while it was quiet is told afterwards, if it is open still.
  */
 enum hf_alert_step hf_alert_follow(struct hf_alert_record *alert,
-                                   const struct hf_alert_finding *finding, uint64_t repeat_s,
-                                   uint64_t now_s, bool *fresh);
+                                   const struct hf_alert_finding *finding,
+                                   const struct hf_alert_rules *rules, uint64_t now_s, bool *fresh);
 /* Its target is gone, or the condition does not apply any more. False: it was not going on. */
 bool hf_alert_cancel(struct hf_alert_record *alert, uint64_t now_s);
 /* until_s that has passed: the acknowledgement is taken back. CONFLICT unless it is going on. */

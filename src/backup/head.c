@@ -41,7 +41,6 @@ static const struct hf_field head_fields[] = {
     HF_FIELDS_U64(R, lag_entries, "lagEntries"),
     HF_FIELDS_ID(R, gap, "gapEventId", false),
     HF_FIELDS_TEXT(R, gap_text, "gapText", false),
-    HF_FIELDS_BOOL(R, told_behind, "toldBehind"),
     HF_FIELDS_BOOL(R, told_window, "toldWindow"),
 };
 #undef R

@@ -53,7 +53,7 @@ struct hf_head_record {
     struct hf_id gap;
     char gap_text[HF_RECORD_ERROR_BYTES];
     /* What was told, until it is over. */
-    bool told_behind, told_window;
+    bool told_window;
 };
 
 HF_MUST_CHECK struct hf_json *hf_head_record_encode(const struct hf_head_record *record);

@@ -4,7 +4,7 @@
  */
 #include "backup/records.h"
 
-#include "backup/alert.h"
+#include "backup/alert_config.h"
 #include "backup/fields.h"
 #include "backup/fleet.h"
 #include "backup/groom.h"
@@ -37,6 +37,8 @@ const struct hf_catalog_kind hf_backup_kinds[] = {
     {HF_KIND_EVENT, {"jobId", "createdS", "userS", "serverS"}},
     {HF_KIND_USAGE, {"projectId", NULL}},
     {HF_KIND_ALERT, {"status", "createdS", NULL}},
+    {HF_KIND_ALERT_CONFIG, {NULL}},
+    {HF_KIND_MAINTENANCE, {"projectId", "endS", NULL}},
     {HF_KIND_SERVER, {NULL}},
     {HF_KIND_NOTICE, {"dueS", NULL}},
     {HF_KIND_UPKEEP_SLOT, {NULL}},

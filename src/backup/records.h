@@ -289,7 +289,6 @@ struct hf_event_record {
 #define HF_EVENT_SETTINGS_UPDATED "SERVER_SETTINGS_UPDATED_AUDIT"
 #define HF_EVENT_CHANGED "CONFIGURATION_UPDATED_AUDIT" /* any other change by the API */
 #define HF_EVENT_OPLOG_GAP "OPLOG_GAP"                 /* a restorable range ended, and why */
-#define HF_EVENT_OPLOG_BEHIND "OPLOG_BEHIND"           /* the newest stored entry is old */
 #define HF_EVENT_OPLOG_WINDOW "OPLOG_WINDOW_SHORT"     /* the source keeps its oplog too short */
 #define HF_EVENT_OPLOG_DAMAGED "OPLOG_DAMAGED"         /* a check found slices damaged or missing */
 #define HF_EVENT_SLICE_REFUSED "OPLOG_SLICE_REFUSED"   /* an agent brought a slice that is none */

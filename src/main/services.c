@@ -143,7 +143,12 @@ static struct hf_cancel *stop_token(void)
     OPT(smtp_ca_file, PATH, "", 0, 0, OPT_NONE,                                                    \
         "Certificates (PEM) that the mail server's is checked with; the system's otherwise")       \
     OPT(webhook_url, TEXT, "", 0, 2048, OPT_NONE, "Post alerts as JSON to this address")           \
-    OPT(webhook_header, LIST, "", 0, 1024, OPT_NONE, "Send this header with them: Name: value")    \
+    OPT(webhook_header, LIST, "", 0, 1024, OPT_NONE,                                               \
+        "Send this header with them: Name: value, or Name: @FILE for a value that is secret")      \
+    OPT(webhook_template, PATH, "", 0, 0, OPT_NONE,                                                \
+        "File with the bodies' text, {{name}} where something of the alert is to stand")           \
+    OPT(private_webhooks, FLAG, "true", 0, 0, OPT_NONE,                                            \
+        "Post to addresses of private networks and of this host, too; without, they are refused")  \
     OPT(webhook_secret_file, PATH, "", 0, 0, OPT_NONE,                                             \
         "File with the key that the bodies are signed with, in X-Holdfast-Signature")              \
     OPT(webhook_ca_file, PATH, "", 0, 0, OPT_NONE,                                                 \
@@ -214,6 +219,8 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .webhook_ca_file = or_null(values->webhook_ca_file),
         .webhook_headers = (const char *const *)values->webhook_header.values,
         .webhook_header_count = values->webhook_header.count,
+        .webhook_template_file = or_null(values->webhook_template),
+        .no_private_webhooks = !values->private_webhooks,
     };
     const struct hf_server_options options = {
         .data_dir = values->data_dir,

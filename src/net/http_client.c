@@ -36,6 +36,7 @@ struct hf_http_client {
     const struct hf_cancel *cancel; /* borrowed: outlives us */
     uint32_t connect_timeout_ms, total_timeout_ms, idle_timeout_ms;
     bool curl_is_up;
+    bool refused_address; /* of the call under way: it was a private one */
     char curl_text[CURL_ERROR_SIZE];
 };
 
@@ -151,6 +152,58 @@ static int on_socket(void *context, curl_socket_t fd, curlsocktype purpose)
     return fcntl(fd, F_SETFD, FD_CLOEXEC) == 0 ? CURL_SOCKOPT_OK : CURL_SOCKOPT_ERROR;
 }
 
+/* Of a private network, of this host, of the link, or of nobody. */
+static bool is_private_v4(uint32_t address)
+{
+    static const struct {
+        uint32_t net, bits;
+    } nets[] = {{0x00000000, 8},  {0x0a000000, 8},  {0x64400000, 10}, {0x7f000000, 8},
+                {0xa9fe0000, 16}, {0xac100000, 12}, {0xc0000000, 24}, {0xc0a80000, 16},
+                {0xc6120000, 15}, {0xe0000000, 3}};
+
+    for (size_t i = 0; i < HF_ARRAY_LEN(nets); i++) {
+        if (address >> (32 - nets[i].bits) == nets[i].net >> (32 - nets[i].bits)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_private(const struct sockaddr *address)
+{
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, address, sizeof in);
+        return is_private_v4(ntohl(in.sin_addr.s_addr));
+    }
+    if (address->sa_family != AF_INET6) {
+        return true;
+    }
+    struct sockaddr_in6 in6;
+    memcpy(&in6, address, sizeof in6);
+    const uint8_t *bytes = in6.sin6_addr.s6_addr;
+    if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr) ||
+        memcmp(bytes, "\0\x64\xff\x9b\0\0\0\0\0\0\0\0", 12) == 0) {
+        return is_private_v4((uint32_t)bytes[12] << 24 | (uint32_t)bytes[13] << 16 |
+                             (uint32_t)bytes[14] << 8 | bytes[15]);
+    }
+    /* Of the whole room of IPv6, 2000::/3 is what is routed. */
+    return bytes[0] >> 5 != 1;
+}
+
+/* Where the connection really goes: a name may resolve to anything, and to something else the next time. */
+static curl_socket_t on_open(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct hf_http_client *client = context;
+
+    (void)purpose;
+    if (is_private(&address->addr)) {
+        client->refused_address = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 /* What stays the same for all calls. Every option is checked: one that is not understood must not go
  * unnoticed where it protects something. */
 static CURLcode set_up(struct hf_http_client *client, const struct hf_http_client_options *options)
@@ -166,6 +219,10 @@ static CURLcode set_up(struct hf_http_client *client, const struct hf_http_clien
     SET(CURLOPT_PATH_AS_IS, 1L);
     SET(CURLOPT_NOSIGNAL, 1L);
     SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+    if (options->no_private_address) {
+        SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
+        SET(CURLOPT_OPENSOCKETDATA, client);
+    }
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client->connect_timeout_ms);
@@ -504,7 +561,12 @@ static enum hf_err exchange_run(struct exchange *exchange, struct hf_error *err)
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
     exchange->began_ms = exchange->moved_ms = hf_clock_mono_ms();
+    client->refused_address = false;
     enum hf_err result = drive_without_sigpipe(exchange, err);
+    if (result == HF_ERR_UNAVAILABLE && client->refused_address) {
+        result =
+            hf_fail(err, HF_ERR_DENIED, "its address is one of a private network or of this host");
+    }
     long status = 0;
     (void)curl_easy_getinfo(client->easy, CURLINFO_RESPONSE_CODE, &status);
     exchange->reply->status = (int)status;

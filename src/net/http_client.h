@@ -30,6 +30,8 @@ struct hf_http_client_options {
     uint32_t total_timeout_ms;      /* of one call; default none */
     uint32_t idle_timeout_ms;       /* no byte moved either way; default 60 s */
     bool allow_insecure;            /* a bearer over plain HTTP to other hosts than loopback */
+    bool no_private_address;        /* DENIED for an address of a private network or of this host,
+                                       whatever name it has */
 };
 
 /* INVALID for an unusable URL or option, DENIED for credentials over plain HTTP to another host. */

@@ -8,7 +8,9 @@
 
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "os/clock.h"
+#include "server/alerts.h"
 #include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_tail.h"
@@ -248,9 +250,12 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
     const struct hf_flow_sight sight = {
         .agent = hello.agent, .project = *project, .members = &hello.members, .hello = true};
     /* Whose agent it is comes first: nothing of another project's agent is touched. */
-    if (check_newcomer(agents->app, &hello.agent, project, err) != HF_ERR_OK ||
-        hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
+    if (check_newcomer(agents->app, &hello.agent, project, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
         keep_agent(agents->app, &hello, project, err) != HF_ERR_OK) {
+        hf_alerts_note_call(agents->app, &hello.agent, err->code, err->message);
         return err->code;
     }
     open_session(agents, &hello.agent, project, answer.session);
@@ -373,6 +378,38 @@ static void touch_agent(struct hf_server_app *app, const struct hf_id *agent)
     }
 }
 
+static enum hf_err take_poll(struct hf_server_agents *agents, const struct hf_id *project,
+                             const struct hf_msg_poll *poll, struct hf_server_poll *out,
+                             struct hf_error *err)
+{
+    /* First of all: whom the catalog cannot write down, its disk being full, was heard all the same. */
+    for (size_t i = 0; i < poll->running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
+        hf_server_heard_note(agents->app->heard, HF_HEARD_TASK, &poll->running[i].task);
+    }
+    const struct hf_flow_sight sight = {
+        .agent = poll->agent, .project = *project, .members = &poll->members};
+    if (HF_FAULT("server.agents.poll", err) != HF_ERR_OK ||
+        hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    touch_agent(agents->app, &poll->agent);
+    *out = (struct hf_server_poll){.agent = poll->agent, .wait_ms = poll->wait_ms};
+    if (out->wait_ms > POLL_WAIT_MS) {
+        out->wait_ms = POLL_WAIT_MS;
+    }
+    for (size_t i = 0; i < poll->running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
+        if (hear_of_task(agents->app, &poll->running[i], &poll->agent, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        out->named[out->named_count] = poll->running[i].task;
+        out->attempts[out->named_count++] = poll->running[i].attempt;
+    }
+    for (size_t i = 0; i < poll->ended_count; i++) {
+        forget_task(agents->app, &poll->ended[i], &poll->agent);
+    }
+    return HF_ERR_OK;
+}
+
 enum hf_err hf_server_agents_poll(struct hf_server_agents *agents, const struct hf_id *project,
                                   struct hf_str body, struct hf_server_poll *out, bool *quiet,
                                   struct hf_buf *answer, struct hf_error *err)
@@ -383,31 +420,10 @@ enum hf_err hf_server_agents_poll(struct hf_server_agents *agents, const struct 
         check_session(agents, &poll.agent, project, poll.session, err) != HF_ERR_OK) {
         return err->code;
     }
-    /* First of all: whom the catalog cannot write down, its disk being full, was heard all the same. */
-    for (size_t i = 0; i < poll.running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
-        hf_server_heard_note(agents->app->heard, HF_HEARD_TASK, &poll.running[i].task);
-    }
-    const struct hf_flow_sight sight = {
-        .agent = poll.agent, .project = *project, .members = &poll.members};
-    if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    touch_agent(agents->app, &poll.agent);
-    *out = (struct hf_server_poll){.agent = poll.agent, .wait_ms = poll.wait_ms};
-    if (out->wait_ms > POLL_WAIT_MS) {
-        out->wait_ms = POLL_WAIT_MS;
-    }
-    for (size_t i = 0; i < poll.running_count && i < HF_MESSAGE_TASKS_MAX; i++) {
-        if (hear_of_task(agents->app, &poll.running[i], &poll.agent, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        out->named[out->named_count] = poll.running[i].task;
-        out->attempts[out->named_count++] = poll.running[i].attempt;
-    }
-    for (size_t i = 0; i < poll.ended_count; i++) {
-        forget_task(agents->app, &poll.ended[i], &poll.agent);
-    }
-    return hf_server_agents_answer(agents, out, quiet, answer, err);
+    enum hf_err code = take_poll(agents, project, &poll, out, err);
+    code = code == HF_ERR_OK ? hf_server_agents_answer(agents, out, quiet, answer, err) : code;
+    hf_alerts_note_call(agents->app, &poll.agent, code, err->message);
+    return code;
 }
 
 static const struct hf_id *named_attempt(const struct hf_server_poll *poll,

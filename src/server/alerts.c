@@ -11,9 +11,11 @@
 
 #include "backup/job.h"
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "codec/hash.h"
 #include "os/clock.h"
 #include "os/fs.h"
+#include "server/alert_settings.h"
 #include "server/events.h"
 #include "server/flow.h"
 #include "server/flow_schedule.h"
@@ -29,6 +31,7 @@
 struct pass {
     struct hf_server_app *app;
     uint64_t now_s;
+    struct hf_alert_settings settings;
     struct hf_keep_alerts alerts; /* by type, target and number */
     bool *seen;                   /* owned: for each of them */
 };
@@ -75,88 +78,116 @@ static struct hf_alert_record *newest_of(struct pass *pass, enum hf_alert_type t
     return &pass->alerts.items[low - 1];
 }
 
-/* An id of its own for each thing that is told of an alert: told twice, it is the same. */
-static struct hf_id notice_id(const struct hf_alert_record *alert)
-{
-    char text[128];
-    struct hf_id id = alert->id;
-
-    (void)snprintf(text, sizeof text, "%s %" PRIu64 " %" PRIu64, hf_id_text(&alert->id).text,
-                   alert->created_s, alert->notices);
-    uint64_t hash = hf_xxh3(hf_bytes_of(text, strlen(text)));
-    memcpy(id.bytes + HF_ID_BYTES - sizeof hash, &hash, sizeof hash);
-    return id;
-}
-
-static enum hf_err tell_event(struct pass *pass, const struct hf_alert_record *alert,
-                              const char *type, struct hf_error *err)
-{
-    const struct hf_event_wish event = {.id = notice_id(alert),
-                                        .project = alert->project,
-                                        .job = alert->job,
-                                        .set_name = alert->set_name,
-                                        .type = type,
-                                        .text = alert->text};
-    return hf_event_tell(pass->app, &event, err);
-}
-
-static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, uint64_t revision,
-                              enum hf_alert_step step, bool fresh, struct hf_error *err)
-{
-    const struct hf_alert_kind *kind = &hf_alert_kinds[alert->type];
-
-    if (step == HF_ALERT_DROPPED) {
-        return hf_catalog_remove(pass->app->catalog, HF_KIND_ALERT, hf_id_text(&alert->id).text,
-                                 revision, err);
-    }
-    /*
-     * Before the alert knows that it was told: a death in between tells the same again, under the same id. That one is of
-     * what the catalog has, so an alert that begins is written down first, as one that is tracked.
-     */
-    if (fresh && step == HF_ALERT_OPENED) {
-        struct hf_alert_record begun = *alert;
-        begun.status = HF_ALERT_TRACKING;
-        begun.opened_s = begun.notified_s = begun.notices = 0;
-        if (hf_keep_alert_insert(pass->app->catalog, &begun, err) != HF_ERR_OK) {
-            return err->code;
-        }
-        revision = 1;
-        fresh = false;
-    }
-    const char *what = step == HF_ALERT_OPENED     ? "OPEN"
-                       : step == HF_ALERT_REPEATED ? "REPEATED"
-                       : step == HF_ALERT_RESOLVED ? "CLOSED"
-                                                   : NULL;
-    const struct hf_id notice = notice_id(alert);
-    if (what != NULL && hf_notify_queue(pass->app, alert, &notice, what, err) != HF_ERR_OK) {
-        return err->code;
-    }
-    if ((step == HF_ALERT_RESOLVED || (step == HF_ALERT_OPENED && !kind->told)) &&
-        tell_event(pass, alert, step == HF_ALERT_OPENED ? kind->name : kind->over, err) !=
-            HF_ERR_OK) {
-        return err->code;
-    }
-    enum hf_err code = fresh ? hf_keep_alert_insert(pass->app->catalog, alert, err)
-                             : hf_keep_alert_replace(pass->app->catalog, alert, &revision, err);
-    if (code != HF_ERR_OK) {
-        return code;
-    }
-    if (step == HF_ALERT_OPENED) {
-        hf_log_warn(pass->app->log, "alert.opened", HF_STR("alert", hf_id_text(&alert->id).text),
-                    HF_STR("type", kind->name), HF_STR("set", alert->set_name),
-                    HF_STR("text", alert->text));
-    } else if (step == HF_ALERT_RESOLVED) {
-        hf_log_info(pass->app->log, "alert.closed", HF_STR("alert", hf_id_text(&alert->id).text),
-                    HF_STR("type", kind->name), HF_STR("set", alert->set_name));
-    }
-    return HF_ERR_OK;
-}
-
 /* Another server, or an acknowledgement, came first: the next pass looks again. */
 static enum hf_err lost_is_fine(enum hf_err code)
 {
     return code == HF_ERR_EXISTS || code == HF_ERR_CONFLICT || code == HF_ERR_NOT_FOUND ? HF_ERR_OK
                                                                                         : code;
+}
+
+/* An id of its own for each thing that is told of an alert: told twice, it is the same. */
+static struct hf_id told_id(const struct hf_alert_record *alert, const char *what)
+{
+    char text[160];
+    struct hf_id id = alert->id;
+
+    (void)snprintf(text, sizeof text, "%s %" PRIu64 " %s", hf_id_text(&alert->id).text,
+                   alert->created_s, what);
+    uint64_t hash = hf_xxh3(hf_bytes_of(text, strlen(text)));
+    memcpy(id.bytes + HF_ID_BYTES - sizeof hash, &hash, sizeof hash);
+    return id;
+}
+
+static enum hf_err tell_event(struct hf_server_app *app, const struct hf_alert_record *alert,
+                              struct hf_error *err)
+{
+    const struct hf_alert_kind *kind = &hf_alert_kinds[alert->type];
+    bool over = strcmp(alert->owed, "CLOSED") == 0;
+    const struct hf_event_wish event = {.id = told_id(alert, over ? "over" : "begun"),
+                                        .project = alert->project,
+                                        .job = alert->job,
+                                        .set_name = alert->set_name,
+                                        .type = over ? kind->over : kind->name,
+                                        .text = alert->text};
+
+    return kind->told && !over ? HF_ERR_OK : hf_event_tell(app, &event, err);
+}
+
+static enum hf_err tell_people(struct hf_server_app *app, const struct hf_alert_record *alert,
+                               struct hf_error *err)
+{
+    struct hf_alert_config_record config;
+    char what[96];
+    uint64_t revision = 0;
+
+    (void)snprintf(what, sizeof what, "%" PRIu64 " %s", alert->notices, alert->owed);
+    const struct hf_id id = told_id(alert, what);
+    if (hf_alert_settings_get(app, alert->type, &config, &revision, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_notify_queue(app, alert, &id, &config, err);
+}
+
+/*
+ * Tells what an alert owes: by now the alert itself says that it is so, and whoever comes first tells it, this server or,
+ * should it die here, the next pass of any. The same thing has the same id, so that twice is once.
+ */
+static enum hf_err settle(struct hf_server_app *app, const struct hf_alert_record *owing,
+                          struct hf_error *err)
+{
+    if ((owing->owed_event && tell_event(app, owing, err) != HF_ERR_OK) ||
+        HF_FAULT("server.alerts.event_told", err) != HF_ERR_OK ||
+        (owing->owed_notice && tell_people(app, owing, err) != HF_ERR_OK) ||
+        HF_FAULT("server.alerts.told", err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (unsigned tries = 0; tries < TRIES; tries++) {
+        struct hf_alert_record alert;
+        uint64_t revision = 0;
+
+        enum hf_err code = hf_keep_alert_get(app->catalog, &owing->id, &alert, &revision, err);
+        if (code != HF_ERR_OK || strcmp(alert.owed, owing->owed) != 0 ||
+            alert.notices != owing->notices) {
+            return lost_is_fine(code); /* somebody else did it */
+        }
+        alert.owed[0] = '\0';
+        alert.owed_event = alert.owed_notice = false;
+        code = hf_keep_alert_replace(app->catalog, &alert, &revision, err);
+        if (code != HF_ERR_CONFLICT) {
+            return lost_is_fine(code);
+        }
+    }
+    return HF_ERR_OK; /* the next pass does */
+}
+
+static enum hf_err write_step(struct pass *pass, struct hf_alert_record *alert, uint64_t revision,
+                              enum hf_alert_step step, bool fresh, struct hf_error *err)
+{
+    struct hf_server_app *app = pass->app;
+    const struct hf_alert_kind *kind = &hf_alert_kinds[alert->type];
+
+    if (step == HF_ALERT_DROPPED) {
+        return hf_catalog_remove(app->catalog, HF_KIND_ALERT, hf_id_text(&alert->id).text, revision,
+                                 err);
+    }
+    enum hf_err code = fresh ? hf_keep_alert_insert(app->catalog, alert, err)
+                             : hf_keep_alert_replace(app->catalog, alert, &revision, err);
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    if (step == HF_ALERT_OPENED) {
+        hf_log_warn(app->log, "alert.opened", HF_STR("alert", hf_id_text(&alert->id).text),
+                    HF_STR("type", kind->name), HF_STR("set", alert->set_name),
+                    HF_STR("text", alert->text));
+    } else if (step == HF_ALERT_RESOLVED) {
+        hf_log_info(app->log, "alert.closed", HF_STR("alert", hf_id_text(&alert->id).text),
+                    HF_STR("type", kind->name), HF_STR("set", alert->set_name));
+    }
+    if (alert->owed[0] == '\0') {
+        return HF_ERR_OK;
+    }
+    return HF_FAULT("server.alerts.written", err) != HF_ERR_OK ? err->code
+                                                               : settle(app, alert, err);
 }
 
 static enum hf_err follow(struct pass *pass, const struct hf_alert_finding *finding,
@@ -169,6 +200,8 @@ static enum hf_err follow(struct pass *pass, const struct hf_alert_finding *find
                    : about->agent != NULL ? about->agent->project
                                           : app->first_project,
     };
+    const struct hf_alert_rules rules =
+        hf_alert_settings_rules(app, &pass->settings, finding->type, &alert.project, pass->now_s);
     uint64_t revision = 0;
     bool fresh = false;
 
@@ -190,8 +223,7 @@ static enum hf_err follow(struct pass *pass, const struct hf_alert_finding *find
     } else if (hf_keep_alert_get(app->catalog, &known->id, &alert, &revision, err) != HF_ERR_OK) {
         return lost_is_fine(err->code);
     }
-    enum hf_alert_step step =
-        hf_alert_follow(&alert, finding, app->alerts.repeat_s, pass->now_s, &fresh);
+    enum hf_alert_step step = hf_alert_follow(&alert, finding, &rules, pass->now_s, &fresh);
     return step == HF_ALERT_SAME
                ? HF_ERR_OK
                : lost_is_fine(write_step(pass, &alert, revision, step, fresh, err));
@@ -201,7 +233,9 @@ static enum hf_err follow_all(struct pass *pass, const struct hf_alert_findings 
                               const struct about *about, struct hf_error *err)
 {
     for (size_t i = 0; i < findings->count; i++) {
-        if (follow(pass, &findings->items[i], about, err) != HF_ERR_OK) {
+        /* What is disabled is not asked about: one that goes on is cancelled. */
+        if (!pass->settings.configs[findings->items[i].type].disabled &&
+            follow(pass, &findings->items[i], about, err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -266,11 +300,21 @@ static int by_id(const void *a, const void *b)
     return memcmp(a, b, HF_ID_BYTES);
 }
 
+static int by_host(const void *left, const void *right)
+{
+    const struct hf_member_record *a = left, *b = right;
+    int order = memcmp(&a->project, &b->project, sizeof a->project);
+
+    order = order != 0 ? order : strcmp(a->host, b->host);
+    return order != 0 ? order : (a->silent_s > b->silent_s) - (a->silent_s < b->silent_s);
+}
+
 /* All of the project, by their ids, with which they begin. */
 struct jobs {
     struct hf_keep_jobs jobs;
     struct hf_keep_heads heads;
     struct hf_keep_usages usages;
+    struct hf_flow_members members; /* by their hosts, the one heard of last first */
 };
 
 static void jobs_fini(struct jobs *all)
@@ -278,6 +322,7 @@ static void jobs_fini(struct jobs *all)
     hf_keep_jobs_fini(&all->jobs);
     hf_keep_heads_fini(&all->heads);
     hf_keep_usages_fini(&all->usages);
+    hf_free(all->members.items);
 }
 HF_CLEANUP_DEFINE_VALUE(jobs_fini, struct jobs)
 
@@ -287,8 +332,12 @@ static enum hf_err load_jobs(struct hf_server_app *app, struct jobs *out, struct
 
     if (hf_keep_job_find(app->catalog, &all, &out->jobs, err) != HF_ERR_OK ||
         hf_keep_head_find(app->catalog, &all, &out->heads, err) != HF_ERR_OK ||
-        hf_keep_usage_find(app->catalog, &all, &out->usages, err) != HF_ERR_OK) {
+        hf_keep_usage_find(app->catalog, &all, &out->usages, err) != HF_ERR_OK ||
+        hf_flow_members(app, NULL, &out->members, err) != HF_ERR_OK) {
         return err->code;
+    }
+    if (out->members.count > 0) {
+        qsort(out->members.items, out->members.count, sizeof *out->members.items, by_host);
     }
     qsort(out->heads.items, out->heads.count, sizeof *out->heads.items, by_id);
     qsort(out->usages.items, out->usages.count, sizeof *out->usages.items, by_id);
@@ -305,6 +354,8 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
         .head = bsearch(job, all->heads.items, all->heads.count, sizeof *all->heads.items, by_id),
         .usage =
             bsearch(job, all->usages.items, all->usages.count, sizeof *all->usages.items, by_id),
+        .members = all->members.items,
+        .member_count = all->members.count,
     };
     struct hf_alert_findings findings;
     struct hf_upkeep_choice due = {.work = HF_UPKEEP_NONE};
@@ -328,7 +379,7 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
         }
         facts.last_snapshot_s = found ? newest.created_s : 0;
     }
-    hf_alert_judge_job(&facts, &app->alerts.limits, pass->now_s, &findings);
+    hf_alert_judge_job(&facts, &pass->settings.limits, pass->now_s, &findings);
     return follow_all(pass, &findings, &(struct about){.target = id.text, .job = job}, err);
 }
 
@@ -346,29 +397,16 @@ static int by_set(const void *left, const void *right)
     return order != 0 ? order : strcmp(a->name, b->name);
 }
 
-static int by_host(const void *left, const void *right)
-{
-    const struct hf_member_record *a = left, *b = right;
-    int order = memcmp(&a->project, &b->project, sizeof a->project);
-
-    order = order != 0 ? order : strcmp(a->host, b->host);
-    return order != 0 ? order : (a->silent_s > b->silent_s) - (a->silent_s < b->silent_s);
-}
-
 /* Marks the agents that a started job needs: those that reported a member of its set last. */
-static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
-                               const struct hf_keep_agents *agents, bool *needed,
-                               struct hf_error *err)
+static enum hf_err mark_needed(const struct jobs *all, const struct hf_keep_agents *agents,
+                               bool *needed, struct hf_error *err)
 {
-    struct hf_flow_members members = {0};
+    const struct hf_flow_members *members = &all->members;
     HF_CLEANUP(hf_free) struct set *sets = hf_alloc_array(all->jobs.count + 1, sizeof *sets);
     size_t count = 0;
 
     if (sets == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
-    }
-    if (hf_flow_members(pass->app, NULL, &members, err) != HF_ERR_OK) {
-        return err->code;
     }
     for (size_t i = 0; i < all->jobs.count; i++) {
         if (hf_job_does(&all->jobs.items[i]).takes_snapshots) {
@@ -377,12 +415,11 @@ static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
         }
     }
     qsort(sets, count, sizeof *sets, by_set);
-    qsort(members.items, members.count, sizeof *members.items, by_host);
-    for (size_t i = 0; i < members.count; i++) {
-        const struct hf_member_record *one = &members.items[i];
+    for (size_t i = 0; i < members->count; i++) {
+        const struct hf_member_record *one = &members->items[i];
         const struct set set = {.project = &one->project, .name = one->set_name};
-        if ((i > 0 && strcmp(one->host, members.items[i - 1].host) == 0 &&
-             hf_id_equal(&one->project, &members.items[i - 1].project)) ||
+        if ((i > 0 && strcmp(one->host, members->items[i - 1].host) == 0 &&
+             hf_id_equal(&one->project, &members->items[i - 1].project)) ||
             bsearch(&set, sets, count, sizeof *sets, by_set) == NULL) {
             continue;
         }
@@ -392,8 +429,47 @@ static enum hf_err mark_needed(struct pass *pass, const struct jobs *all,
             needed[agent - agents->items] = true;
         }
     }
-    hf_free(members.items);
     return HF_ERR_OK;
+}
+
+static void failed_calls_of(struct hf_server_app *app, const struct hf_id *agent,
+                            struct hf_server_failed_calls *out)
+{
+    *out = (struct hf_server_failed_calls){.count = 0};
+    HF_LOCKED(&app->works_mutex);
+    for (size_t i = 0; i < HF_SERVER_FAILED_CALLS_MAX; i++) {
+        if (hf_id_equal(&app->failed_calls[i].agent, agent)) {
+            *out = app->failed_calls[i];
+        }
+    }
+}
+
+void hf_alerts_note_call(struct hf_server_app *app, const struct hf_id *agent, enum hf_err code,
+                         const char *message)
+{
+    struct hf_server_failed_calls *at = NULL, *least = &app->failed_calls[0];
+
+    if (code == HF_ERR_CANCELLED || code == HF_ERR_UNAUTHENTICATED || code == HF_ERR_BUSY) {
+        return; /* every agent's after a start of the server, or one that is told to wait */
+    }
+    HF_LOCKED(&app->works_mutex);
+    for (size_t i = 0; i < HF_SERVER_FAILED_CALLS_MAX && at == NULL; i++) {
+        struct hf_server_failed_calls *one = &app->failed_calls[i];
+        at = hf_id_equal(&one->agent, agent) ? one : NULL;
+        least = one->count < least->count ? one : least;
+    }
+    if (code == HF_ERR_OK) {
+        if (at != NULL) {
+            *at = (struct hf_server_failed_calls){.count = 0};
+        }
+        return;
+    }
+    if (at == NULL) {
+        at = least;
+        *at = (struct hf_server_failed_calls){.agent = *agent};
+    }
+    at->count++;
+    (void)snprintf(at->error, sizeof at->error, "%.*s", (int)sizeof at->error - 1, message);
 }
 
 static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struct hf_error *err)
@@ -410,7 +486,7 @@ static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struc
     if (needed == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
-    if (mark_needed(pass, all, &agents, needed, err) != HF_ERR_OK) {
+    if (mark_needed(all, &agents, needed, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < agents.count; i++) {
@@ -420,10 +496,14 @@ static enum hf_err judge_agents(struct pass *pass, const struct jobs *all, struc
         if (!needed[i]) {
             continue;
         }
+        struct hf_server_failed_calls failed;
+        failed_calls_of(pass->app, &agent->id, &failed);
         const struct hf_alert_agent facts = {.agent = agent,
                                              .silent_s = hf_flow_agent_silent_s(pass->app, agent),
-                                             .release = HF_VERSION};
-        hf_alert_judge_agent(&facts, &pass->app->alerts.limits, &findings);
+                                             .release = HF_VERSION,
+                                             .failed_calls = failed.count,
+                                             .call_error = failed.error};
+        hf_alert_judge_agent(&facts, &pass->settings.limits, &findings);
         if (follow_all(pass, &findings,
                        &(struct about){.target = id.text, .agent = agent, .host = agent->host},
                        err) != HF_ERR_OK) {
@@ -451,7 +531,7 @@ static enum hf_err judge_store(struct pass *pass, const struct hf_store_view *st
             facts.total_bytes = most;
         }
     }
-    hf_alert_judge_store(&facts, &pass->app->alerts.limits, &findings);
+    hf_alert_judge_store(&facts, &pass->settings.limits, &findings);
     return follow_all(pass, &findings, &(struct about){.target = target}, err);
 }
 
@@ -475,7 +555,7 @@ static enum hf_err judge_disks(struct pass *pass, struct hf_error *err)
         hf_fs_space(facts.url, &facts.free_bytes, &facts.total_bytes, &ignored) != HF_ERR_OK) {
         return HF_ERR_OK;
     }
-    hf_alert_judge_catalog(&facts, &app->alerts.limits, &findings);
+    hf_alert_judge_catalog(&facts, &pass->settings.limits, &findings);
     return follow_all(pass, &findings, &(struct about){.target = "catalog"}, err);
 }
 
@@ -526,7 +606,7 @@ static enum hf_err judge_servers(struct pass *pass, struct hf_error *err)
 
         host = host == NULL ? "?" : host;
         hf_alert_judge_server(host, seen_s < pass->now_s ? pass->now_s - seen_s : 0,
-                              hf_json_get_bool(json, "ended", false), &pass->app->alerts.limits,
+                              hf_json_get_bool(json, "ended", false), &pass->settings.limits,
                               &findings);
         if (follow_all(pass, &findings,
                        &(struct about){.target = servers.documents[i].id, .host = host},
@@ -546,8 +626,8 @@ void hf_alerts_leave(struct hf_server_app *app)
 
 /* ---- Periodic work ---- */
 
-static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail",   "jobs",
-                                                        "upkeep", "alerts", "notices"};
+static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail",  "jobs", "upkeep",
+                                                        "alerts", "mails", "posts"};
 
 void hf_alerts_note_work(struct hf_server_app *app, enum hf_server_work work, enum hf_err code,
                          const char *message)
@@ -571,9 +651,37 @@ static enum hf_err judge_works(struct pass *pass, struct hf_error *err)
             HF_LOCKED(&pass->app->works_mutex);
             state = pass->app->works[i];
         }
-        hf_alert_judge_work(work_names[i], state.failures, state.error, &findings);
+        hf_alert_judge_work(work_names[i], state.failures, state.error, &pass->settings.limits,
+                            &findings);
         if (follow_all(pass, &findings, &(struct about){.target = work_names[i]}, err) !=
             HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
+/* ---- Receivers ---- */
+
+/* Those who are told of anything now, and those for whom something waits still. */
+static enum hf_err judge_receivers(struct pass *pass, struct hf_error *err)
+{
+    HF_CLEANUP(hf_notify_receivers_fini) struct hf_notify_receivers receivers = {.items = NULL};
+
+    if (hf_notify_receivers(pass->app, &pass->settings, &receivers, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < receivers.count; i++) {
+        const struct hf_notify_receiver *one = &receivers.items[i];
+        const struct hf_alert_receiver facts = {.name = one->name,
+                                                .failures = one->failures,
+                                                .error = one->error,
+                                                .has_template = one->has_template,
+                                                .unrendered = one->unrendered};
+        struct hf_alert_findings findings;
+        hf_alert_judge_receiver(&facts, &pass->settings.limits, &findings);
+        if (follow_all(pass, &findings, &(struct about){.target = one->target, .host = one->name},
+                       err) != HF_ERR_OK) {
             return err->code;
         }
     }
@@ -595,28 +703,42 @@ static enum hf_err look(struct pass *pass, struct hf_error *err)
         }
     }
     if (judge_agents(pass, &all, err) != HF_ERR_OK || judge_disks(pass, err) != HF_ERR_OK ||
-        judge_servers(pass, err) != HF_ERR_OK || judge_works(pass, err) != HF_ERR_OK) {
+        judge_servers(pass, err) != HF_ERR_OK || judge_works(pass, err) != HF_ERR_OK ||
+        judge_receivers(pass, err) != HF_ERR_OK) {
         return err->code;
     }
     return end_others(pass, err);
 }
 
-enum hf_err hf_alerts_pass(struct hf_server_app *app, struct hf_error *err)
+static enum hf_err begin_pass(struct pass *pass, struct hf_error *err)
 {
     const struct hf_catalog_query query = {.limit = LIST_MAX};
+    struct hf_server_app *app = pass->app;
+
+    if (hf_alert_settings_load(app, &pass->settings, err) != HF_ERR_OK ||
+        hf_keep_alert_find(app->catalog, &query, &pass->alerts, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < pass->alerts.count; i++) {
+        if (pass->alerts.items[i].owed[0] != '\0' &&
+            settle(app, &pass->alerts.items[i], err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    qsort(pass->alerts.items, pass->alerts.count, sizeof *pass->alerts.items, by_target);
+    pass->seen = hf_alloc_zero(pass->alerts.count + 1);
+    return pass->seen == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
+}
+
+enum hf_err hf_alerts_pass(struct hf_server_app *app, struct hf_error *err)
+{
     struct pass pass = {.app = app, .now_s = hf_flow_now_s()};
 
-    enum hf_err code = hf_keep_alert_find(app->catalog, &query, &pass.alerts, err);
-    if (code == HF_ERR_OK) {
-        pass.seen = hf_alloc_zero(pass.alerts.count + 1);
-        code = pass.seen == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
-    }
-    if (code == HF_ERR_OK) {
-        qsort(pass.alerts.items, pass.alerts.count, sizeof *pass.alerts.items, by_target);
-        code = look(&pass, err);
-    }
+    enum hf_err code = begin_pass(&pass, err);
+    code = code == HF_ERR_OK ? look(&pass, err) : code;
     hf_free(pass.seen);
     hf_keep_alerts_fini(&pass.alerts);
+    hf_alert_settings_fini(&pass.settings);
     return code != HF_ERR_OK ? hf_wrap(err, "alerts") : ping(app, false, err);
 }
 

@@ -18,6 +18,10 @@ void hf_alerts_leave(struct hf_server_app *app);
 void hf_alerts_note_work(struct hf_server_app *app, enum hf_server_work work, enum hf_err code,
                          const char *message);
 
+/* How this server answered an agent that asked what it is to do. Any thread. */
+void hf_alerts_note_call(struct hf_server_app *app, const struct hf_id *agent, enum hf_err code,
+                         const char *message);
+
 /* Acknowledged until a time that lies ahead, else taken back. NOT_FOUND, CONFLICT. */
 struct hf_alerts_acknowledgement {
     const char *who, *comment;

@@ -11,8 +11,6 @@
 
 #define LIST_MAX 100000
 
-static const char *const scope_words[] = {"PROJECT", "GLOBAL", "SYSTEM"};
-
 static void set_time(struct hf_json *json, const char *key, uint64_t seconds)
 {
     char text[HF_TIME_TEXT_BYTES];
@@ -62,7 +60,7 @@ static struct hf_json *alert_document(struct hf_server_call *call,
     hf_json_set_u64(value, "number", alert->value);
     hf_json_set_take(json, "currentValue", value);
     hf_json_set_take(json, "tags", hf_json_array());
-    hf_json_set_text(json, "scope", scope_words[kind->scope]);
+    hf_json_set_text(json, "scope", hf_alert_scope_words[kind->scope]);
     hf_json_set_text(json, "target", alert->target);
     hf_json_set_text(json, "text", alert->text);
     hf_json_set_u64(json, "notices", alert->notices);

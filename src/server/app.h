@@ -34,13 +34,21 @@ enum hf_server_work {
     HF_SERVER_MOVES_JOBS,
     HF_SERVER_KEEPS_STORES,
     HF_SERVER_ALERTS,
-    HF_SERVER_NOTIFIES,
+    HF_SERVER_MAILS,
+    HF_SERVER_POSTS,
 };
-#define HF_SERVER_WORKS 6
+#define HF_SERVER_WORKS 7
 struct hf_server_work_state {
     uint64_t failures; /* rounds in a row */
     char error[HF_ALERT_TEXT_BYTES];
 };
+/* Calls of an agent (what am I to do?) that this server answered with an error, in a row. */
+struct hf_server_failed_calls {
+    struct hf_id agent; /* none: a free place */
+    uint64_t count;
+    char error[512];
+};
+#define HF_SERVER_FAILED_CALLS_MAX 64
 struct hf_server_alerts {
     struct hf_notify_options notify;
     struct hf_alert_limits limits;
@@ -94,11 +102,13 @@ struct hf_server_app {
     unsigned upkeep_slots; /* works on the store at a time, at most HF_UPKEEP_SLOTS_MAX */
     struct hf_server_alerts alerts;
     uint64_t event_days;         /* events are kept so long; 0: until there are too many */
-    struct hf_mutex works_mutex; /* guards: works */
+    struct hf_mutex works_mutex; /* guards: works, failed_calls, unrendered */
     struct hf_server_work_state works[HF_SERVER_WORKS];
-    struct hf_id process;      /* drawn at start: holds slots */
-    struct hf_fleet *fleet;    /* owned; NULL: no other process uses the catalog */
-    atomic_bool upkeep_wanted; /* somebody asked for work: the next beat looks */
+    struct hf_server_failed_calls failed_calls[HF_SERVER_FAILED_CALLS_MAX];
+    char unrendered[HF_ALERT_TEXT_BYTES]; /* why the template gave no body when it was last used */
+    struct hf_id process;                 /* drawn at start: holds slots */
+    struct hf_fleet *fleet;               /* owned; NULL: no other process uses the catalog */
+    atomic_bool upkeep_wanted;            /* somebody asked for work: the next beat looks */
     /* Called when there may be something to tell this agent. May be NULL. */
     void (*notify)(void *context, const struct hf_id *agent);
     void *notify_context;

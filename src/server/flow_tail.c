@@ -294,27 +294,6 @@ static bool chain_has_begun(const struct hf_job_record *job, const struct hf_hea
     return head->run == job->run && head->next_cause[0] == '\0' && !hf_optime_is_none(&head->last);
 }
 
-static enum hf_err tell_behind(struct hf_server_app *app, const struct hf_job_record *job,
-                               struct hf_head_record *head, struct hf_error *err)
-{
-    uint64_t now_s = hf_flow_now_s();
-    uint64_t newest_s = hf_optime_is_none(&head->last) ? job->created_s : head->last.seconds;
-
-    /* A job that was restarted just now has not had the time yet. */
-    if (!chain_has_begun(job, head) && job->started_s > newest_s) {
-        newest_s = job->started_s;
-    }
-    uint64_t behind_s = newest_s < now_s ? now_s - newest_s : 0;
-    char text[HF_RECORD_ERROR_BYTES];
-    const struct hf_event_wish event = {
-        .job = job->id, .set_name = job->set_name, .type = HF_EVENT_OPLOG_BEHIND, .text = text};
-
-    (void)snprintf(text, sizeof text, "the newest entry that is stored is %llu s old; %.*s",
-                   (unsigned long long)behind_s, HF_RECORD_ERROR_BYTES / 2,
-                   head->problem[0] == '\0' ? "the tail is behind" : head->problem);
-    return tell_once(app, head, behind_s > HF_HEAD_BEHIND_S, &head->told_behind, &event, err);
-}
-
 static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_record *job,
                                struct hf_head_record *head, struct hf_error *err)
 {
@@ -346,15 +325,13 @@ static enum hf_err tell_window(struct hf_server_app *app, const struct hf_job_re
 static enum hf_err tell(struct hf_server_app *app, const struct hf_job_record *job,
                         struct hf_head_record *head, uint64_t *revision, struct hf_error *err)
 {
-    bool behind = head->told_behind, window = head->told_window;
+    bool window = head->told_window;
 
-    if (tell_behind(app, job, head, err) != HF_ERR_OK ||
-        (app->oplog_window_min_s != 0 && tell_window(app, job, head, err) != HF_ERR_OK)) {
+    if (app->oplog_window_min_s != 0 && tell_window(app, job, head, err) != HF_ERR_OK) {
         return err->code;
     }
-    return behind == head->told_behind && window == head->told_window
-               ? HF_ERR_OK
-               : hf_keep_head_replace(app->catalog, head, revision, err);
+    return window == head->told_window ? HF_ERR_OK
+                                       : hf_keep_head_replace(app->catalog, head, revision, err);
 }
 
 /* ---- The snapshot that a job wants ---- */

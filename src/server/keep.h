@@ -6,7 +6,7 @@
 #ifndef HF_SERVER_KEEP_H
 #define HF_SERVER_KEEP_H
 
-#include "backup/alert.h"
+#include "backup/alert_config.h"
 #include "backup/fleet.h"
 #include "backup/groom.h"
 #include "backup/head.h"
@@ -36,6 +36,8 @@
     X(head, struct hf_head_record, HF_KIND_HEAD)                                                   \
     X(event, struct hf_event_record, HF_KIND_EVENT)                                                \
     X(alert, struct hf_alert_record, HF_KIND_ALERT)                                                \
+    X(alert_config, struct hf_alert_config_record, HF_KIND_ALERT_CONFIG)                           \
+    X(maintenance, struct hf_maintenance_record, HF_KIND_MAINTENANCE)                              \
     X(usage, struct hf_usage_record, HF_KIND_USAGE)                                                \
     X(slot, struct hf_slot_record, HF_KIND_UPKEEP_SLOT)                                            \
     X(server, struct hf_server_record, HF_KIND_FLEET)                                              \

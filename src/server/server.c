@@ -15,6 +15,7 @@
 #include "os/clock.h"
 #include "os/fs.h"
 #include "os/process.h"
+#include "server/alert_settings.h"
 #include "server/alerts.h"
 #include "server/events.h"
 #include "server/fleet.h"
@@ -331,25 +332,44 @@ static void check(struct hf_server *server)
     }
 }
 
-static void run_notices(void *argument)
+static void run_mails(void *argument)
 {
     struct hf_server *server = argument;
     struct hf_error err;
     uint64_t began_ms = hf_clock_mono_ms();
 
-    enum hf_err code = hf_notify_pass(&server->app, &err); /* logged, notice by notice */
+    enum hf_err code = hf_notify_pass(&server->app, HF_ALERT_BY_MAIL, &err);
     hf_server_pass_note(&server->passes, HF_PASS_NOTICES, began_ms);
-    hf_alerts_note_work(&server->app, HF_SERVER_NOTIFIES, code, err.message);
-    atomic_store(&server->notifying, false);
+    hf_alerts_note_work(&server->app, HF_SERVER_MAILS, code, err.message);
+    atomic_store(&server->mailing, false);
 }
 
-/* Beside the alerts: a receiver that does not answer keeps no alert from being found. */
+static void run_posts(void *argument)
+{
+    struct hf_server *server = argument;
+    struct hf_error err;
+    uint64_t began_ms = hf_clock_mono_ms();
+
+    enum hf_err code = hf_notify_pass(&server->app, HF_ALERT_BY_WEBHOOK, &err);
+    hf_server_pass_note(&server->passes, HF_PASS_NOTICES, began_ms);
+    hf_alerts_note_work(&server->app, HF_SERVER_POSTS, code, err.message);
+    atomic_store(&server->posting, false);
+}
+
+/* Beside the alerts, and each beside the other: a receiver that does not answer keeps no alert from being found, and
+ * nobody else from being told. */
 static void notify_people(struct hf_server *server)
 {
-    if (hf_fleet_leads(&server->app, HF_FLEET_NOTICES) &&
-        !atomic_exchange(&server->notifying, true) &&
-        !hf_server_pool_try(server->streams, run_notices, server)) {
-        atomic_store(&server->notifying, false);
+    if (!hf_fleet_leads(&server->app, HF_FLEET_NOTICES)) {
+        return;
+    }
+    if (!atomic_exchange(&server->mailing, true) &&
+        !hf_server_pool_try(server->streams, run_mails, server)) {
+        atomic_store(&server->mailing, false);
+    }
+    if (!atomic_exchange(&server->posting, true) &&
+        !hf_server_pool_try(server->streams, run_posts, server)) {
+        atomic_store(&server->posting, false);
     }
 }
 
@@ -506,10 +526,22 @@ static enum hf_err start(struct hf_server *server, const struct hf_cancel *cance
     if (take_start_lock(server->options, cancel, &alone, err) != HF_ERR_OK ||
         hf_server_open(server, news, err) != HF_ERR_OK || make_pools(server, err) != HF_ERR_OK ||
         join_others(server, err) != HF_ERR_OK || listen_on(server, err) != HF_ERR_OK ||
-        hf_server_publish_url(server, news, err) != HF_ERR_OK) {
+        hf_server_publish_url(server, news, err) != HF_ERR_OK ||
+        hf_alert_settings_begin(&server->app, err) != HF_ERR_OK) {
         return err->code;
     }
     return hf_fleet_start(&server->app, server->url, err);
+}
+
+static void set_alert_limits(struct hf_alert_limits *limits,
+                             const struct hf_server_options *options)
+{
+    hf_alert_limits_init(limits);
+    limits->of[HF_ALERT_BACKUP_AGENT_DOWN] = options->alerts.agent_down_s;
+    limits->of[HF_ALERT_DAEMON_DOWN] = options->alerts.server_down_s;
+    limits->of[HF_ALERT_SNAPSHOTS_ABORTED] = options->alerts.aborted_snapshots;
+    limits->of[HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD] = options->alerts.space_used_percent;
+    limits->of[HF_ALERT_LOW_CATALOG_FREE_SPACE] = options->alerts.disk_free_percent;
 }
 
 enum hf_err hf_server_run(const struct hf_server_options *options, const struct hf_cancel *cancel,
@@ -529,14 +561,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                            .count_every_s = HF_UPKEEP_COUNT_EVERY_S,
                            .check_every_s = options->check_every_s},
                 .upkeep_slots = options->upkeep_slots == 0 ? 1 : options->upkeep_slots,
-                .alerts = {.limits = {.oplog_behind_s = HF_ALERT_OPLOG_BEHIND_S,
-                                      .agent_down_s = options->alerts.agent_down_s,
-                                      .server_down_s = options->alerts.server_down_s,
-                                      .aborted_snapshots = options->alerts.aborted_snapshots,
-                                      .space_used_percent = options->alerts.space_used_percent,
-                                      .disk_free_percent = options->alerts.disk_free_percent},
-                           .repeat_s = options->alerts.repeat_s,
-                           .data_dir = options->data_dir},
+                .alerts = {.repeat_s = options->alerts.repeat_s, .data_dir = options->data_dir},
                 .process = hf_flow_new_id(),
                 .oplog_window_min_s = options->oplog_window_min_s,
                 .oplog_age_s = options->oplog_age_s,
@@ -555,6 +580,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
     };
 
     hf_cancel_init(&server.stop);
+    set_alert_limits(&server.app.alerts.limits, options);
     hf_mutex_init(&server.app.ending_mutex);
     hf_mutex_init(&server.app.works_mutex);
     hf_server_passes_init(&server.passes);

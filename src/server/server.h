@@ -19,8 +19,10 @@ struct hf_notify_options {
     const char *const *smtp_to;
     size_t smtp_to_count;
     const char *webhook_url, *webhook_secret_file, *webhook_ca_file;
-    const char *const *webhook_headers; /* "Name: value" */
+    const char *const *webhook_headers; /* "Name: value", "Name: @file with the value" */
     size_t webhook_header_count;
+    const char *webhook_template_file; /* of the bodies; NULL: the usual one */
+    bool no_private_webhooks;          /* addresses of private networks are refused */
 };
 
 struct hf_server_options {

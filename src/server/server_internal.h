@@ -41,14 +41,14 @@ struct hf_server {
     atomic_ullong agent_requests, api_requests;
     struct hf_server_passes passes;
     struct hf_rounds rounds;
-    char url[512];            /* "http://127.0.0.1:8080" */
-    atomic_bool resuming;     /* hf_flow_resume waits or runs */
-    atomic_bool jobs_running; /* hf_flow_jobs_tick waits or runs */
-    atomic_bool notifying;    /* hf_notify_pass waits or runs */
-    atomic_bool alerting;     /* hf_alerts_pass waits or runs */
-    atomic_bool merging;      /* hf_flow_merge_tick waits or runs */
-    atomic_uint upkeeping;    /* hf_flow_upkeep_tick waits or runs, so many times */
-    atomic_bool checking;     /* hf_flow_check_tick waits or runs */
+    char url[512];                /* "http://127.0.0.1:8080" */
+    atomic_bool resuming;         /* hf_flow_resume waits or runs */
+    atomic_bool jobs_running;     /* hf_flow_jobs_tick waits or runs */
+    atomic_bool mailing, posting; /* hf_notify_pass waits or runs */
+    atomic_bool alerting;         /* hf_alerts_pass waits or runs */
+    atomic_bool merging;          /* hf_flow_merge_tick waits or runs */
+    atomic_uint upkeeping;        /* hf_flow_upkeep_tick waits or runs, so many times */
+    atomic_bool checking;         /* hf_flow_check_tick waits or runs */
 };
 
 /* ---- Routes ---- */

@@ -135,6 +135,19 @@ class Alerts(harness.TestCase):
         for secret in (PASSWORD, KEY):
             self.assertNotIn(secret, log)
 
+    def test_an_agent_whose_calls_are_refused(self):
+        """Whatever the server's own reason: the agent reaches it, and is not told what to do."""
+        server, agent = self.d.server, self.d.agents[0]
+        agent.stop()
+        server.stop()
+        faults = ";".join(f"server.agents.poll:{i}=IO" for i in range(1, 13))
+        server.start(env={"HOLDFAST_FAULTS": faults})
+        agent.start(ready=False)
+        alert = self.wait_alert("BACKUP_AGENT_CONF_CALL_FAILURE", "CLOSED")
+        self.assertIn("times in a row for what it is to do, and was refused: injected fault at server.agents.poll", alert["text"])
+        server.stop()
+        server.start()
+
     def check_mails(self, alert, mails):
         self.assertEqual([mail[:2] for mail in mails], [("holdfast@example.net", ["ann@example.net", "bob@example.net"])] * 2)
         opened, closed = (mail[2] for mail in mails)

@@ -58,7 +58,8 @@ static const char *const points[] = {
     "server.terminate.keys_gone",  "server.terminate.gone",      "server.notice.sent",
     "snapshot.groom.put",          "snapshot.groom.delete",      "catalog.sqlite.insert.done",
     "catalog.sqlite.replace.done", "catalog.sqlite.remove.done", "store.fs.put.done",
-    "store.fs.delete.done",
+    "store.fs.delete.done",        "server.alerts.written",      "server.alerts.event_told",
+    "server.alerts.told",          "server.notify.queued",
 };
 #define POINTS HF_ARRAY_LEN(points)
 
@@ -411,7 +412,7 @@ static void beat(struct life *life, bool agent)
     LIFE_OK(hf_flow_schedule_tick(app_of(life), &err), &err);
     LIFE_OK(hf_flow_upkeep_tick(app_of(life), &err), &err);
     LIFE_OK(hf_alerts_pass(app_of(life), &err), &err);
-    LIFE_OK(hf_notify_pass(app_of(life), &err), &err);
+    LIFE_OK(hf_notify_pass(app_of(life), HF_ALERT_BY_WEBHOOK, &err), &err);
     if (agent) {
         life_work(life);
     }
@@ -517,8 +518,10 @@ static void keep_some(struct life *life)
 {
     struct hf_error err;
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
-    const struct hf_flow_wish wish = {
-        .set_name = LIFE_SET, .description = "2", .retention_days = 1};
+    const struct hf_flow_wish wish = {.project = app_of(life)->first_project,
+                                      .set_name = LIFE_SET,
+                                      .description = "2",
+                                      .retention_days = 1};
     const struct hf_retention_wish for_ever = {.keep = true};
     struct hf_snapshot_record record;
     const struct hf_snapshot_record *first = NULL;
@@ -819,7 +822,9 @@ static void live(struct fixture *f, size_t phases)
     app->schedules = true; /* the first snapshot is left to it: nothing tails here */
     app->snapshots_at_once = 4;
     app->provision_threshold_bytes = 1;
-    app->alerts.limits.space_used_percent = 100;
+    app->alerts.limits = (struct hf_alert_limits){
+        .of = {[HF_ALERT_LATE_SNAPSHOT] = hf_alert_kinds[HF_ALERT_LATE_SNAPSHOT].threshold,
+               [HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD] = 100}};
     app->alerts.notify.webhook_url = url;
     (void)snprintf(app->alerts.host, sizeof app->alerts.host, "here");
     life_start_agent(&life);

@@ -12,14 +12,7 @@
 
 #define NOW ((uint64_t)1800000000)
 
-static const struct hf_alert_limits limits = {
-    .oplog_behind_s = HF_ALERT_OPLOG_BEHIND_S,
-    .agent_down_s = HF_ALERT_AGENT_DOWN_S,
-    .server_down_s = HF_ALERT_SERVER_DOWN_S,
-    .aborted_snapshots = HF_ALERT_ABORTED,
-    .space_used_percent = HF_ALERT_SPACE_PERCENT,
-    .disk_free_percent = HF_ALERT_FREE_PERCENT,
-};
+static struct hf_alert_limits limits;
 
 static const struct hf_alert_finding *of(const struct hf_alert_findings *findings,
                                          enum hf_alert_type type)
@@ -228,9 +221,9 @@ static void test_disks_servers_and_periodic_work(void **state)
     assert_true(holds(&out, HF_ALERT_DAEMON_DOWN));
     hf_alert_judge_server("h", 901, true, &limits, &out);
     assert_false(holds(&out, HF_ALERT_DAEMON_DOWN));
-    hf_alert_judge_work("tail", 2, "e", &out);
+    hf_alert_judge_work("tail", 2, "e", &limits, &out);
     assert_false(holds(&out, HF_ALERT_CRON_JOB_FAILED));
-    hf_alert_judge_work("tail", 3, "the store is away", &out);
+    hf_alert_judge_work("tail", 3, "the store is away", &limits, &out);
     assert_true(holds(&out, HF_ALERT_CRON_JOB_FAILED));
     assert_non_null(strstr(out.items[0].text, "'tail' failed 3 times in a row: the store is away"));
 }
@@ -242,7 +235,10 @@ static enum hf_alert_step follow(struct hf_alert_record *alert, enum hf_alert_ty
 {
     const struct hf_alert_finding finding = {.type = type, .holds = is, .value = 7, .text = "t"};
 
-    return hf_alert_follow(alert, &finding, 3600, now_s, fresh);
+    const struct hf_alert_rules rules = {.patience_s = hf_alert_kinds[type].patience_s,
+                                         .repeat_s = 3600};
+
+    return hf_alert_follow(alert, &finding, &rules, now_s, fresh);
 }
 
 static void test_an_alert_opens_repeats_and_closes(void **state)
@@ -355,6 +351,7 @@ static void test_a_record_comes_back_as_it_was(void **state)
 
 int main(void)
 {
+    hf_alert_limits_init(&limits);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_condition_of_a_job_has_its_edge),
         cmocka_unit_test(test_a_range_that_ended_needs_a_snapshot),

@@ -4,6 +4,8 @@
  */
 #include "server/alerts.h"
 
+#include "base/fault.h"
+#include "server/alert_settings.h"
 #include "server/flow.h"
 #include "support/server_kit.h"
 
@@ -67,13 +69,12 @@ static int begin(void **state)
     server_kit_begin(&rig.kit);
     hf_mutex_init(&app->works_mutex);
     app->alerts = (struct hf_server_alerts){
-        .limits = {.oplog_behind_s = HF_ALERT_OPLOG_BEHIND_S,
-                   .agent_down_s = HF_ALERT_AGENT_DOWN_S,
-                   .server_down_s = HF_ALERT_SERVER_DOWN_S,
-                   .aborted_snapshots = HF_ALERT_ABORTED,
-                   .space_used_percent = 100},
         .host = "h",
     };
+    hf_alert_limits_init(&app->alerts.limits);
+    app->alerts.limits.of[HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD] = 100;
+    app->alerts.limits.of[HF_ALERT_LOW_CATALOG_FREE_SPACE] = 0;
+    memset(app->failed_calls, 0, sizeof app->failed_calls);
     app->upkeep = (struct hf_upkeep_policy){.living_percent = 75, .groom_every_s = 86400};
     rig.job = fixed_id(0x11);
     rig.agent = fixed_id(0x22);
@@ -224,7 +225,7 @@ static void chain_again(struct hf_head_record *head)
 }
 static void tails_failed(struct hf_head_record *head)
 {
-    head->failures = HF_ALERT_RETRIES;
+    head->failures = 10;
 }
 static void tails_go(struct hf_head_record *head)
 {
@@ -232,7 +233,7 @@ static void tails_go(struct hf_head_record *head)
 }
 static void aborted(struct hf_job_record *job)
 {
-    job->failures = HF_ALERT_ABORTED;
+    job->failures = 3;
 }
 static void succeeded(struct hf_job_record *job)
 {
@@ -262,7 +263,7 @@ static void whole(struct hf_usage_record *usage)
 }
 static void upkeep_failed(struct hf_usage_record *usage)
 {
-    usage->failures = HF_ALERT_WORK_RETRIES;
+    usage->failures = 3;
     usage->failed_s = hf_flow_now_s();
 }
 static void upkeep_went(struct hf_usage_record *usage)
@@ -414,9 +415,9 @@ static void test_disks(void **state)
 {
     struct rig *rig = *state;
     rig->kit.app.alerts.data_dir = "/";
-    rig->kit.app.alerts.limits.disk_free_percent = 101;
+    rig->kit.app.alerts.limits.of[HF_ALERT_LOW_CATALOG_FREE_SPACE] = 101;
     expect_open(rig, HF_ALERT_LOW_CATALOG_FREE_SPACE);
-    rig->kit.app.alerts.limits.disk_free_percent = 0;
+    rig->kit.app.alerts.limits.of[HF_ALERT_LOW_CATALOG_FREE_SPACE] = 0;
     expect_closed(rig, HF_ALERT_LOW_CATALOG_FREE_SPACE);
 }
 
@@ -476,6 +477,178 @@ static void test_an_acknowledged_alert_is_not_told_again(void **state)
     assert_int_equal(after.notices, 2);
 }
 
+static size_t notices(struct rig *rig)
+{
+    const struct hf_catalog_query all = {.kind = HF_KIND_NOTICE};
+    struct hf_error err;
+    uint64_t count = 0;
+    EXPECT_OK(hf_catalog_count(rig->kit.app.catalog, &all, &count, &err), &err);
+    return count;
+}
+
+/* Wherever a pass breaks off between an alert's own change and what is told of it, the next one tells it, once. */
+static void test_a_pass_that_breaks_off_loses_nothing_that_is_to_be_told(void **state)
+{
+    struct rig *rig = *state;
+    static const char *const points[] = {"server.alerts.written", "server.alerts.event_told",
+                                         "server.notify.queued", "server.alerts.told"};
+    struct hf_alert_record alert;
+    struct hf_error err;
+    size_t told = 0;
+    rig->kit.app.alerts.notify.webhook_url = "http://127.0.0.1:1/x";
+    rig->kit.app.alerts.notify.smtp_url = "smtp://127.0.0.1:1";
+    for (size_t i = 0; i < HF_ARRAY_LEN(points); i++) {
+        for (size_t over = 0; over < 2; over++) {
+            change_head(rig, over ? head_new : head_old);
+            hf_fault_arm(points[i], HF_ERR_IO);
+            assert_int_equal(hf_alerts_pass(&rig->kit.app, &err), HF_ERR_IO);
+            (void)find(rig, HF_ALERT_OPLOG_BEHIND, &alert);
+            assert_int_equal(alert.status, over ? HF_ALERT_CLOSED : HF_ALERT_OPEN);
+            assert_string_not_equal(alert.owed, "");
+            look(rig);
+            look(rig);
+            (void)find(rig, HF_ALERT_OPLOG_BEHIND, &alert);
+            assert_string_equal(alert.owed, "");
+            told += 2;
+            assert_int_equal(notices(rig), told);
+            assert_int_equal(events(rig, "OPLOG_BEHIND"), i + 1);
+            assert_int_equal(events(rig, "OPLOG_CURRENT"), i + over);
+        }
+    }
+    hf_fault_disarm_all();
+}
+
+static void configure(struct rig *rig, enum hf_alert_type type,
+                      void (*change)(struct hf_alert_config_record *config))
+{
+    struct hf_alert_config_record config;
+    struct hf_error err;
+    uint64_t revision = 0;
+    EXPECT_OK(hf_alert_settings_get(&rig->kit.app, type, &config, &revision, &err), &err);
+    change(&config);
+    EXPECT_OK(hf_alert_settings_put(&rig->kit.app, &config, revision, &err), &err);
+}
+static void disabled(struct hf_alert_config_record *config)
+{
+    config->disabled = true;
+}
+static void enabled(struct hf_alert_config_record *config)
+{
+    config->disabled = false;
+}
+static void two_hours(struct hf_alert_config_record *config)
+{
+    config->own_threshold = true;
+    config->threshold = 7200;
+}
+static void at_once_to_ann(struct hf_alert_config_record *config)
+{
+    config->own_patience = true;
+    (void)snprintf(config->notify, sizeof config->notify, "mail:ann@example.net,webhook");
+}
+
+static void test_what_is_configured_holds(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_server_app *app = &rig->kit.app;
+    struct hf_alert_config_record config;
+    struct hf_alert_record alert;
+    struct hf_error err;
+    uint64_t revision = 0;
+    app->alerts.notify.webhook_url = "http://127.0.0.1:1/x";
+    app->alerts.notify.smtp_url = "smtp://127.0.0.1:1";
+    EXPECT_OK(hf_alert_settings_begin(app, &err), &err);
+    configure(rig, HF_ALERT_OPLOG_BEHIND, two_hours);
+    change_head(rig, head_old);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &alert), 0);
+    change_head(rig, head_old);
+    expect_open(rig, HF_ALERT_OPLOG_BEHIND);
+    configure(rig, HF_ALERT_OPLOG_BEHIND, disabled);
+    look(rig);
+    (void)find(rig, HF_ALERT_OPLOG_BEHIND, &alert);
+    assert_int_equal(alert.status, HF_ALERT_CANCELLED);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &alert), 1);
+    /* What a start makes is what is missing, and nothing else. */
+    EXPECT_OK(hf_alert_settings_begin(app, &err), &err);
+    EXPECT_OK(hf_alert_settings_get(app, HF_ALERT_OPLOG_BEHIND, &config, &revision, &err), &err);
+    assert_true(config.disabled && config.threshold == 7200);
+    EXPECT_OK(hf_catalog_remove(app->catalog, HF_KIND_ALERT_CONFIG, hf_id_text(&config.id).text,
+                                revision, &err),
+              &err);
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_OPLOG_BEHIND, &alert), 2);
+    EXPECT_OK(hf_alert_settings_begin(app, &err), &err);
+    EXPECT_OK(hf_alert_settings_get(app, HF_ALERT_OPLOG_BEHIND, &config, &revision, &err), &err);
+    assert_int_equal(revision, 1);
+    configure(rig, HF_ALERT_OPLOG_BEHIND, enabled);
+
+    size_t before = notices(rig);
+    configure(rig, HF_ALERT_RS_BIND_ERROR, at_once_to_ann);
+    change_job(rig, unbound);
+    look(rig);
+    (void)find(rig, HF_ALERT_RS_BIND_ERROR, &alert);
+    assert_int_equal(alert.status, HF_ALERT_OPEN);
+    assert_int_equal(notices(rig), before + 2);
+}
+
+static void test_nobody_is_told_while_a_window_is_open(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_server_app *app = &rig->kit.app;
+    struct hf_maintenance_record window = {.id = fixed_id(9),
+                                           .project = app->first_project,
+                                           .start_s = hf_flow_now_s() - 10,
+                                           .end_s = hf_flow_now_s() + 1000,
+                                           .types = "AGENT,BACKUP"};
+    struct hf_alert_record alert;
+    struct hf_error err;
+    uint64_t revision = 1;
+    app->alerts.notify.webhook_url = "http://127.0.0.1:1/x";
+    EXPECT_OK(hf_keep_maintenance_insert(app->catalog, &window, &err), &err);
+    change_head(rig, head_old);
+    look(rig);
+    look(rig);
+    (void)find(rig, HF_ALERT_OPLOG_BEHIND, &alert);
+    assert_int_equal(alert.status, HF_ALERT_OPEN);
+    assert_int_equal(alert.notices, 0);
+    assert_int_equal(events(rig, "OPLOG_BEHIND"), 1);
+    assert_int_equal(notices(rig), 0);
+    /* One that began and ended within the window is told to nobody. */
+    change_job(rig, aborted);
+    look(rig);
+    change_job(rig, succeeded);
+    look(rig);
+    assert_int_equal(notices(rig), 0);
+    /* What is open still when it ends is told then. */
+    window.end_s = hf_flow_now_s() - 1;
+    EXPECT_OK(hf_keep_maintenance_replace(app->catalog, &window, &revision, &err), &err);
+    look(rig);
+    look(rig);
+    (void)find(rig, HF_ALERT_OPLOG_BEHIND, &alert);
+    assert_int_equal(alert.notices, 1);
+    assert_int_equal(notices(rig), 1);
+    assert_int_equal(events(rig, "OPLOG_BEHIND"), 1);
+}
+
+static void test_an_agent_whose_calls_fail(void **state)
+{
+    struct rig *rig = *state;
+    struct hf_alert_record alert;
+    for (int i = 0; i < 10; i++) {
+        hf_alerts_note_call(&rig->kit.app, &rig->agent, HF_ERR_IO, "the catalog is full");
+    }
+    look(rig);
+    assert_int_equal(find(rig, HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE, &alert), 0);
+    hf_alerts_note_call(&rig->kit.app, &rig->agent, HF_ERR_IO, "the catalog is full");
+    /* After a start of the server every agent is refused once. */
+    hf_alerts_note_call(&rig->kit.app, &rig->agent, HF_ERR_UNAUTHENTICATED, "hello");
+    expect_open(rig, HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE);
+    hf_alerts_note_call(&rig->kit.app, &rig->agent, HF_ERR_OK, "");
+    expect_closed(rig, HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +661,10 @@ int main(void)
         TEST(test_disks),
         TEST(test_what_nobody_needs_any_more_is_cancelled_and_comes_back_as_another),
         TEST(test_an_acknowledged_alert_is_not_told_again),
+        TEST(test_a_pass_that_breaks_off_loses_nothing_that_is_to_be_told),
+        TEST(test_what_is_configured_holds),
+        TEST(test_nobody_is_told_while_a_window_is_open),
+        TEST(test_an_agent_whose_calls_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -298,7 +298,6 @@ test_the_oplog_of_a_restarted_job_is_another_chain_and_a_snapshot_is_wanted(void
     tick(&rig);
     assert_int_equal(open_tails(&rig), 1);
     tick(&rig);
-    assert_false(head_of(&rig).told_behind); /* it had no time yet */
     tailer_begin(&second, &rig);
     assert_int_equal(second.task.tail.start.cause, HF_CHAIN_RESUMED);
     assert_int_equal(second.task.tail.start.broken_after.increment, 7);
@@ -703,24 +702,6 @@ static void test_a_job_that_is_not_started_has_no_tail(void **state)
     rig_end(&rig);
 }
 
-static void test_an_old_newest_entry_is_an_event_once(void **state)
-{
-    struct rig rig;
-    struct tailer tailer;
-    char text[HF_RECORD_ERROR_BYTES];
-    (void)state;
-    rig_begin(&rig, false);
-    tick(&rig);
-    assert_int_equal(events_of(&rig, HF_EVENT_OPLOG_BEHIND, text, sizeof text), 0);
-    tailer_begin(&tailer, &rig);
-    tailer_save(&tailer, 1, 5); /* of the year 1970 */
-    tick(&rig);
-    tick(&rig);
-    assert_int_equal(events_of(&rig, HF_EVENT_OPLOG_BEHIND, text, sizeof text), 1);
-    tailer_end(&tailer);
-    rig_end(&rig);
-}
-
 static void complete_snapshot(struct rig *rig, uint8_t id, uint32_t checkpoint)
 {
     struct hf_error err;
@@ -914,7 +895,6 @@ int main(void)
         cmocka_unit_test(test_of_two_servers_tails_one_goes_on),
         cmocka_unit_test(test_the_keys_go_to_the_store_of_the_oplog_before_the_first_slice),
         cmocka_unit_test(test_a_job_that_is_not_started_has_no_tail),
-        cmocka_unit_test(test_an_old_newest_entry_is_an_event_once),
         cmocka_unit_test(test_a_first_chain_behind_a_snapshot_asks_for_another_one),
         cmocka_unit_test(test_a_first_chain_without_a_snapshot_asks_for_none),
         cmocka_unit_test(test_old_slices_go_but_for_what_the_base_of_the_window_needs),
