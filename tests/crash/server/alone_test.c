@@ -813,7 +813,6 @@ static void live(struct fixture *f, size_t phases)
     struct hf_server_app *app = app_of(&life);
     hf_mutex_init(&app->works_mutex);
     app->process = hf_flow_new_id();
-    app->alone = true;
     app->upkeep_slots = 1;
     app->upkeep = (struct hf_upkeep_policy){.living_percent = 100,
                                             .groom_every_s = 86400,
