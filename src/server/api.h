@@ -38,6 +38,21 @@ void hf_api_group_event(struct hf_server_call *call);
 void hf_api_global_events(struct hf_server_call *call);
 void hf_api_event(struct hf_server_call *call);
 
+/* api_people.c; rest-api.md 5.3, 5.6, 5.8. */
+void hf_api_make_group(struct hf_server_call *call);
+void hf_api_group_keys(struct hf_server_call *call);
+void hf_api_make_group_key(struct hf_server_call *call);
+void hf_api_remove_group_key(struct hf_server_call *call);
+void hf_api_agent_keys(struct hf_server_call *call);
+void hf_api_make_agent_key(struct hf_server_call *call);
+void hf_api_remove_agent_key(struct hf_server_call *call);
+void hf_api_global_keys(struct hf_server_call *call);
+void hf_api_make_global_key(struct hf_server_call *call);
+void hf_api_global_key(struct hf_server_call *call);
+void hf_api_remove_global_key(struct hf_server_call *call);
+HF_MUST_CHECK struct hf_json *hf_api_group_document(struct hf_server_call *call,
+                                                    const struct hf_project_record *project);
+
 /* api_alerts.c; rest-api.md 5.9. */
 void hf_api_alerts(struct hf_server_call *call);
 void hf_api_alert(struct hf_server_call *call);

@@ -106,7 +106,7 @@ static void list_alerts(struct hf_server_call *call)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < alerts.count; i++) {
         const struct hf_alert_record *one = &alerts.items[i];
-        if (!hf_id_equal(&one->project, &call->project) ||
+        if ((!call->all_projects && !hf_id_equal(&one->project, &call->project)) ||
             (status != NULL && strcmp(status, hf_alert_status_word(one->status)) != 0)) {
             continue;
         }

@@ -63,7 +63,8 @@ static void add_page(struct hf_server_call *call, const struct hf_call_page *pag
 {
     for (size_t i = 0; i < events->count; i++) {
         const struct hf_event_record *one = &events->items[i];
-        if (hf_id_equal(&one->project, &call->project) && is_wanted(filter, one)) {
+        if ((call->all_projects || hf_id_equal(&one->project, &call->project)) &&
+            is_wanted(filter, one)) {
             if (*total / page->size == page->number - 1) {
                 hf_json_append_take(results, document(call, one));
             }

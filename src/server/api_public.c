@@ -68,7 +68,12 @@ bool hf_api_find_cluster(struct hf_server_call *call, struct hf_cluster_record *
 
 /* ---- Projects ---- */
 
-static struct hf_json *group_document(struct hf_server_call *call,
+static bool on_page(const struct hf_call_page *page, size_t index)
+{
+    return index / page->size == page->number - 1;
+}
+
+struct hf_json *hf_api_group_document(struct hf_server_call *call,
                                       const struct hf_project_record *project)
 {
     struct hf_json *json = hf_json_object();
@@ -106,19 +111,33 @@ void hf_api_root(struct hf_server_call *call)
     hf_reply_json(call, 200, json);
 }
 
+/* Those that the caller has a role in. */
 void hf_api_groups(struct hf_server_call *call)
 {
-    struct hf_project_record project;
+    HF_CLEANUP(hf_keep_projects_fini) struct hf_keep_projects projects = {0};
+    const struct hf_catalog_query query = {.limit = LIST_MAX};
     struct hf_call_page page;
+    struct hf_error err;
+    uint64_t total = 0;
 
-    if (!hf_call_page(call, &page) || !find_project(call, &project)) {
+    if (!hf_call_page(call, &page)) {
+        return;
+    }
+    if (hf_keep_project_find(call->app->catalog, &query, &projects, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
         return;
     }
     struct hf_json *results = hf_json_array();
-    if (page.number == 1) {
-        hf_json_append_take(results, group_document(call, &project));
+    for (size_t i = 0; i < projects.count; i++) {
+        const struct hf_project_record *one = &projects.items[i];
+        if (hf_grants_rights(&call->grants, &one->id, &one->org) != 0) {
+            if (on_page(&page, total)) {
+                hf_json_append_take(results, hf_api_group_document(call, one));
+            }
+            total++;
+        }
     }
-    hf_reply_list(call, &page, results, 1);
+    hf_reply_list(call, &page, results, total);
 }
 
 void hf_api_group(struct hf_server_call *call)
@@ -126,23 +145,28 @@ void hf_api_group(struct hf_server_call *call)
     struct hf_project_record project;
 
     if (hf_api_check_group(call) && find_project(call, &project)) {
-        hf_reply_json(call, 200, group_document(call, &project));
+        hf_reply_json(call, 200, hf_api_group_document(call, &project));
     }
 }
 
 void hf_api_group_by_name(struct hf_server_call *call)
 {
-    struct hf_project_record project;
+    const struct hf_catalog_query query = {
+        .index = "name", .equals_text = call->parameters[0], .limit = 1};
+    HF_CLEANUP(hf_keep_projects_fini) struct hf_keep_projects found = {0};
+    struct hf_error err;
 
-    if (!find_project(call, &project)) {
+    if (hf_keep_project_find(call->app->catalog, &query, &found, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
         return;
     }
-    if (strcmp(call->parameters[0], project.name) != 0) {
+    if (found.count == 0 ||
+        hf_grants_rights(&call->grants, &found.items[0].id, &found.items[0].org) == 0) {
         hf_reply_fail(call, HF_ERR_NOT_FOUND, "GROUP_NAME_NOT_FOUND", "there is no group named %s",
                       call->parameters[0]);
         return;
     }
-    hf_reply_json(call, 200, group_document(call, &project));
+    hf_reply_json(call, 200, hf_api_group_document(call, &found.items[0]));
 }
 
 /* ---- Clusters ---- */
@@ -181,11 +205,6 @@ bool hf_api_all_clusters(struct hf_server_call *call, struct hf_keep_clusters *o
         return false;
     }
     return true;
-}
-
-static bool on_page(const struct hf_call_page *page, size_t index)
-{
-    return index / page->size == page->number - 1;
 }
 
 void hf_api_clusters(struct hf_server_call *call)

@@ -42,7 +42,8 @@ void hf_server_auth_destroy(struct hf_server_auth *auth)
     }
 }
 
-enum hf_err hf_server_auth_make_api_key(struct hf_server_auth *auth, const struct hf_id *project,
+enum hf_err hf_server_auth_make_api_key(struct hf_server_auth *auth,
+                                        const struct hf_server_key_wish *wish,
                                         struct hf_server_api_key *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
@@ -59,8 +60,14 @@ enum hf_err hf_server_auth_make_api_key(struct hf_server_auth *auth, const struc
                    hex + 8, hex + 12, hex + 16, hex + 20);
     struct hf_str user = hf_str_of(out->public_key);
     struct hf_bytes password = hf_bytes_of(out->private_key, strlen(out->private_key));
+    hf_json_set_text(json, "id", hf_id_text(&wish->id).text);
+    hf_json_set_text(json, "desc", wish->desc);
     hf_json_set_text(json, "publicKey", out->public_key);
-    hf_json_set_text(json, "projectId", hf_id_text(project).text);
+    hf_json_set_text(json, "tail", out->private_key + strlen(out->private_key) - 4);
+    if (!hf_id_is_none(&wish->project)) {
+        hf_json_set_text(json, "projectId", hf_id_text(&wish->project).text);
+    }
+    hf_json_set_take(json, "roles", hf_grants_encode(wish->grants));
     hf_digest_ha1(auth->digest, HF_DIGEST_MD5, user, password, ha1);
     hf_json_set_text(json, "ha1Md5", ha1);
     hf_digest_ha1(auth->digest, HF_DIGEST_SHA256, user, password, ha1);
@@ -70,7 +77,8 @@ enum hf_err hf_server_auth_make_api_key(struct hf_server_auth *auth, const struc
                              HF_CATALOG_SYNCED, err);
 }
 
-enum hf_err hf_server_auth_make_agent_key(struct hf_server_auth *auth, const struct hf_id *project,
+enum hf_err hf_server_auth_make_agent_key(struct hf_server_auth *auth,
+                                          const struct hf_server_key_wish *wish,
                                           char out[HF_AGENT_KEY_BYTES], struct hf_error *err)
 {
     HF_CLEANUP(hf_json_drop) struct hf_json *json = hf_json_object();
@@ -82,7 +90,10 @@ enum hf_err hf_server_auth_make_agent_key(struct hf_server_auth *auth, const str
     (void)snprintf(out, HF_AGENT_KEY_BYTES, "hfa_%s", hex);
     /* 256 random bits need no slow hash: nobody can try them all. */
     hf_sha256_hex(hf_bytes_of(out, strlen(out)), id);
-    hf_json_set_text(json, "projectId", hf_id_text(project).text);
+    hf_json_set_text(json, "projectId", hf_id_text(&wish->project).text);
+    hf_json_set_text(json, "id", hf_id_text(&wish->id).text);
+    hf_json_set_text(json, "desc", wish->desc);
+    hf_json_set_text(json, "tail", out + strlen(out) - 4);
     hf_json_set_u64(json, "createdS", hf_clock_wall_ms() / 1000);
     return hf_catalog_insert(auth->catalog, HF_KIND_AGENT_KEY, id, json, HF_CATALOG_SYNCED, err);
 }
@@ -131,6 +142,28 @@ static bool project_of(struct hf_server_auth *auth, const char *kind, const char
     return project != NULL && hf_id_parse(hf_str_of(project), out);
 }
 
+/* A key from before there were roles is the one that the first start made for the installation's owner. */
+static bool read_key(struct hf_server_auth *auth, const char *id, struct hf_server_caller *out)
+{
+    HF_CLEANUP(hf_catalog_document_fini) struct hf_catalog_document document = {.json = NULL};
+    struct hf_error ignored;
+
+    out->project = (struct hf_id){{0}};
+    if (hf_catalog_get(auth->catalog, HF_KIND_API_KEY, id, &document, &ignored) != HF_ERR_OK) {
+        return false;
+    }
+    const char *project = hf_json_get_text(document.json, "projectId");
+    const struct hf_json *roles = hf_json_get(document.json, "roles");
+    if (project != NULL && !hf_id_parse(hf_str_of(project), &out->project)) {
+        return false;
+    }
+    hf_grants_decode(hf_json_get_array(document.json, "roles"), &out->grants);
+    if (roles == NULL) {
+        out->grants.items[out->grants.count++].role = hf_role_of("GLOBAL_OWNER");
+    }
+    return true;
+}
+
 bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_request *request,
                         struct hf_server_caller *out, char challenge[HF_DIGEST_CHALLENGE_BYTES])
 {
@@ -144,8 +177,7 @@ bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_reques
     const char *why = NULL;
 
     enum hf_digest_outcome outcome = hf_digest_check(auth->digest, &asked, &users, out->user, &why);
-    if (outcome == HF_DIGEST_ACCEPTED &&
-        project_of(auth, HF_KIND_API_KEY, out->user, &out->project)) {
+    if (outcome == HF_DIGEST_ACCEPTED && read_key(auth, out->user, out)) {
         return true;
     }
     hf_digest_challenge(auth->digest, asked.now_ms, outcome == HF_DIGEST_STALE, challenge);

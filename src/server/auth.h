@@ -11,6 +11,7 @@
 #include "format/ids.h"
 #include "net/digest.h"
 #include "net/http_server.h"
+#include "server/roles.h"
 
 struct hf_server_auth;
 
@@ -24,21 +25,28 @@ struct hf_server_api_key {
     char public_key[16];
     char private_key[40];
 };
+struct hf_server_key_wish {
+    struct hf_id id;      /* by which the API knows it */
+    struct hf_id project; /* that calls are about which name none; may be none */
+    const char *desc;
+    const struct hf_grants *grants;
+};
 HF_MUST_CHECK enum hf_err hf_server_auth_make_api_key(struct hf_server_auth *auth,
-                                                      const struct hf_id *project,
+                                                      const struct hf_server_key_wish *wish,
                                                       struct hf_server_api_key *out,
                                                       struct hf_error *err);
 /* Makes an agent key: "hfa_" and 64 hexadecimal digits. */
 #define HF_AGENT_KEY_BYTES 80
 HF_MUST_CHECK enum hf_err hf_server_auth_make_agent_key(struct hf_server_auth *auth,
-                                                        const struct hf_id *project,
+                                                        const struct hf_server_key_wish *wish,
                                                         char out[HF_AGENT_KEY_BYTES],
                                                         struct hf_error *err);
 
 /* What a caller proved. */
 struct hf_server_caller {
-    struct hf_id project;
+    struct hf_id project; /* of the key; none: it is for several */
     char user[HF_DIGEST_USER_MAX_BYTES];
+    struct hf_grants grants; /* of an API key */
 };
 /* False: not known; challenge gets the WWW-Authenticate value to answer 401 with. */
 bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_request *request,

@@ -11,6 +11,7 @@
 #include "net/http_server.h"
 #include "net/url.h"
 #include "server/app.h"
+#include "server/roles.h"
 
 struct hf_server;     /* server_internal.h */
 struct hf_call_audit; /* audit.h */
@@ -23,8 +24,11 @@ struct hf_server_call {
     struct hf_http_request *request; /* NULL once it was answered */
     const char *method;
     struct hf_url_target target;
-    struct hf_id project; /* of the caller's key */
-    char user[128];       /* public key of the caller; empty for agents */
+    struct hf_id project; /* what the call is about: door.h */
+    struct hf_grants grants;
+    uint32_t rights;   /* in the project, or in the installation */
+    bool all_projects; /* about the installation */
+    char user[128];    /* public key of the caller; empty for agents */
     const char
         *parameters[HF_CALL_PARAMETERS_MAX]; /* the path's variable segments, in their order */
     struct hf_json *body;                    /* decoded; NULL when the call has none */

@@ -9,6 +9,7 @@
 #include "format/pack.h"
 #include "server/api.h"
 #include "server/audit.h"
+#include "server/door.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "store/store.h"
@@ -416,6 +417,29 @@ struct api_work {
     const struct hf_route *route;
 };
 
+/* False: the caller may not, and was told. */
+static bool enter(struct hf_server_call *call, const struct hf_route *route)
+{
+    const struct hf_door_call asked = {
+        .route = route,
+        .grants = &call->grants,
+        .parameters = call->parameters,
+        .named = hf_url_target_parameter(&call->target, "project"),
+        .usual = call->project,
+    };
+    struct hf_door_answer answer;
+    struct hf_error err;
+
+    if (hf_door_open(call->app, &asked, &answer, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, answer.public_code);
+        return false;
+    }
+    call->project = answer.project;
+    call->rights = answer.rights;
+    call->all_projects = hf_right_is_global(route->right);
+    return true;
+}
+
 static void run_api(void *argument)
 {
     struct api_work *work = argument;
@@ -433,7 +457,7 @@ static void run_api(void *argument)
         hf_reply_error(call, &err, "INVALID_JSON");
     } else if (call->body != NULL && hf_json_type(call->body) != HF_JSON_OBJECT) {
         hf_reply_fail(call, HF_ERR_INVALID, "INVALID_JSON", "the body is no JSON object");
-    } else if (hf_audit_begin(call, work->route)) {
+    } else if (enter(call, work->route) && hf_audit_begin(call, work->route)) {
         work->route->run(call);
     }
     HF_ASSERT(call->request == NULL);
@@ -459,7 +483,8 @@ static void take_api_call(struct hf_server *server, struct hf_http_request *requ
                                     .app = &server->app,
                                     .request = request,
                                     .method = hf_http_request_method(request),
-                                    .project = incoming->caller.project};
+                                    .project = incoming->caller.project,
+                                    .grants = incoming->caller.grants};
     (void)snprintf(call->user, sizeof call->user, "%s", incoming->caller.user);
     if (hf_url_target_parse(&call->target, hf_str_of(hf_http_request_target(request)), &err) !=
         HF_ERR_OK) {

@@ -15,6 +15,7 @@
 #include "server/pool.h"
 #include "server/refusals.h"
 #include "server/rights.h"
+#include "server/roles.h"
 #include "server/rounds.h"
 #include "server/server.h"
 #include "server/shares.h"
@@ -60,7 +61,7 @@ struct hf_route {
     const char *path; /* "*" stands for one segment */
     void (*run)(struct hf_server_call *call);
     enum hf_route_kind kind;
-    bool open; /* needs no key */
+    enum hf_right right; /* what it needs */
 };
 extern const struct hf_route hf_server_routes[];
 extern const size_t hf_server_route_count;

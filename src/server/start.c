@@ -89,8 +89,9 @@ static enum hf_err write_agent_key(struct hf_server *server, struct hf_buf *news
     if (hf_fs_exists(path)) {
         return HF_ERR_OK;
     }
-    if (hf_server_auth_make_agent_key(server->auth, &server->app.first_project, token, err) !=
-        HF_ERR_OK) {
+    const struct hf_server_key_wish wish = {
+        .id = hf_flow_new_id(), .project = server->app.first_project, .desc = "of the first start"};
+    if (hf_server_auth_make_agent_key(server->auth, &wish, token, err) != HF_ERR_OK) {
         return err->code;
     }
     (void)snprintf(line, sizeof line, "%s\n", token);
@@ -110,6 +111,11 @@ static enum hf_err write_profile(struct hf_server *server, struct hf_buf *news,
     HF_CLEANUP(hf_free) char *path = NULL;
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT(4096);
     struct hf_server_api_key key;
+    const struct hf_grants owner = {.items = {{.role = hf_role_of("GLOBAL_OWNER")}}, .count = 1};
+    const struct hf_server_key_wish wish = {.id = hf_flow_new_id(),
+                                            .project = server->app.first_project,
+                                            .desc = "of the first start",
+                                            .grants = &owner};
 
     if (path_in(server, "cli.profile", &path, err) != HF_ERR_OK) {
         return err->code;
@@ -117,8 +123,7 @@ static enum hf_err write_profile(struct hf_server *server, struct hf_buf *news,
     if (hf_fs_exists(path)) {
         return HF_ERR_OK;
     }
-    if (hf_server_auth_make_api_key(server->auth, &server->app.first_project, &key, err) !=
-            HF_ERR_OK ||
+    if (hf_server_auth_make_api_key(server->auth, &wish, &key, err) != HF_ERR_OK ||
         hf_buf_appendf(&text, err, "server = %s\npublic_key = %s\nprivate_key = %s\n", server->url,
                        key.public_key, key.private_key) != HF_ERR_OK) {
         return err->code;
