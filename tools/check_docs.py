@@ -16,6 +16,7 @@ root = pathlib.Path(__file__).resolve().parent.parent
 source = root / "src"
 EVENTS, CLASSES = "docs/user/events.md", "docs/user/troubleshooting.md"
 OPTIONS, THREADS = "docs/user/options.md", "docs/design/threads.md"
+ROLES = "docs/user/roles.md"
 # Where people build and log in; what an operator's machine has is written with other names.
 MACHINE_PATHS = r"(?<![\w.~-])/(?:work|opt|home|root)/[\w.]"
 
@@ -196,6 +197,46 @@ def check_threads(faults):
             faults.append(f"{THREADS}: nothing starts a thread {name}")
 
 
+# ---- Roles ----
+
+
+def roles_tables():
+    """What docs/user/roles.md has between its marks, out of the tables that the server runs."""
+    code = strip_comments(pathlib.Path("src/server/roles.c").read_text())
+    routes = pathlib.Path("src/server/routes.c").read_text()
+    words = dict(re.findall(r'\[HF_RIGHT_(\w+)\] = "([^"]+)"', code))
+    groups = {name: set(re.findall(r"CAN\((\w+)\)", body)) for name, body in re.findall(r"#define (OF_\w+)((?:.*\\\n)*.*)\n", code)}
+    asked = [right for right in words if right not in ("UNSAID", "OPEN", "CALLER")]
+    out = ["| role | may |", "|---|---|"]
+    for name, level, body in re.findall(r'\{"(\w+)",\s*HF_ROLE_(\w+),\s*([^}]*)\}', code):
+        have = set(re.findall(r"CAN\((\w+)\)", body)).union(*(groups[one] for one in groups if one in body))
+        have = set(asked) if "EVERYTHING" in body else have
+        out.append(f"| `{name}` | {'; '.join(words[one] for one in asked if one in have) or 'nothing of a backup'} |")
+    macros = {name: value for name, value in re.findall(r"#define (\w+) (.+)", routes)}
+
+    def path(text):
+        parts = re.findall(r'"([^"]*)"|(\w+)', text)
+        return "".join(path(macros[macro]) if macro else literal for literal, macro in parts)
+
+    macros["HF_API_PULL_PATH"] = '"/backup/restore/v2/pull/"'
+    out += ["", "| call | needs the right to |", "|---|---|"]
+    for method, where, right in re.findall(r'\{"([A-Z]+)",\s*([^,]+),\s*hf_api_\w+,\s*HF_ROUTE_\w+,\s*HF_RIGHT_(\w+)\}', routes):
+        out.append(f"| `{method} {path(where)}` | {words[right]} |")
+    return "\n".join(out) + "\n"
+
+
+def check_roles(faults):
+    want, text = roles_tables(), read(ROLES, faults)
+    if f"<!-- tables -->\n{want}<!-- end -->" not in text:
+        faults.append(f"{ROLES}: the tables are not those of src/server/roles.c and routes.c; hint: tools/check_docs.py --write-roles")
+
+
+def write_roles():
+    path = pathlib.Path(ROLES)
+    text = path.read_text()
+    path.write_text(re.sub(r"<!-- tables -->\n.*?<!-- end -->", lambda _: f"<!-- tables -->\n{roles_tables()}<!-- end -->", text, flags=re.S))
+
+
 # ---- Links and paths ----
 
 
@@ -235,8 +276,10 @@ def check_links(faults):
 
 
 def main():
+    if sys.argv[1:] == ["--write-roles"]:
+        write_roles()
     faults = []
-    for check in (check_events, check_classes, check_options, check_threads, check_links):
+    for check in (check_events, check_classes, check_options, check_threads, check_roles, check_links):
         check(faults)
     for fault in faults:
         print(fault)

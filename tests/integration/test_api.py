@@ -320,7 +320,7 @@ class Strangers(Case):
         self.check_error(self.client.get(f"{self.group}/clusters/{self.cluster}/restoreJobs/{NO_ID}"), 404, "RESTORE_JOB_NOT_FOUND")
         self.check_error(self.client.get(f"{PRIVATE}/restores/{'g' * 24}"), 404, "INVALID_JOB_ID")
         self.check_error(self.client.get(PUBLIC + "/groups/byName/nobody"), 404, "GROUP_NAME_NOT_FOUND")
-        for method, path, allowed in (("PUT", PUBLIC + "/groups", "GET, HEAD"), ("POST", PUBLIC, "GET, HEAD"),
+        for method, path, allowed in (("PUT", PUBLIC + "/groups", "GET, HEAD, POST"), ("POST", PUBLIC, "GET, HEAD"),
                                       ("DELETE", PRIVATE + "/snapshots", "GET, HEAD, POST"),
                                       ("GET", f"{PRIVATE}/snapshots/{NO_ID}/verify", "POST"), ("BREW", PRIVATE + "/status", "GET, HEAD")):
             reply = self.client.call(method, path, {} if method in ("PUT", "POST") else None)
@@ -710,6 +710,139 @@ class Snapshots(Case):
         self.check_error(reply, 400, "INVALID_JSON_ATTRIBUTE", "'level' must be a text")
         self.check_error(self.client.call("POST", f"{PRIVATE}/snapshots/{self.taken['id']}/cancel"), 409, "UNSUPPORTED_FOR_CURRENT_CONFIG",
                          "is COMPLETE")
+
+
+class Projects(Case):
+    """Two projects whose agents report sets of one name, and keys with roles."""
+
+    @classmethod
+    def deploy(cls):
+        cls.server = harness.Server(cls.scratch).start()
+        cls.owner = Client(cls.server)
+        cls.first = cls.owner.get(PUBLIC + "/groups").json["results"][0]["id"]
+        made = cls.owner.call("POST", PUBLIC + "/groups", {"name": "payroll"})
+        assert made.status == 201, made.body
+        cls.second, cls.agent_key = made.json["id"], made.json["agentApiKey"]
+        cls.agents = [FakeAgent(cls.server, "a" * 24), FakeAgent(cls.server, "b" * 24, key=cls.agent_key)]
+        for agent in cls.agents:
+            assert agent.hello().status == 200
+
+    def key(self, group, *roles, by=None):
+        reply = (by or self.owner).call("POST", f"{PUBLIC}/groups/{group}/apiKeys", {"desc": "test", "roles": list(roles)})
+        self.assertEqual(reply.status, 200, reply.body)
+        return Client(self.server, reply.json["publicKey"], reply.json["privateKey"]), reply.json
+
+    def group(self, project, rest=""):
+        return f"{PUBLIC}/groups/{project}{rest}"
+
+    def cluster(self, project):
+        results = self.owner.get(self.group(project, "/clusters")).json["results"]
+        return next(one["id"] for one in results if one["clusterName"] == "alpha")
+
+    def test_sets_of_one_name_and_all_that_hangs_on_them_stay_apart(self):
+        clusters = [self.cluster(project) for project in (self.first, self.second)]
+        self.assertNotEqual(*clusters)
+        for project, cluster in zip((self.first, self.second), clusters):
+            reply = self.owner.call("PATCH", self.group(project, f"/backupConfigs/{cluster}"), {"statusName": "STARTED"})
+            self.assertEqual(reply.status, 200, reply.body)
+        taken = self.owner.call("POST", PRIVATE + "/snapshots?project=payroll", {"set": "alpha"})
+        self.assertEqual(taken.status, 201, taken.body)
+        snapshot = taken.json["id"]
+        self.assertEqual(taken.json["projectId"], self.second)
+        self.assertEqual(self.agents[0].captures(), [])
+        task = self.agents[1].captures()[0]
+        # The other project's agent has the task's names, and no right.
+        theirs = {"Holdfast-Task": task["task"], "Holdfast-Attempt": task["attempt"]}
+        self.check_agent_error(self.agents[0].call("GET", "/agent/v1/objects?prefix=j", headers=theirs), 403, "DENIED", "another project")
+        # What is of another project is what does not exist, whatever path leads there.
+        for path in (f"/snapshots/{snapshot}", f"/jobs/{clusters[1]}", f"/jobs/{clusters[1]}/policy"):
+            here = self.owner.get(PRIVATE + path)
+            nowhere = self.owner.get(PRIVATE + path.replace(snapshot, NO_ID).replace(clusters[1], NO_ID))
+            self.assertEqual((here.status, here.json["errorCode"]), (404, nowhere.json["errorCode"]))
+            self.assertEqual(self.owner.get(f"{PRIVATE}{path}?project={self.second}").status, 200)
+        for project, other in ((self.first, clusters[1]), (self.second, clusters[0])):
+            self.check_error(self.owner.get(self.group(project, f"/clusters/{other}")), 404, "CLUSTER_NOT_FOUND")
+        for body in ({"snapshotId": snapshot, "directory": "/srv/x"}, {"snapshotId": snapshot, "target": "alpha"}):
+            self.check_error(self.owner.call("POST", PRIVATE + "/restores", body), 404, "SNAPSHOT_NOT_FOUND" if "directory" in body else "RESOURCE_NOT_FOUND")
+        self.check_error(self.owner.call("POST", PRIVATE + "/links", {"snapshotId": snapshot}), 404, "SNAPSHOT_NOT_FOUND")
+        cancelled = self.owner.call("POST", f"{PRIVATE}/snapshots/{snapshot}/cancel?project=payroll")
+        self.assertEqual(cancelled.status, 202, cancelled.body)
+
+    def test_roles_decide(self):
+        reader, _ = self.key(self.second, "GROUP_READ_ONLY")
+        cluster = self.cluster(self.second)
+        self.assertEqual([one["id"] for one in reader.get(PUBLIC + "/groups").json["results"]], [self.second])
+        self.assertEqual(reader.get(self.group(self.second)).status, 200)
+        self.assertEqual(reader.get(PRIVATE + "/status").json["projectName"], "payroll")
+        for project in (self.first, NO_ID):
+            self.check_error(reader.get(self.group(project)), 401, "NOT_IN_GROUP")
+            self.check_error(reader.get(f"{PRIVATE}/jobs?project={project}"), 404, "GROUP_NOT_FOUND")
+        for name in ("default", "nowhere"):
+            self.check_error(reader.get(f"{PUBLIC}/groups/byName/{name}"), 404, "GROUP_NAME_NOT_FOUND")
+        for method, path, body in (("PATCH", self.group(self.second, f"/backupConfigs/{cluster}"), {"statusName": "STARTED"}),
+                                   ("POST", PRIVATE + "/snapshots", {"set": "alpha"}),
+                                   ("POST", PUBLIC + "/groups", {"name": "mine"}),
+                                   ("GET", PRIVATE + "/stores", None),
+                                   ("GET", PUBLIC + "/globalAlerts", None)):
+            self.check_error(reader.call(method, path, body), 401, "USER_UNAUTHORIZED")
+        admin, _ = self.key(self.second, "GROUP_BACKUP_ADMIN")
+        self.check_error(admin.get(self.group(self.second, "/agentapikeys")), 401, "USER_UNAUTHORIZED")
+        self.check_error(admin.call("PATCH", self.group(self.second, f"/backupConfigs/{NO_ID}"), {"statusName": "STARTED"}), 404, "CLUSTER_NOT_FOUND")
+
+    def test_nobody_gives_what_he_has_not(self):
+        manager, _ = self.key(self.second, "GROUP_USER_ADMIN")
+        path = self.group(self.second, "/apiKeys")
+        for roles in (["GROUP_OWNER"], ["GROUP_READ_ONLY", "GROUP_BACKUP_ADMIN"]):
+            self.check_error(manager.call("POST", path, {"desc": "more", "roles": roles}), 401, "USER_UNAUTHORIZED")
+        for roles in (["GLOBAL_OWNER"], ["ORG_OWNER"], ["nobody"], [7]):
+            self.check_error(manager.call("POST", path, {"desc": "more", "roles": roles}), 400, "INVALID_ENUM_VALUE")
+        for body in ({"roles": ["GROUP_READ_ONLY"]}, {"desc": "x", "roles": []}, {"desc": "x"}):
+            self.check_error(self.owner.call("POST", path, body), 400, "MISSING_ATTRIBUTE")
+        self.key(self.second, "GROUP_READ_ONLY", by=manager)
+
+    def test_a_secret_is_shown_once_and_a_removed_key_is_refused(self):
+        path = self.group(self.second, "/apiKeys")
+        client, made = self.key(self.second, "GROUP_READ_ONLY")
+        listed = self.owner.get(path)
+        self.assertNotIn(made["privateKey"], listed.body.decode())
+        known = next(one for one in listed.json["results"] if one["id"] == made["id"])
+        self.assertEqual(known["privateKey"], "********-****-****-****-********" + made["privateKey"][-4:])
+        self.assertEqual(known["roles"], [{"groupId": self.second, "roleName": "GROUP_READ_ONLY"}])
+        self.check_error(self.owner.call("DELETE", self.group(self.first, f"/apiKeys/{made['id']}")), 400, "API_KEY_NOT_FOUND")
+        self.assertEqual(self.owner.call("DELETE", f"{path}/{made['id']}").status, 200)
+        self.assertEqual(client.get(PUBLIC).status, 401)
+        self.check_error(self.owner.call("DELETE", f"{path}/{made['id']}"), 400, "API_KEY_NOT_FOUND")
+        # Of the installation.
+        made = self.owner.call("POST", PUBLIC + "/admin/apiKeys", {"desc": "looks", "roles": ["GLOBAL_READ_ONLY"]}).json
+        client = Client(self.server, made["publicKey"], made["privateKey"])
+        self.assertEqual({one["id"] for one in client.get(PUBLIC + "/groups").json["results"]}, {self.first, self.second})
+        self.assertEqual(client.get(PRIVATE + "/stores").status, 200)
+        self.check_error(client.get(PRIVATE + "/jobs"), 400, "MISSING_QUERY_PARAMETER")
+        self.check_error(client.get(PUBLIC + "/admin/apiKeys"), 401, "USER_UNAUTHORIZED")
+        self.assertEqual(self.owner.call("DELETE", f"{PUBLIC}/admin/apiKeys/{made['id']}").status, 200)
+        self.assertEqual(client.get(PUBLIC).status, 401)
+
+    def test_a_revoked_agent_key_ends_its_agents_work(self):
+        path = self.group(self.second, "/agentapikeys")
+        made = self.owner.call("POST", path, {"desc": "rack 7"})
+        self.assertEqual(made.status, 200, made.body)
+        agent = FakeAgent(self.server, "c" * 24, ("beta",), key=made.json["key"])
+        self.assertEqual(agent.hello().status, 200)
+        self.assertEqual(agent.poll().status, 200)
+        listed = self.owner.get(path)
+        self.assertNotIn(made.json["key"], listed.body.decode())
+        self.assertIn(("rack 7", "********" + made.json["key"][-4:]), [(one["desc"], one["key"]) for one in listed.json])
+        self.check_error(self.owner.call("DELETE", self.group(self.first, f"/agentapikeys/{made.json['_id']}")), 404, "RESOURCE_NOT_FOUND")
+        self.assertEqual(agent.poll().status, 200)
+        self.assertEqual(self.owner.call("DELETE", f"{path}/{made.json['_id']}").status, 200)
+        self.check_agent_error(agent.poll(), 401, "UNAUTHENTICATED")
+        self.check_agent_error(agent.hello(), 401, "UNAUTHENTICATED")
+
+    def test_names_of_projects(self):
+        self.check_error(self.owner.call("POST", PUBLIC + "/groups", {"name": "payroll"}), 409, "GROUP_ALREADY_EXISTS")
+        for name in ("", " a", "a\u0001", "x" * 256):
+            self.check_error(self.owner.call("POST", PUBLIC + "/groups", {"name": name}), 400, "INVALID_ATTRIBUTE")
+        self.check_error(self.owner.call("POST", PUBLIC + "/groups", {}), 400, "MISSING_ATTRIBUTE")
 
 
 if __name__ == "__main__":
