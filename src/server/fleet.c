@@ -648,9 +648,8 @@ enum hf_err hf_fleet_jobs(struct hf_server_app *app, struct hf_keep_jobs *out, s
     struct hf_id_text text;
 
     *out = (struct hf_keep_jobs){.items = NULL};
-    return hf_fleet_own_jobs(app, &query, &text)
-               ? hf_keep_job_find(app->catalog, &query, out, err)
-               : HF_ERR_OK;
+    return hf_fleet_own_jobs(app, &query, &text) ? hf_keep_job_find(app->catalog, &query, out, err)
+                                                 : HF_ERR_OK;
 }
 
 bool hf_fleet_is_own(struct hf_server_app *app, const struct hf_job_record *job)

@@ -211,8 +211,7 @@ static enum hf_err drop_old_claims(struct hf_server_app *app, struct hf_error *e
     for (size_t i = 0; i < given_up.count && !hf_cancel_requested(app->cancel); i++) {
         const struct hf_snapshot_record *one = &given_up.items[i];
         if (!one->claim_dropped && one->finished_s + HF_CLAIM_KEPT_S <= hf_flow_now_s() &&
-            hf_fleet_owns(app, &one->job) &&
-            drop_old_claim(app, &one->id, err) != HF_ERR_OK) {
+            hf_fleet_owns(app, &one->job) && drop_old_claim(app, &one->id, err) != HF_ERR_OK) {
             return err->code;
         }
     }

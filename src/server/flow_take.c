@@ -280,6 +280,17 @@ static enum hf_err find_job(struct hf_server_app *app, const struct hf_flow_wish
                : hf_flow_find_job(app, &wish->project, wish->set_name, out, revision, err);
 }
 
+/* A job that takes none says so, whatever else is wrong: it may have no store. */
+static enum hf_err check_takes(const struct hf_job_record *job, struct hf_error *err)
+{
+    const struct hf_id probe = {{1}};
+    struct hf_job_record copy = *job;
+    uint64_t ignored = 0;
+
+    return hf_job_does(job).takes_snapshots ? HF_ERR_OK
+                                            : hf_job_begin_capture(&copy, &probe, 0, &ignored, err);
+}
+
 enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *wish,
                          struct hf_snapshot_record *out, struct hf_error *err)
 {
@@ -291,7 +302,8 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
         (!wish->automatic && await_wind_up(app, &job, &revision, err) != HF_ERR_OK)) {
         return err->code;
     }
-    if (hf_stores_get(app, &job.store, &at, err) != HF_ERR_OK ||
+    if (check_takes(&job, err) != HF_ERR_OK ||
+        hf_stores_get(app, &job.store, &at, err) != HF_ERR_OK ||
         hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }

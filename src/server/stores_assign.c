@@ -171,20 +171,30 @@ struct choosing {
     struct hf_job_record *job;
 };
 
+/*
+ * What the data may need is an agent's word, and they may shrink: it decides between stores, and where none has as much room, one
+ * that has any will do. A job that is kept from starting by it would have no backup at all.
+ */
 static enum hf_err choose(struct choosing *choosing, enum hf_resource_kind kind,
                           const struct hf_store_view **out, struct hf_error *err)
 {
-    const struct hf_assign_wish wish = {
-        .kind = kind,
-        .filter = &choosing->filter,
-        .need_bytes = kind == HF_RESOURCE_SNAPSHOT_STORE ? choosing->need_bytes : 0};
+    struct hf_assign_wish wish = {.kind = kind,
+                                  .filter = &choosing->filter,
+                                  .need_bytes = kind != HF_RESOURCE_SNAPSHOT_STORE ? 0
+                                                : choosing->need_bytes == 0        ? 1
+                                                                            : choosing->need_bytes};
     struct resources *resources = choosing->resources;
     char *why = choosing->job->assigned;
     size_t chosen = 0, used = strlen(why);
 
-    if (hf_assign_choose(resources->items, resources->views.count, &wish, &chosen, err) !=
-        HF_ERR_OK) {
-        return err->code;
+    enum hf_err code =
+        hf_assign_choose(resources->items, resources->views.count, &wish, &chosen, err);
+    if (code == HF_ERR_CONFLICT && wish.need_bytes > 1) {
+        wish.need_bytes = 1;
+        code = hf_assign_choose(resources->items, resources->views.count, &wish, &chosen, err);
+    }
+    if (code != HF_ERR_OK) {
+        return code;
     }
     if (used > 0 && used + 2 < sizeof choosing->job->assigned) {
         memcpy(why + used, "; ", 3);

@@ -5,11 +5,13 @@
 All of it in the middle of the work, on processes that go on afterwards without a restart. Whatever happens: what failed, where,
 and what to do is said; what is listed restores; nothing half written has a final name; the next one succeeds.
 """
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import signal
+import sqlite3
 import sys
 import threading
 
@@ -215,6 +217,12 @@ class Case(harness.TestCase):
             os.truncate(path, size)
         return lambda: kept.rename(path)
 
+    def fill_data_disk(self):
+        """So that the catalog cannot take another change: its log keeps the room that it once had, and begins again at its front."""
+        with contextlib.closing(sqlite3.connect(self.server.data / "catalog.sqlite", timeout=60)) as catalog:
+            catalog.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.data_disk.fill()
+
 
 class World(Case):
     def server_with(self, task_silence):
@@ -258,7 +266,7 @@ class World(Case):
         self.addCleanup(self.server_with, task_silence=self.silence)
         snapshot = self.begin_take()
         before = self.polls_failed()
-        self.data_disk.fill()
+        self.fill_data_disk()
         self.gate.open()
         wait_for(lambda: self.polls_failed() - before >= 8, "the agent to have been refused for long", LIMIT_S)
         self.assertEqual(self.d.snapshot(snapshot)["state"], "IN_PROGRESS")
@@ -269,7 +277,7 @@ class World(Case):
         self.check_after()
 
     def test_nothing_new_begins_while_the_catalog_is_full(self):
-        self.data_disk.fill()
+        self.fill_data_disk()
         said = rf"{self.server.data}/catalog\.sqlite: database or disk is full; hint: make room on its disk"
         self.cli.fails(9, said, "snapshot", "take", "--set", "rs0")
         self.cli.fails(9, said, "restore", "start", "--snapshot", self.first["id"], "--to", self.d.restore_root / "never")

@@ -407,9 +407,17 @@ static void test_a_new_job_is_given_what_labels_load_and_room_leave(void **state
     const struct hf_assignment_record filter = {
         .project = fixed_id(5), .snapshot_stores = {.items = {"default"}, .count = 1}};
     EXPECT_OK(hf_stores_assignment_put(&rig.app, &filter, &err), &err);
+    /* No agent's word keeps a job from its start; a store that has nothing left does. */
+    assert_string_equal(assigned(&rig, UINT64_MAX / 2, &err),
+                        "snapshot store default: the only one that will do; not big: the "
+                        "project's filter leaves it out");
+    const uint64_t full = 900;
+    EXPECT_OK(hf_stores_set(&rig.app, "default",
+                            &(struct hf_stores_change){.max_capacity_bytes = &full}, &out, &err),
+              &err);
     assert_null(assigned(&rig, 200, &err));
     assert_string_equal(err.message,
-                        "no snapshot store will do: default: it has 100 bytes free, and 200 may be "
+                        "no snapshot store will do: default: it has 0 bytes free, and 1 may be "
                         "needed; big: the project's filter leaves it out");
     rig_end(&rig);
 }
