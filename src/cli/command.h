@@ -33,6 +33,7 @@ extern const struct hf_command hf_cli_upkeep_commands[]; /* of the store, over t
 extern const struct hf_command hf_cli_oplog_commands[];  /* a replay on this machine */
 extern const struct hf_command hf_cli_oplog_check_commands[];
 extern const struct hf_command hf_cli_oplog_look_commands[]; /* the same, over the API as well */
+extern const struct hf_command hf_cli_people_commands[];     /* projects and keys, over the API */
 extern const struct hf_command hf_cli_demo_commands[];       /* the demo and the sandbox */
 /* All of them, in the order of the help; ends with NULL. */
 extern const struct hf_command *const hf_cli_tables[];

@@ -80,8 +80,10 @@ HF_MUST_CHECK enum hf_err hf_cli_need(const char *option, const struct hf_option
 
 /* The server that the values' own options name, and a session with it. */
 #define HF_CLI_SERVER(values)                                                                      \
-    ((const struct hf_cli_session_options){                                                        \
-        .profile = (values)->profile, .server = (values)->server, .ca_file = (values)->ca_file})
+    ((const struct hf_cli_session_options){.profile = (values)->profile,                           \
+                                           .server = (values)->server,                             \
+                                           .ca_file = (values)->ca_file,                           \
+                                           .project = (values)->project})
 #define HF_CLI_OPEN(values, session, err)                                                          \
     hf_cli_session_open(&HF_CLI_SERVER(values), (session), (err))
 

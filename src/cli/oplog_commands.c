@@ -298,8 +298,10 @@ static enum hf_err apply_from_server(const struct oplog_apply_values *values,
                                      struct hf_replay_result *result, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_served_close) struct hf_cli_served served = {.plan = NULL};
-    const struct hf_cli_session_options session = {
-        .profile = values->profile, .server = values->server, .ca_file = values->ca_file};
+    const struct hf_cli_session_options session = {.profile = values->profile,
+                                                   .server = values->server,
+                                                   .ca_file = values->ca_file,
+                                                   .project = values->project};
     struct hf_id snapshot;
 
     if (values->key_file[0] != '\0' || values->oplog_store[0] != '\0') {

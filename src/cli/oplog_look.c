@@ -67,7 +67,8 @@ struct look {
                  .job = (values)->job},                                                            \
         .session = {.profile = (values)->profile,                                                  \
                     .server = (values)->server,                                                    \
-                    .ca_file = (values)->ca_file},                                                 \
+                    .ca_file = (values)->ca_file,                                                  \
+                    .project = (values)->project},                                                 \
         .from = (values)->from, .to = (values)->to, .ns = (values)->ns,                            \
     }
 

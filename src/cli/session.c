@@ -9,9 +9,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "net/url.h"
 #include "os/fs.h"
 #include "os/process.h"
 
+#define PRIVATE "/api/private/v1.0/"
 #define ANSWER_MAX_BYTES ((size_t)64 << 20)
 /* A verification answers when it is done: that may take hours with no byte on the line. */
 #define IDLE_MS 86400000u
@@ -39,15 +41,17 @@ struct profile {
     char server[4096];
     char public_key[128];
     char private_key[128];
+    char project[256];
 };
 
 /* One "name = value" line into its place; false for a name that is none. */
 static bool take_line(struct profile *profile, struct hf_str line)
 {
-    static const char *const names[] = {"server", "public_key", "private_key"};
-    char *const places[] = {profile->server, profile->public_key, profile->private_key};
+    static const char *const names[] = {"server", "public_key", "private_key", "project"};
+    char *const places[] = {profile->server, profile->public_key, profile->private_key,
+                            profile->project};
     const size_t sizes[] = {sizeof profile->server, sizeof profile->public_key,
-                            sizeof profile->private_key};
+                            sizeof profile->private_key, sizeof profile->project};
     size_t equals = 0;
 
     while (equals < line.len && line.data[equals] != '=') {
@@ -90,8 +94,8 @@ static enum hf_err read_profile(const char *path, struct profile *out, struct hf
         stop = stop == NULL ? end : stop;
         if (!take_line(out, (struct hf_str){at, (size_t)(stop - at)})) {
             return hf_fail(err, HF_ERR_INVALID,
-                           "%s line %u is none of server, public_key, private_key = ...", path,
-                           number);
+                           "%s line %u is none of server, public_key, private_key, project = ...",
+                           path, number);
         }
         at = stop + 1;
     }
@@ -153,6 +157,8 @@ enum hf_err hf_cli_session_open(const struct hf_cli_session_options *options,
         return hf_fail(err, HF_ERR_INVALID, "the profile names no server; hint: --server URL");
     }
     (void)snprintf(out->url, sizeof out->url, "%s", url);
+    bool named = options->project != NULL && options->project[0] != '\0';
+    (void)snprintf(out->scope, sizeof out->scope, "%s", named ? options->project : profile.project);
     const struct hf_http_client_options http = {
         .base_url = url,
         .ca_file =
@@ -174,12 +180,14 @@ static enum hf_err take_error(struct hf_cli_session *session, const struct hf_ht
     HF_CLEANUP(hf_json_drop) struct hf_json *body = NULL;
     struct hf_str text = {(const char *)reply->body.data, reply->body.len};
 
-    if (reply->status == 401) {
+    bool told = hf_json_decode(text, ANSWER_MAX_BYTES, &body, err) == HF_ERR_OK;
+    const char *word = told ? hf_json_get_text(body, "errorCode") : NULL;
+    if (reply->status == 401 && (word == NULL || strcmp(word, "NO_CURRENT_USER") == 0)) {
         return hf_fail(err, HF_ERR_UNAUTHENTICATED,
                        "%s does not know this API key; hint: use the profile that it wrote",
                        session->url);
     }
-    if (hf_json_decode(text, ANSWER_MAX_BYTES, &body, err) != HF_ERR_OK) {
+    if (!told) {
         return hf_http_client_fail_status(session->client, call, reply, err);
     }
     const char *class = hf_json_get_text(body, "errorClass");
@@ -191,19 +199,37 @@ static enum hf_err take_error(struct hf_cli_session *session, const struct hf_ht
     return hf_fail(err, code == HF_ERR_OK ? HF_ERR_INTERNAL : code, "%s", detail);
 }
 
+/* Our own calls have no project in their path: it is added where one was named. */
+static enum hf_err scoped(const struct hf_cli_session *session, const char *target,
+                          struct hf_buf *out, struct hf_error *err)
+{
+    bool first = strchr(target, '?') == NULL;
+
+    if (hf_buf_append(out, hf_bytes_of(target, strlen(target)), err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (session->scope[0] != '\0' && strncmp(target, PRIVATE, sizeof PRIVATE - 1) == 0 &&
+        hf_url_add_parameter(out, &first, "project", hf_str_of(session->scope), err) != HF_ERR_OK) {
+        return err->code;
+    }
+    return hf_buf_append(out, hf_bytes_of("", 1), err);
+}
+
 enum hf_err hf_cli_call(struct hf_cli_session *session, const char *method, const char *target,
                         const struct hf_json *body, struct hf_json **out, struct hf_error *err)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf text = HF_BUF_INIT((size_t)1 << 20);
+    HF_CLEANUP(hf_buf_fini) struct hf_buf path = HF_BUF_INIT(HF_URL_TARGET_MAX_BYTES);
     HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
     const struct hf_http_header headers[] = {{"Content-Type", "application/json"}};
 
     hf_http_reply_init(&reply, ANSWER_MAX_BYTES);
-    if (body != NULL && hf_json_encode(body, 0, &text, err) != HF_ERR_OK) {
+    if (scoped(session, target, &path, err) != HF_ERR_OK ||
+        (body != NULL && hf_json_encode(body, 0, &text, err) != HF_ERR_OK)) {
         return err->code;
     }
     const struct hf_http_call call = {.method = method,
-                                      .target = target,
+                                      .target = (const char *)path.data,
                                       .headers = headers,
                                       .header_count = 1,
                                       .body = hf_buf_bytes(&text)};
@@ -229,10 +255,15 @@ enum hf_err hf_cli_call(struct hf_cli_session *session, const char *method, cons
 enum hf_err hf_cli_download(struct hf_cli_session *session, const char *target,
                             const struct hf_http_sink *sink, struct hf_error *err)
 {
+    HF_CLEANUP(hf_buf_fini) struct hf_buf path = HF_BUF_INIT(HF_URL_TARGET_MAX_BYTES);
     HF_CLEANUP(hf_http_reply_fini) struct hf_http_reply reply;
-    const struct hf_http_call call = {.method = "GET", .target = target, .sink = sink};
 
     hf_http_reply_init(&reply, (size_t)1 << 20);
+    if (scoped(session, target, &path, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    const struct hf_http_call call = {
+        .method = "GET", .target = (const char *)path.data, .sink = sink};
     if (hf_http_client_call(session->client, &call, &reply, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -15,6 +15,8 @@
 #define HF_CLI_OPTIONS(OPT)                                                                        \
     OPT(profile, PATH, "", 0, 4096, OPT_NONE, "File with the server's address and an API key")     \
     OPT(server, TEXT, "", 0, 4096, OPT_NONE, "Address of the server; otherwise the profile's")     \
+    OPT(project, TEXT, "", 0, 255, OPT_NONE,                                                       \
+        "Name or id of the project; otherwise the profile's, else the API key's own")              \
     OPT(ca_file, PATH, "", 0, 4096, OPT_NONE,                                                      \
         "Certificates (PEM) that the server's is checked with")                                    \
     OPT(json, FLAG, "false", 0, 0, OPT_NONE, "Print one JSON document")
@@ -24,6 +26,7 @@ struct hf_cli_session {
     struct hf_cancel *cancel; /* borrowed: Ctrl-C */
     char url[4200];
     char project[32]; /* id; empty until asked for */
+    char scope[256];  /* project that was named; empty: the key's own */
 };
 
 struct hf_cli_session_options {
@@ -31,6 +34,7 @@ struct hf_cli_session_options {
         profile; /* empty: HOLDFAST_PROFILE, ~/.config/holdfast/profile, /var/lib/holdfast/cli.profile */
     const char *server; /* empty: the profile's */
     const char *ca_file;
+    const char *project; /* empty: the profile's, else the key's own */
 };
 
 /* NOT_FOUND says where a profile was looked for. */

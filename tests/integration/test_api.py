@@ -838,6 +838,36 @@ class Projects(Case):
         self.check_agent_error(agent.poll(), 401, "UNAUTHENTICATED")
         self.check_agent_error(agent.hello(), 401, "UNAUTHENTICATED")
 
+    def test_the_command_line_names_the_project(self):
+        owner = harness.Cli(self.scratch)
+        profile = ["--profile", self.server.data / "cli.profile"]
+        self.assertEqual({one["name"] for one in owner("project", "list", *profile)["results"]}, {"default", "payroll"})
+        ids = {name: owner("server", "status", *profile, "--project", name)["projectId"] for name in ("default", "payroll", self.second)}
+        self.assertEqual(ids, {"default": self.first, "payroll": self.second, self.second: self.second})
+        owner.fails(3, "there is no project nowhere", "job", "list", *profile, "--project", "nowhere")
+        # What is made is a profile; another project needs no word then.
+        made = owner.run("apikey", "create", *profile, "--project", "payroll", "--role", "GROUP_READ_ONLY", "--desc", "reads")
+        self.assertEqual(made.code, 0, made.err)
+        reader = self.scratch.dir / "reader.profile"
+        reader.write_text(made.out)
+        reader.chmod(0o600)
+        profile_of_reader = ["--profile", reader]
+        self.assertEqual(owner("server", "status", *profile_of_reader)["projectName"], "payroll")
+        owner.fails(17, "no role that may manage API keys", "apikey", "list", *profile_of_reader)
+        listed = owner("apikey", "list", *profile, "--project", "payroll")["results"]
+        key = next(one["id"] for one in listed if one["desc"] == "reads")
+        # A profile may say the project too.
+        both = self.scratch.dir / "both.profile"
+        both.write_text((self.server.data / "cli.profile").read_text() + "project = payroll\n")
+        both.chmod(0o600)
+        self.assertEqual(owner("server", "status", "--profile", both)["projectId"], self.second)
+        self.assertEqual(owner.run("apikey", "remove", key, "--profile", both).code, 0)
+        owner.fails(17, "does not know this API key", "server", "status", *profile_of_reader)
+        agent_key = owner("apikey", "create", *profile, "--agents", "--desc", "rack 8")
+        self.assertIn(agent_key["_id"], [one["_id"] for one in owner("apikey", "list", *profile, "--agents")["results"]])
+        self.assertEqual(owner.run("apikey", "remove", agent_key["_id"], *profile, "--agents").code, 0)
+        owner.fails(2, "of no use", "apikey", "create", *profile, "--desc", "x")
+
     def test_names_of_projects(self):
         self.check_error(self.owner.call("POST", PUBLIC + "/groups", {"name": "payroll"}), 409, "GROUP_ALREADY_EXISTS")
         for name in ("", " a", "a\u0001", "x" * 256):
