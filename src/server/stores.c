@@ -64,6 +64,7 @@ enum hf_err hf_stores_note(struct hf_server_app *app, const struct hf_store_reco
         return hf_fail(err, HF_ERR_LIMIT, "there are %d stores already", HF_STORES_MAX);
     }
     fresh->record = *record;
+    (void)snprintf(fresh->name, sizeof fresh->name, "%s", record->name);
     *out = stores->entries[stores->count++] = fresh;
     fresh = NULL;
     return HF_ERR_OK;
@@ -241,10 +242,8 @@ static enum hf_err look_at(struct hf_server_app *app, struct hf_known_store *ent
 
 static struct hf_open_store opened(const struct hf_known_store *entry)
 {
-    return (struct hf_open_store){.name = entry->record.name,
-                                  .store = entry->store,
-                                  .mark = &entry->mark,
-                                  .key = &entry->key};
+    return (struct hf_open_store){
+        .name = entry->name, .store = entry->store, .mark = &entry->mark, .key = &entry->key};
 }
 
 /* ---- Of a job ---- */

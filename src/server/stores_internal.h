@@ -11,6 +11,7 @@
 /* One store; made once, there until the server ends. What is not `record`, `gone` and `seen_ms` is set once, by whoever
  * opened it first, and read without the mutex once `store` was seen. */
 struct hf_known_store {
+    char name[HF_STORE_NAME_BYTES]; /* the record's */
     struct hf_store_record record;
     bool gone;              /* it was removed from the catalog */
     uint64_t seen_ms;       /* monotonic: when its mark was seen last */
