@@ -16,6 +16,12 @@
 #define PLAIN_ROW(...) HF_OPTION_ROW(struct plain_values, __VA_ARGS__)
 HF_CLI_VALUES(plain, PLAIN_OPTIONS, PLAIN_ROW)
 
+#define PROJECT_OPTIONS(OPT)                                                                       \
+    OPT(organization, TEXT, "", 0, 24, OPT_NONE, "Id of its organization; else the first one")     \
+    HF_CLI_OPTIONS(OPT)
+#define PROJECT_ROW(...) HF_OPTION_ROW(struct project_values, __VA_ARGS__)
+HF_CLI_VALUES(project, PROJECT_OPTIONS, PROJECT_ROW)
+
 #define KEYS_OPTIONS(OPT)                                                                          \
     OPT(agents, FLAG, "false", 0, 0, OPT_NONE, "Keys of agents; else of programs and people")      \
     OPT(global, FLAG, "false", 0, 0, OPT_NONE, "Keys for all projects; else of the project")       \
@@ -30,11 +36,49 @@ HF_CLI_VALUES(keys, KEYS_OPTIONS, KEYS_ROW)
 #define MAKE_ROW(...) HF_OPTION_ROW(struct make_values, __VA_ARGS__)
 HF_CLI_VALUES(make, MAKE_OPTIONS, MAKE_ROW)
 
-/* ---- Projects ---- */
+/* ---- Organizations and projects ---- */
+
+static void org_row(struct hf_cli_table *table, const struct hf_json *one)
+{
+    const char *cells[] = {hf_cli_text(one, "id", ""), hf_cli_text(one, "name", "")};
+
+    hf_cli_table_row(table, cells);
+}
+
+static enum hf_err org_list(const struct plain_values *values, const struct hf_option_rest *rest,
+                            struct hf_error *err)
+{
+    static const char *const titles[] = {"ORGANIZATION", "NAME"};
+    static const struct hf_cli_listing listing = {
+        .titles = titles, .columns = HF_ARRAY_LEN(titles), .row = org_row};
+
+    (void)rest;
+    return hf_cli_list(&HF_CLI_SERVER(values), PUBLIC "/orgs", &listing, values->json, err);
+}
+
+static enum hf_err org_create(const struct plain_values *values, const struct hf_option_rest *rest,
+                              struct hf_error *err)
+{
+    HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
+    HF_CLEANUP(hf_json_drop) struct hf_json *body = hf_json_object();
+    HF_CLEANUP(hf_json_drop) struct hf_json *made = NULL;
+
+    hf_json_set_text(body, "name", rest->arguments.values[0]);
+    if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
+        hf_cli_call(&session, "POST", PUBLIC "/orgs", body, &made, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    if (values->json) {
+        return hf_cli_print_json(made, err);
+    }
+    printf("organization  %s\n", hf_cli_text(made, "id", ""));
+    return HF_ERR_OK;
+}
 
 static void project_row(struct hf_cli_table *table, const struct hf_json *one)
 {
-    const char *cells[] = {hf_cli_text(one, "id", ""), hf_cli_text(one, "name", "")};
+    const char *cells[] = {hf_cli_text(one, "id", ""), hf_cli_text(one, "name", ""),
+                           hf_cli_text(one, "orgId", "")};
 
     hf_cli_table_row(table, cells);
 }
@@ -42,7 +86,7 @@ static void project_row(struct hf_cli_table *table, const struct hf_json *one)
 static enum hf_err project_list(const struct plain_values *values,
                                 const struct hf_option_rest *rest, struct hf_error *err)
 {
-    static const char *const titles[] = {"PROJECT", "NAME"};
+    static const char *const titles[] = {"PROJECT", "NAME", "ORGANIZATION"};
     static const struct hf_cli_listing listing = {
         .titles = titles, .columns = HF_ARRAY_LEN(titles), .row = project_row};
 
@@ -50,7 +94,7 @@ static enum hf_err project_list(const struct plain_values *values,
     return hf_cli_list(&HF_CLI_SERVER(values), PUBLIC "/groups", &listing, values->json, err);
 }
 
-static enum hf_err project_create(const struct plain_values *values,
+static enum hf_err project_create(const struct project_values *values,
                                   const struct hf_option_rest *rest, struct hf_error *err)
 {
     HF_CLEANUP(hf_cli_session_close) struct hf_cli_session session = {.client = NULL};
@@ -58,6 +102,9 @@ static enum hf_err project_create(const struct plain_values *values,
     HF_CLEANUP(hf_json_drop) struct hf_json *made = NULL;
 
     hf_json_set_text(body, "name", rest->arguments.values[0]);
+    if (values->organization[0] != '\0') {
+        hf_json_set_text(body, "orgId", values->organization);
+    }
     if (HF_CLI_OPEN(values, &session, err) != HF_ERR_OK ||
         hf_cli_call(&session, "POST", PUBLIC "/groups", body, &made, err) != HF_ERR_OK) {
         return err->code;
@@ -224,9 +271,13 @@ static enum hf_err apikey_remove(const struct keys_values *values,
 }
 
 #define COMMANDS(VERB)                                                                             \
+    VERB(org_list, plain, "org", "list", "", 0, 0, "List the organizations that the key sees",     \
+         "Lists the organizations that the API key has a role in.")                                \
+    VERB(org_create, plain, "org", "create", "NAME", 1, 1, "Make an organization",                 \
+         "Makes an organization: projects may be made in it.")                                     \
     VERB(project_list, plain, "project", "list", "", 0, 0, "List the projects that the key sees",  \
          "Lists the projects that the API key has a role in.")                                     \
-    VERB(project_create, plain, "project", "create", "NAME", 1, 1,                                 \
+    VERB(project_create, project, "project", "create", "NAME", 1, 1,                               \
          "Make a project, and a key for its agents",                                               \
          "Makes a project and a key for its agents. The key is shown once.")                       \
     VERB(apikey_list, keys, "apikey", "list", "", 0, 0, "List keys and their roles",               \

@@ -39,6 +39,14 @@ void hf_api_global_events(struct hf_server_call *call);
 void hf_api_event(struct hf_server_call *call);
 
 /* api_people.c; rest-api.md 5.3, 5.6, 5.8. */
+void hf_api_orgs(struct hf_server_call *call);
+void hf_api_make_org(struct hf_server_call *call);
+void hf_api_org(struct hf_server_call *call);
+void hf_api_org_groups(struct hf_server_call *call);
+void hf_api_org_keys(struct hf_server_call *call);
+void hf_api_make_org_key(struct hf_server_call *call);
+void hf_api_org_key(struct hf_server_call *call);
+void hf_api_remove_org_key(struct hf_server_call *call);
 void hf_api_make_group(struct hf_server_call *call);
 void hf_api_group_keys(struct hf_server_call *call);
 void hf_api_make_group_key(struct hf_server_call *call);
@@ -50,6 +58,8 @@ void hf_api_global_keys(struct hf_server_call *call);
 void hf_api_make_global_key(struct hf_server_call *call);
 void hf_api_global_key(struct hf_server_call *call);
 void hf_api_remove_global_key(struct hf_server_call *call);
+/* Answers with the projects that the caller has a role in; org NULL: of all organizations. */
+void hf_api_list_groups(struct hf_server_call *call, const struct hf_id *org);
 HF_MUST_CHECK struct hf_json *hf_api_group_document(struct hf_server_call *call,
                                                     const struct hf_project_record *project);
 

@@ -14,15 +14,31 @@
 
 /* ---- What a key is shown as ---- */
 
-static bool is_in_scope(const struct hf_grant *grant, const struct hf_id *project)
+/* Whose keys: of a project, an organization or the installation. */
+struct scope {
+    enum hf_role_level level;
+    struct hf_id target; /* none: the installation */
+};
+
+static struct scope project_scope(const struct hf_server_call *call)
 {
-    return project == NULL
-               ? grant->role->level == HF_ROLE_GLOBAL
-               : grant->role->level == HF_ROLE_PROJECT && hf_id_equal(&grant->target, project);
+    return (struct scope){HF_ROLE_PROJECT, call->project};
 }
 
-/* Of the scope (project NULL: global), and of the rest of the key's roles. */
-static void split_roles(const struct hf_json *key, const struct hf_id *project,
+static struct scope org_scope(const struct hf_server_call *call)
+{
+    return (struct scope){HF_ROLE_ORG, call->org};
+}
+
+static const struct scope global_scope = {.level = HF_ROLE_GLOBAL};
+
+static bool is_in_scope(const struct hf_grant *grant, const struct scope *scope)
+{
+    return grant->role->level == scope->level && hf_id_equal(&grant->target, &scope->target);
+}
+
+/* Of the scope, and of the rest of the key's roles. */
+static void split_roles(const struct hf_json *key, const struct scope *scope,
                         struct hf_grants *inside, struct hf_grants *outside)
 {
     struct hf_grants all;
@@ -30,7 +46,7 @@ static void split_roles(const struct hf_json *key, const struct hf_id *project,
     hf_grants_decode(hf_json_get_array(key, "roles"), &all);
     *inside = *outside = (struct hf_grants){.count = 0};
     for (size_t i = 0; i < all.count; i++) {
-        struct hf_grants *to = is_in_scope(&all.items[i], project) ? inside : outside;
+        struct hf_grants *to = is_in_scope(&all.items[i], scope) ? inside : outside;
         to->items[to->count++] = all.items[i];
     }
 }
@@ -66,7 +82,7 @@ static bool find_keys(struct hf_server_call *call, struct hf_catalog_list *out)
     return true;
 }
 
-static void list_keys(struct hf_server_call *call, const struct hf_id *project)
+static void list_keys(struct hf_server_call *call, const struct scope *scope)
 {
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list keys = {.documents = NULL};
     struct hf_call_page page;
@@ -78,7 +94,7 @@ static void list_keys(struct hf_server_call *call, const struct hf_id *project)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < keys.count; i++) {
         struct hf_grants inside, outside;
-        split_roles(keys.documents[i].json, project, &inside, &outside);
+        split_roles(keys.documents[i].json, scope, &inside, &outside);
         if (inside.count == 0) {
             continue;
         }
@@ -109,18 +125,15 @@ static bool take_desc(struct hf_server_call *call, const char **out)
     return true;
 }
 
-static bool take_role(struct hf_server_call *call, const char *name, const struct hf_id *project,
+static bool take_role(struct hf_server_call *call, const char *name, const struct scope *scope,
                       struct hf_grants *out)
 {
     struct hf_grant grant = {.role = hf_role_of(name)};
 
-    if (project != NULL) {
-        grant.target = *project;
-    }
-    if (grant.role == NULL || !is_in_scope(&grant, project)) {
-        hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ENUM_VALUE", "'%.100s' is no role %s",
-                      name == NULL ? "" : name,
-                      project == NULL ? "of all projects" : "in a project");
+    grant.target = scope->target;
+    if (grant.role == NULL || !is_in_scope(&grant, scope)) {
+        hf_reply_fail(call, HF_ERR_INVALID, "INVALID_ENUM_VALUE",
+                      "'%.100s' is no role that is given here", name == NULL ? "" : name);
         return false;
     }
     if ((grant.role->rights & ~call->rights) != 0) {
@@ -132,7 +145,7 @@ static bool take_role(struct hf_server_call *call, const char *name, const struc
     return true;
 }
 
-static bool take_roles(struct hf_server_call *call, const struct hf_id *project,
+static bool take_roles(struct hf_server_call *call, const struct scope *scope,
                        struct hf_grants *out)
 {
     const struct hf_json *roles = hf_json_get_array(call->body, "roles");
@@ -144,14 +157,14 @@ static bool take_roles(struct hf_server_call *call, const struct hf_id *project,
         return false;
     }
     for (size_t i = 0; i < hf_json_count(roles); i++) {
-        if (!take_role(call, hf_json_text(hf_json_at(roles, i)), project, out)) {
+        if (!take_role(call, hf_json_text(hf_json_at(roles, i)), scope, out)) {
             return false;
         }
     }
     return true;
 }
 
-static void make_key(struct hf_server_call *call, const struct hf_id *project)
+static void make_key(struct hf_server_call *call, const struct scope *scope)
 {
     static const struct hf_call_member members[] = {
         {"desc", HF_JSON_TEXT}, {"roles", HF_JSON_ARRAY}, {NULL, HF_JSON_NULL}};
@@ -162,12 +175,12 @@ static void make_key(struct hf_server_call *call, const struct hf_id *project)
     struct hf_error err;
 
     if (!hf_call_body_only(call, members) || !take_desc(call, &wish.desc) ||
-        !take_roles(call, project, &grants)) {
+        !take_roles(call, scope, &grants)) {
         return;
     }
     wish.grants = &grants;
-    if (project != NULL) {
-        wish.project = *project;
+    if (scope->level == HF_ROLE_PROJECT) {
+        wish.project = scope->target;
     }
     if (hf_server_auth_make_api_key(call->server->auth, &wish, &key, &err) != HF_ERR_OK ||
         hf_catalog_get(call->app->catalog, HF_KIND_API_KEY, key.public_key, &document, &err) !=
@@ -182,7 +195,7 @@ static void make_key(struct hf_server_call *call, const struct hf_id *project)
 /* ---- One ---- */
 
 /* Index into keys. False: it was answered. */
-static bool find_key(struct hf_server_call *call, size_t parameter, const struct hf_id *project,
+static bool find_key(struct hf_server_call *call, size_t parameter, const struct scope *scope,
                      const struct hf_catalog_list *keys, size_t *out)
 {
     struct hf_id id;
@@ -193,7 +206,7 @@ static bool find_key(struct hf_server_call *call, size_t parameter, const struct
     for (size_t i = 0; i < keys->count; i++) {
         const char *text = hf_json_get_text(keys->documents[i].json, "id");
         struct hf_grants inside, outside;
-        split_roles(keys->documents[i].json, project, &inside, &outside);
+        split_roles(keys->documents[i].json, scope, &inside, &outside);
         if (text != NULL && strcmp(text, hf_id_text(&id).text) == 0 && inside.count > 0) {
             *out = i;
             return true;
@@ -206,18 +219,18 @@ static bool find_key(struct hf_server_call *call, size_t parameter, const struct
 }
 
 /* Its roles here go; without any other role it goes itself. */
-static void remove_key(struct hf_server_call *call, size_t parameter, const struct hf_id *project)
+static void remove_key(struct hf_server_call *call, size_t parameter, const struct scope *scope)
 {
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list keys = {.documents = NULL};
     struct hf_grants inside, outside;
     struct hf_error err;
     size_t at = 0;
 
-    if (!find_keys(call, &keys) || !find_key(call, parameter, project, &keys, &at)) {
+    if (!find_keys(call, &keys) || !find_key(call, parameter, scope, &keys, &at)) {
         return;
     }
     struct hf_catalog_document *key = &keys.documents[at];
-    split_roles(key->json, project, &inside, &outside);
+    split_roles(key->json, scope, &inside, &outside);
     enum hf_err code;
     if (outside.count == 0) {
         code = hf_catalog_remove(call->app->catalog, HF_KIND_API_KEY, key->id, key->revision, &err);
@@ -235,44 +248,83 @@ static void remove_key(struct hf_server_call *call, size_t parameter, const stru
 
 void hf_api_group_keys(struct hf_server_call *call)
 {
-    list_keys(call, &call->project);
+    const struct scope scope = project_scope(call);
+
+    list_keys(call, &scope);
 }
 
 void hf_api_make_group_key(struct hf_server_call *call)
 {
-    make_key(call, &call->project);
+    const struct scope scope = project_scope(call);
+
+    make_key(call, &scope);
 }
 
 void hf_api_remove_group_key(struct hf_server_call *call)
 {
-    remove_key(call, 1, &call->project);
+    const struct scope scope = project_scope(call);
+
+    remove_key(call, 1, &scope);
 }
 
 void hf_api_global_keys(struct hf_server_call *call)
 {
-    list_keys(call, NULL);
+    list_keys(call, &global_scope);
 }
 
 void hf_api_make_global_key(struct hf_server_call *call)
 {
-    make_key(call, NULL);
+    make_key(call, &global_scope);
 }
 
-void hf_api_global_key(struct hf_server_call *call)
+static void show_key(struct hf_server_call *call, size_t parameter, const struct scope *scope)
 {
     HF_CLEANUP(hf_catalog_list_fini) struct hf_catalog_list keys = {.documents = NULL};
     struct hf_grants inside, outside;
     size_t at = 0;
 
-    if (find_keys(call, &keys) && find_key(call, 0, NULL, &keys, &at)) {
-        split_roles(keys.documents[at].json, NULL, &inside, &outside);
+    if (find_keys(call, &keys) && find_key(call, parameter, scope, &keys, &at)) {
+        split_roles(keys.documents[at].json, scope, &inside, &outside);
         hf_reply_json(call, 200, key_document(keys.documents[at].json, &inside, NULL));
     }
 }
 
+void hf_api_global_key(struct hf_server_call *call)
+{
+    show_key(call, 0, &global_scope);
+}
+
+void hf_api_org_keys(struct hf_server_call *call)
+{
+    const struct scope scope = org_scope(call);
+
+    list_keys(call, &scope);
+}
+
+void hf_api_make_org_key(struct hf_server_call *call)
+{
+    const struct scope scope = org_scope(call);
+
+    make_key(call, &scope);
+}
+
+void hf_api_org_key(struct hf_server_call *call)
+{
+    const struct scope scope = org_scope(call);
+
+    show_key(call, 1, &scope);
+}
+
+void hf_api_remove_org_key(struct hf_server_call *call)
+{
+    const struct scope scope = org_scope(call);
+
+    remove_key(call, 1, &scope);
+}
+
 void hf_api_remove_global_key(struct hf_server_call *call)
 {
-    remove_key(call, 0, NULL);
+    remove_key(call, 0, &global_scope);
 }
 
 /* ---- Keys of agents ---- */
@@ -392,6 +444,105 @@ void hf_api_remove_agent_key(struct hf_server_call *call)
     hf_reply_fail(call, HF_ERR_NOT_FOUND, NULL, "there is no agent key %s", text.text);
 }
 
+/* False: it was answered. */
+static bool take_name(struct hf_server_call *call, char *out, size_t out_len)
+{
+    const char *name = hf_json_get_text(call->body, "name");
+    struct hf_error err;
+
+    if (name == NULL) {
+        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE", "'name' is missing");
+        return false;
+    }
+    if (hf_people_check_name(name, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
+        return false;
+    }
+    (void)snprintf(out, out_len, "%s", name);
+    return true;
+}
+
+/* ---- Organizations ---- */
+
+static struct hf_json *org_document(struct hf_server_call *call, const struct hf_org_record *org)
+{
+    struct hf_json *json = hf_json_object();
+    char path[128];
+
+    hf_json_set_text(json, "id", hf_id_text(&org->id).text);
+    hf_json_set_text(json, "name", org->name);
+    hf_json_set_bool(json, "isDeleted", false);
+    (void)snprintf(path, sizeof path, "/api/public/v1.0/orgs/%s", hf_id_text(&org->id).text);
+    hf_reply_link(call, json, "self", path);
+    return json;
+}
+
+/* Those that the caller has a role in; `name` matches beginnings (rest-api.md 5.3). */
+void hf_api_orgs(struct hf_server_call *call)
+{
+    HF_CLEANUP(hf_keep_orgs_fini) struct hf_keep_orgs orgs = {0};
+    const char *name = hf_url_target_parameter(&call->target, "name");
+    const struct hf_catalog_query query = {.limit = LIST_MAX};
+    struct hf_call_page page;
+    struct hf_error err;
+    uint64_t total = 0;
+
+    if (!hf_call_page(call, &page)) {
+        return;
+    }
+    if (hf_keep_org_find(call->app->catalog, &query, &orgs, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
+        return;
+    }
+    struct hf_json *results = hf_json_array();
+    for (size_t i = 0; i < orgs.count; i++) {
+        const struct hf_org_record *one = &orgs.items[i];
+        if (hf_grants_rights(&call->grants, NULL, &one->id) == 0 ||
+            (name != NULL && strncmp(name, one->name, strlen(name)) != 0)) {
+            continue;
+        }
+        if (total / page.size == page.number - 1) {
+            hf_json_append_take(results, org_document(call, one));
+        }
+        total++;
+    }
+    hf_reply_list(call, &page, results, total);
+}
+
+void hf_api_org(struct hf_server_call *call)
+{
+    struct hf_org_record org;
+    struct hf_error err;
+
+    if (hf_keep_org_get(call->app->catalog, &call->org, &org, NULL, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, err.code == HF_ERR_NOT_FOUND ? "ORG_NOT_FOUND" : NULL);
+        return;
+    }
+    hf_reply_json(call, 200, org_document(call, &org));
+}
+
+void hf_api_org_groups(struct hf_server_call *call)
+{
+    hf_api_list_groups(call, &call->org);
+}
+
+/* Names of organizations need not differ. */
+void hf_api_make_org(struct hf_server_call *call)
+{
+    static const struct hf_call_member members[] = {{"name", HF_JSON_TEXT}, {NULL, HF_JSON_NULL}};
+    struct hf_org_record org = {.id = hf_flow_new_id(), .created_s = hf_flow_now_s()};
+    struct hf_error err;
+
+    if (!hf_call_body_only(call, members) || !take_name(call, org.name, sizeof org.name)) {
+        return;
+    }
+    if (hf_keep_org_insert(call->app->catalog, &org, &err) != HF_ERR_OK) {
+        hf_reply_error(call, &err, NULL);
+        return;
+    }
+    hf_reply_json(call, 201, org_document(call, &org));
+}
+
 /* ---- Projects ---- */
 
 /* Of two that are made at once with one name the one with the smaller id stays. */
@@ -421,28 +572,46 @@ static enum hf_err insert_project(struct hf_server_app *app,
     return hf_fail(err, HF_ERR_EXISTS, "there is a project named %s", project->name);
 }
 
+/* Where the caller may make a project; the first organization where none is named. False: it was answered. */
+static bool take_org(struct hf_server_call *call, struct hf_id *out)
+{
+    const char *text = hf_json_get_text(call->body, "orgId");
+    struct hf_org_record org;
+    struct hf_error err;
+    uint32_t rights = 0;
+
+    *out = call->app->first_org;
+    if ((text == NULL || hf_id_parse(hf_str_of(text), out)) &&
+        hf_keep_org_get(call->app->catalog, out, &org, NULL, &err) == HF_ERR_OK) {
+        rights = hf_grants_rights(&call->grants, NULL, out);
+    }
+    if (rights == 0 && text != NULL) {
+        hf_reply_fail(call, HF_ERR_NOT_FOUND, "ORG_NOT_FOUND", "there is no organization %.100s",
+                      text);
+        return false;
+    }
+    if (!hf_rights_have(rights, HF_RIGHT_MAKE_PROJECT)) {
+        hf_reply_fail(call, HF_ERR_UNAUTHENTICATED, "USER_UNAUTHORIZED",
+                      "the key has no role that may %s", hf_right_word(HF_RIGHT_MAKE_PROJECT));
+        return false;
+    }
+    return true;
+}
+
 void hf_api_make_group(struct hf_server_call *call)
 {
-    static const struct hf_call_member members[] = {{"name", HF_JSON_TEXT}, {NULL, HF_JSON_NULL}};
+    static const struct hf_call_member members[] = {
+        {"name", HF_JSON_TEXT}, {"orgId", HF_JSON_TEXT}, {NULL, HF_JSON_NULL}};
     struct hf_project_record project = {.id = hf_flow_new_id(), .created_s = hf_flow_now_s()};
     const struct hf_server_key_wish wish = {
         .id = hf_flow_new_id(), .project = project.id, .desc = "made with the project"};
     char secret[HF_AGENT_KEY_BYTES];
     struct hf_error err;
 
-    if (!hf_call_body_only(call, members)) {
+    if (!hf_call_body_only(call, members) || !take_org(call, &project.org) ||
+        !take_name(call, project.name, sizeof project.name)) {
         return;
     }
-    const char *name = hf_json_get_text(call->body, "name");
-    if (name == NULL) {
-        hf_reply_fail(call, HF_ERR_INVALID, "MISSING_ATTRIBUTE", "'name' is missing");
-        return;
-    }
-    if (hf_people_check_name(name, &err) != HF_ERR_OK) {
-        hf_reply_error(call, &err, "INVALID_ATTRIBUTE");
-        return;
-    }
-    (void)snprintf(project.name, sizeof project.name, "%s", name);
     if (insert_project(call->app, &project, &err) != HF_ERR_OK) {
         hf_reply_error(call, &err, err.code == HF_ERR_EXISTS ? "GROUP_ALREADY_EXISTS" : NULL);
         return;

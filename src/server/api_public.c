@@ -81,7 +81,9 @@ struct hf_json *hf_api_group_document(struct hf_server_call *call,
     char path[128];
 
     hf_json_set_text(json, "id", id.text);
+    const struct hf_id org = hf_flow_org_of(call->app, project);
     hf_json_set_text(json, "name", project->name);
+    hf_json_set_text(json, "orgId", hf_id_text(&org).text);
     (void)snprintf(path, sizeof path, "/api/public/v1.0/groups/%s", id.text);
     hf_reply_link(call, json, "self", path);
     return json;
@@ -111,8 +113,7 @@ void hf_api_root(struct hf_server_call *call)
     hf_reply_json(call, 200, json);
 }
 
-/* Those that the caller has a role in. */
-void hf_api_groups(struct hf_server_call *call)
+void hf_api_list_groups(struct hf_server_call *call, const struct hf_id *org)
 {
     HF_CLEANUP(hf_keep_projects_fini) struct hf_keep_projects projects = {0};
     const struct hf_catalog_query query = {.limit = LIST_MAX};
@@ -130,7 +131,9 @@ void hf_api_groups(struct hf_server_call *call)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < projects.count; i++) {
         const struct hf_project_record *one = &projects.items[i];
-        if (hf_grants_rights(&call->grants, &one->id, &one->org) != 0) {
+        const struct hf_id of = hf_flow_org_of(call->app, one);
+        if ((org == NULL || hf_id_equal(org, &of)) &&
+            hf_grants_rights(&call->grants, &one->id, &of) != 0) {
             if (on_page(&page, total)) {
                 hf_json_append_take(results, hf_api_group_document(call, one));
             }
@@ -138,6 +141,11 @@ void hf_api_groups(struct hf_server_call *call)
         }
     }
     hf_reply_list(call, &page, results, total);
+}
+
+void hf_api_groups(struct hf_server_call *call)
+{
+    hf_api_list_groups(call, NULL);
 }
 
 void hf_api_group(struct hf_server_call *call)
@@ -160,8 +168,11 @@ void hf_api_group_by_name(struct hf_server_call *call)
         hf_reply_error(call, &err, NULL);
         return;
     }
-    if (found.count == 0 ||
-        hf_grants_rights(&call->grants, &found.items[0].id, &found.items[0].org) == 0) {
+    struct hf_id org = {{0}};
+    if (found.count > 0) {
+        org = hf_flow_org_of(call->app, &found.items[0]);
+    }
+    if (found.count == 0 || hf_grants_rights(&call->grants, &found.items[0].id, &org) == 0) {
         hf_reply_fail(call, HF_ERR_NOT_FOUND, "GROUP_NAME_NOT_FOUND", "there is no group named %s",
                       call->parameters[0]);
         return;

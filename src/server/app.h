@@ -71,6 +71,7 @@ struct hf_server_app {
     struct hf_store_key key;        /* the same; zero for a store without encryption */
     /* What the first start made: of documents from before there were several, and of what no project is behind. */
     struct hf_id first_project;
+    struct hf_id first_org; /* of projects that name none */
     uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */
     uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
     bool pruning;          /* the same: a round over all jobs has begun */

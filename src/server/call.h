@@ -25,6 +25,7 @@ struct hf_server_call {
     const char *method;
     struct hf_url_target target;
     struct hf_id project; /* what the call is about: door.h */
+    struct hf_id org;     /* of the path; none: it has none */
     struct hf_grants grants;
     uint32_t rights;   /* in the project, or in the installation */
     bool all_projects; /* about the installation */

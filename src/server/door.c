@@ -4,6 +4,7 @@
  */
 #include "server/door.h"
 
+#include "server/flow.h"
 #include "server/keep.h"
 #include "server/server_internal.h"
 
@@ -26,7 +27,8 @@ static enum hf_err rights_in(struct hf_server_app *app, const struct hf_grants *
     *rights = 0;
     enum hf_err code = hf_keep_project_get(app->catalog, project, &record, NULL, err);
     if (code == HF_ERR_OK) {
-        *rights = hf_grants_rights(grants, project, &record.org);
+        const struct hf_id org = hf_flow_org_of(app, &record);
+        *rights = hf_grants_rights(grants, project, &org);
     }
     return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
 }
@@ -106,6 +108,27 @@ static enum hf_err find_project(struct hf_server_app *app, const struct hf_door_
                : HF_ERR_OK;
 }
 
+/* Of the path. What is not there, and where the caller is nobody, is one answer. */
+static enum hf_err find_org(struct hf_server_app *app, const struct hf_door_call *call,
+                            struct hf_door_answer *out, struct hf_error *err)
+{
+    struct hf_org_record record;
+
+    out->public_code = "ORG_NOT_FOUND";
+    out->rights = 0;
+    if (hf_id_parse(hf_str_of(call->parameters[0]), &out->org)) {
+        enum hf_err code = hf_keep_org_get(app->catalog, &out->org, &record, NULL, err);
+        if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+            out->public_code = NULL;
+            return code;
+        }
+        out->rights = code == HF_ERR_OK ? hf_grants_rights(call->grants, NULL, &out->org) : 0;
+    }
+    return out->rights == 0 ? hf_fail(err, HF_ERR_NOT_FOUND, "there is no organization %.100s",
+                                      call->parameters[0])
+                            : HF_ERR_OK;
+}
+
 enum hf_err hf_door_open(struct hf_server_app *app, const struct hf_door_call *call,
                          struct hf_door_answer *out, struct hf_error *err)
 {
@@ -117,6 +140,11 @@ enum hf_err hf_door_open(struct hf_server_app *app, const struct hf_door_call *c
     }
     if (hf_right_is_of_project(right)) {
         if (find_project(app, call, out, err) != HF_ERR_OK) {
+            return err->code;
+        }
+    } else if (hf_right_is_of_org(right)) {
+        out->project = usual_of(call);
+        if (find_org(app, call, out, err) != HF_ERR_OK) {
             return err->code;
         }
     } else {

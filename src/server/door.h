@@ -20,6 +20,7 @@ struct hf_door_call {
 };
 struct hf_door_answer {
     struct hf_id project;    /* what the call is about; of routes about no project the key's own */
+    struct hf_id org;        /* of the path; none: it has none */
     uint32_t rights;         /* there */
     const char *public_code; /* of a refusal; NULL: one that fits the class */
 };

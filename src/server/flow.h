@@ -246,6 +246,9 @@ HF_MUST_CHECK enum hf_err hf_flow_put_members(struct hf_server_app *app,
 /* There may be something to tell this agent. */
 void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent);
 
+/* The project's organization: the first one where it names none. */
+struct hf_id hf_flow_org_of(const struct hf_server_app *app,
+                            const struct hf_project_record *project);
 /* A fresh id: time, then random (as ObjectIds sort). */
 struct hf_id hf_flow_new_id(void);
 uint64_t hf_flow_now_s(void);

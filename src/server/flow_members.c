@@ -24,6 +24,12 @@ struct hf_id hf_flow_new_id(void)
     return id;
 }
 
+struct hf_id hf_flow_org_of(const struct hf_server_app *app,
+                            const struct hf_project_record *project)
+{
+    return hf_id_is_none(&project->org) ? app->first_org : project->org;
+}
+
 void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent)
 {
     if (app->notify != NULL) {

@@ -435,6 +435,7 @@ static bool enter(struct hf_server_call *call, const struct hf_route *route)
         return false;
     }
     call->project = answer.project;
+    call->org = answer.org;
     call->rights = answer.rights;
     call->all_projects = hf_right_is_global(route->right);
     return true;

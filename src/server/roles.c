@@ -10,6 +10,7 @@
 #define EVERYTHING (((uint32_t)1 << HF_RIGHTS) - 2) /* all but the unsaid */
 #define OF_PROJECT                                                                                 \
     (CAN(READ) | CAN(RANGES) | CAN(BACKUP) | CAN(ALERTS) | CAN(AGENT_KEYS) | CAN(KEYS))
+#define OF_ORG (CAN(ORG_READ) | CAN(ORG_KEYS) | CAN(MAKE_PROJECT))
 
 /* Where the reference is silent: owners restore, so they see the ranges; who may only manage members or monitoring reads. */
 const struct hf_role hf_roles[] = {
@@ -22,25 +23,31 @@ const struct hf_role hf_roles[] = {
     {"GROUP_DATA_ACCESS_ADMIN", HF_ROLE_PROJECT, CAN(READ)},
     {"GROUP_DATA_ACCESS_READ_WRITE", HF_ROLE_PROJECT, CAN(READ)},
     {"GROUP_DATA_ACCESS_READ_ONLY", HF_ROLE_PROJECT, CAN(READ)},
-    {"ORG_OWNER", HF_ROLE_ORG, OF_PROJECT},
-    {"ORG_GROUP_CREATOR", HF_ROLE_ORG, 0},
-    {"ORG_MEMBER", HF_ROLE_ORG, 0},
-    {"ORG_READ_ONLY", HF_ROLE_ORG, CAN(READ)},
+    {"ORG_OWNER", HF_ROLE_ORG, OF_PROJECT | OF_ORG},
+    {"ORG_GROUP_CREATOR", HF_ROLE_ORG, CAN(ORG_READ) | CAN(MAKE_PROJECT)},
+    {"ORG_MEMBER", HF_ROLE_ORG, CAN(ORG_READ)},
+    {"ORG_READ_ONLY", HF_ROLE_ORG, CAN(READ) | CAN(ORG_READ)},
     {"GLOBAL_READ_ONLY", HF_ROLE_GLOBAL,
-     CAN(READ) | CAN(RANGES) | CAN(GLOBAL_READ) | CAN(ADMIN_READ)},
+     CAN(READ) | CAN(RANGES) | CAN(ORG_READ) | CAN(GLOBAL_READ) | CAN(ADMIN_READ)},
     {"GLOBAL_BACKUP_ADMIN", HF_ROLE_GLOBAL,
-     CAN(READ) | CAN(RANGES) | CAN(BACKUP) | CAN(SNAPSHOT) | CAN(GLOBAL_READ) | CAN(ADMIN_READ) |
-         CAN(ADMIN)},
+     CAN(READ) | CAN(RANGES) | CAN(BACKUP) | CAN(SNAPSHOT) | CAN(ORG_READ) | CAN(GLOBAL_READ) |
+         CAN(ADMIN_READ) | CAN(ADMIN)},
     {"GLOBAL_OWNER", HF_ROLE_GLOBAL, EVERYTHING},
-    {"GLOBAL_MONITORING_ADMIN", HF_ROLE_GLOBAL, CAN(READ) | CAN(ALERTS) | CAN(GLOBAL_READ)},
-    {"GLOBAL_AUTOMATION_ADMIN", HF_ROLE_GLOBAL, CAN(READ)},
-    {"GLOBAL_USER_ADMIN", HF_ROLE_GLOBAL, CAN(READ) | CAN(KEYS)},
+    {"GLOBAL_MONITORING_ADMIN", HF_ROLE_GLOBAL,
+     CAN(READ) | CAN(ALERTS) | CAN(ORG_READ) | CAN(GLOBAL_READ)},
+    {"GLOBAL_AUTOMATION_ADMIN", HF_ROLE_GLOBAL, CAN(READ) | CAN(ORG_READ)},
+    {"GLOBAL_USER_ADMIN", HF_ROLE_GLOBAL, CAN(READ) | CAN(KEYS) | CAN(ORG_READ) | CAN(ORG_KEYS)},
 };
 const size_t hf_role_count = HF_ARRAY_LEN(hf_roles);
 
 bool hf_right_is_of_project(enum hf_right right)
 {
     return right >= HF_RIGHT_READ && right <= HF_RIGHT_KEYS;
+}
+
+bool hf_right_is_of_org(enum hf_right right)
+{
+    return right >= HF_RIGHT_ORG_READ && right <= HF_RIGHT_MAKE_PROJECT;
 }
 
 bool hf_right_is_global(enum hf_right right)
@@ -61,10 +68,13 @@ const char *hf_right_word(enum hf_right right)
         [HF_RIGHT_ALERTS] = "acknowledge alerts",
         [HF_RIGHT_AGENT_KEYS] = "manage keys of agents",
         [HF_RIGHT_KEYS] = "manage API keys of the project",
+        [HF_RIGHT_ORG_READ] = "see the organization",
+        [HF_RIGHT_ORG_KEYS] = "manage API keys of the organization",
+        [HF_RIGHT_MAKE_PROJECT] = "make projects in the organization",
         [HF_RIGHT_GLOBAL_READ] = "read alerts and events of all projects",
         [HF_RIGHT_ADMIN_READ] = "read stores and upkeep",
         [HF_RIGHT_ADMIN] = "change stores, order upkeep",
-        [HF_RIGHT_OWNER] = "manage projects and global keys",
+        [HF_RIGHT_OWNER] = "manage organizations and global keys",
     };
 
     return words[right];
@@ -130,8 +140,8 @@ uint32_t hf_grants_rights(const struct hf_grants *grants, const struct hf_id *pr
         bool there = grant->role->level == HF_ROLE_GLOBAL ||
                      (grant->role->level == HF_ROLE_PROJECT && project != NULL &&
                       hf_id_equal(project, &grant->target)) ||
-                     (grant->role->level == HF_ROLE_ORG && project != NULL && org != NULL &&
-                      !hf_id_is_none(org) && hf_id_equal(org, &grant->target));
+                     (grant->role->level == HF_ROLE_ORG && org != NULL && !hf_id_is_none(org) &&
+                      hf_id_equal(org, &grant->target));
         rights |= there ? grant->role->rights : 0;
     }
     return rights;

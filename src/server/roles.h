@@ -26,15 +26,20 @@ enum hf_right {
     HF_RIGHT_ALERTS,     /* acknowledges */
     HF_RIGHT_AGENT_KEYS, /* of agents */
     HF_RIGHT_KEYS,       /* of programs, in the project */
+    /* In an organization. */
+    HF_RIGHT_ORG_READ,
+    HF_RIGHT_ORG_KEYS,     /* of programs, in the organization */
+    HF_RIGHT_MAKE_PROJECT, /* in it */
     /* In the installation. */
     HF_RIGHT_GLOBAL_READ, /* alerts and events of all projects */
     HF_RIGHT_ADMIN_READ,  /* stores, assignment, upkeep */
     HF_RIGHT_ADMIN,
-    HF_RIGHT_OWNER, /* projects, global keys */
+    HF_RIGHT_OWNER, /* organizations, global keys */
 };
-#define HF_RIGHTS 14
+#define HF_RIGHTS 17
 
 bool hf_right_is_of_project(enum hf_right right);
+bool hf_right_is_of_org(enum hf_right right);
 bool hf_right_is_global(enum hf_right right);
 /* For people, lower case. */
 const char *hf_right_word(enum hf_right right);
@@ -65,7 +70,8 @@ void hf_grants_decode(const struct hf_json *list, struct hf_grants *out);
 /* NULL on no memory. */
 HF_MUST_CHECK struct hf_json *hf_grants_encode(const struct hf_grants *grants);
 
-/* All rights there. project NULL: in the installation alone; org may be none. */
+/* All rights there: in the project, which is the organization's. Without a project (NULL) those in the organization, without
+ * that either those in the installation. */
 uint32_t hf_grants_rights(const struct hf_grants *grants, const struct hf_id *project,
                           const struct hf_id *org);
 static inline bool hf_rights_have(uint32_t rights, enum hf_right right)

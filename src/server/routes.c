@@ -43,7 +43,16 @@ const struct hf_route hf_server_routes[] = {
     {"POST", CLUSTER "/restoreJobs", hf_api_start_cluster_restore, HF_ROUTE_API, HF_RIGHT_BACKUP},
     {"GET", CLUSTER "/restoreJobs/*", hf_api_cluster_restore, HF_ROUTE_API, HF_RIGHT_READ},
 
-    {"POST", PUBLIC "/groups", hf_api_make_group, HF_ROUTE_API, HF_RIGHT_OWNER},
+    {"GET", PUBLIC "/orgs", hf_api_orgs, HF_ROUTE_API, HF_RIGHT_CALLER},
+    {"POST", PUBLIC "/orgs", hf_api_make_org, HF_ROUTE_API, HF_RIGHT_OWNER},
+    {"GET", PUBLIC "/orgs/*", hf_api_org, HF_ROUTE_API, HF_RIGHT_ORG_READ},
+    {"GET", PUBLIC "/orgs/*/groups", hf_api_org_groups, HF_ROUTE_API, HF_RIGHT_ORG_READ},
+    {"GET", PUBLIC "/orgs/*/apiKeys", hf_api_org_keys, HF_ROUTE_API, HF_RIGHT_ORG_KEYS},
+    {"POST", PUBLIC "/orgs/*/apiKeys", hf_api_make_org_key, HF_ROUTE_API, HF_RIGHT_ORG_KEYS},
+    {"GET", PUBLIC "/orgs/*/apiKeys/*", hf_api_org_key, HF_ROUTE_API, HF_RIGHT_ORG_KEYS},
+    {"DELETE", PUBLIC "/orgs/*/apiKeys/*", hf_api_remove_org_key, HF_ROUTE_API, HF_RIGHT_ORG_KEYS},
+    /* In which organization says the body. */
+    {"POST", PUBLIC "/groups", hf_api_make_group, HF_ROUTE_API, HF_RIGHT_CALLER},
     {"GET", GROUP "/apiKeys", hf_api_group_keys, HF_ROUTE_API, HF_RIGHT_KEYS},
     {"POST", GROUP "/apiKeys", hf_api_make_group_key, HF_ROUTE_API, HF_RIGHT_KEYS},
     {"DELETE", GROUP "/apiKeys/*", hf_api_remove_group_key, HF_ROUTE_API, HF_RIGHT_KEYS},

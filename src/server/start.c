@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "codec/hash.h"
 #include "os/clock.h"
 #include "os/fs.h"
 #include "server/fleet.h"
@@ -73,6 +74,25 @@ static enum hf_err make_installation(struct hf_server *server, struct hf_id *ins
     }
     return hf_catalog_insert(app->catalog, HF_KIND_SETTING, SETTING_INSTALLATION, setting,
                              HF_CATALOG_SYNCED, err);
+}
+
+/* Of the projects that name none. Its id follows from the first project's: servers that start at once make one. */
+static enum hf_err open_org(struct hf_server_app *app, struct hf_error *err)
+{
+    struct hf_org_record org = {.name = "default", .created_s = hf_flow_now_s()};
+    char text[64];
+    struct hf_hash hash;
+
+    (void)snprintf(text, sizeof text, "organization of %s", hf_id_text(&app->first_project).text);
+    hf_sha256(hf_bytes_of(text, strlen(text)), &hash);
+    memcpy(org.id.bytes, hash.bytes, sizeof org.id.bytes);
+    app->first_org = org.id;
+    struct hf_org_record there;
+    enum hf_err code = hf_keep_org_get(app->catalog, &org.id, &there, NULL, err);
+    if (code == HF_ERR_NOT_FOUND) {
+        code = hf_keep_org_insert(app->catalog, &org, err);
+    }
+    return code == HF_ERR_EXISTS ? HF_ERR_OK : code;
 }
 
 /* ---- Keys for people and agents ---- */
@@ -165,6 +185,7 @@ enum hf_err hf_server_open(struct hf_server *server, struct hf_buf *news, struct
     if (hf_catalog_sqlite_open(&options, &app->catalog, err) != HF_ERR_OK ||
         read_installation(server, &installation, &found, err) != HF_ERR_OK ||
         (!found && make_installation(server, &installation, err) != HF_ERR_OK) ||
+        open_org(app, err) != HF_ERR_OK ||
         open_stores(server, &installation, news, err) != HF_ERR_OK ||
         hf_server_auth_create(app->catalog, &server->auth, err) != HF_ERR_OK) {
         return err->code;

@@ -815,7 +815,7 @@ class Projects(Case):
         # Of the installation.
         made = self.owner.call("POST", PUBLIC + "/admin/apiKeys", {"desc": "looks", "roles": ["GLOBAL_READ_ONLY"]}).json
         client = Client(self.server, made["publicKey"], made["privateKey"])
-        self.assertEqual({one["id"] for one in client.get(PUBLIC + "/groups").json["results"]}, {self.first, self.second})
+        self.assertLessEqual({self.first, self.second}, {one["id"] for one in client.get(PUBLIC + "/groups").json["results"]})
         self.assertEqual(client.get(PRIVATE + "/stores").status, 200)
         self.check_error(client.get(PRIVATE + "/jobs"), 400, "MISSING_QUERY_PARAMETER")
         self.check_error(client.get(PUBLIC + "/admin/apiKeys"), 401, "USER_UNAUTHORIZED")
@@ -841,7 +841,7 @@ class Projects(Case):
     def test_the_command_line_names_the_project(self):
         owner = harness.Cli(self.scratch)
         profile = ["--profile", self.server.data / "cli.profile"]
-        self.assertEqual({one["name"] for one in owner("project", "list", *profile)["results"]}, {"default", "payroll"})
+        self.assertLessEqual({"default", "payroll"}, {one["name"] for one in owner("project", "list", *profile)["results"]})
         ids = {name: owner("server", "status", *profile, "--project", name)["projectId"] for name in ("default", "payroll", self.second)}
         self.assertEqual(ids, {"default": self.first, "payroll": self.second, self.second: self.second})
         owner.fails(3, "there is no project nowhere", "job", "list", *profile, "--project", "nowhere")
@@ -867,6 +867,45 @@ class Projects(Case):
         self.assertIn(agent_key["_id"], [one["_id"] for one in owner("apikey", "list", *profile, "--agents")["results"]])
         self.assertEqual(owner.run("apikey", "remove", agent_key["_id"], *profile, "--agents").code, 0)
         owner.fails(2, "of no use", "apikey", "create", *profile, "--desc", "x")
+        org = owner("org", "create", "branch", *profile)["id"]
+        self.assertIn("branch", [one["name"] for one in owner("org", "list", *profile)["results"]])
+        self.assertEqual(owner("project", "create", "depot", *profile, "--organization", org)["orgId"], org)
+
+    def test_organizations(self):
+        first = self.owner.get(PUBLIC + "/orgs").json["results"]
+        self.assertIn(self.owner.get(self.group(self.first)).json["orgId"], [one["id"] for one in first])
+        made = self.owner.call("POST", PUBLIC + "/orgs", {"name": "subsidiary"})
+        self.assertEqual((made.status, made.json["name"]), (201, "subsidiary"), made.body)
+        org = f"{PUBLIC}/orgs/{made.json['id']}"
+        self.assertEqual([one["name"] for one in self.owner.get(PUBLIC + "/orgs?name=sub").json["results"]], ["subsidiary"])
+        self.assertEqual(self.owner.get(org + "/groups").json["results"], [])
+
+        def key(role):
+            reply = self.owner.call("POST", org + "/apiKeys", {"desc": role, "roles": [role]})
+            self.assertEqual(reply.status, 200, reply.body)
+            return Client(self.server, reply.json["publicKey"], reply.json["privateKey"]), reply.json["id"]
+
+        creator, creator_id = key("ORG_GROUP_CREATOR")
+        owner, _ = key("ORG_OWNER")
+        self.check_error(creator.call("POST", PUBLIC + "/groups", {"name": "theirs"}), 401, "USER_UNAUTHORIZED")
+        self.check_error(creator.call("POST", PUBLIC + "/groups", {"name": "theirs", "orgId": NO_ID}), 404, "ORG_NOT_FOUND")
+        self.check_error(creator.call("POST", PUBLIC + "/groups", {"name": "theirs", "orgId": first[0]["id"]}), 404, "ORG_NOT_FOUND")
+        project = creator.call("POST", PUBLIC + "/groups", {"name": "theirs", "orgId": made.json["id"]})
+        self.assertEqual((project.status, project.json["orgId"]), (201, made.json["id"]), project.body)
+        # Its owner is owner of its projects, its creator is nobody in them, and neither is anybody elsewhere.
+        self.assertEqual(owner.get(self.group(project.json["id"], "/agentapikeys")).status, 200)
+        self.assertEqual([one["name"] for one in owner.get(PUBLIC + "/groups").json["results"]], ["theirs"])
+        self.check_error(creator.get(self.group(project.json["id"])), 401, "USER_UNAUTHORIZED")
+        for client in (owner, creator):
+            self.check_error(client.get(self.group(self.first)), 401, "NOT_IN_GROUP")
+            self.assertEqual([one["id"] for one in client.get(PUBLIC + "/orgs").json["results"]], [made.json["id"]])
+            for other in (first[0]["id"], NO_ID, "x"):
+                self.check_error(client.get(f"{PUBLIC}/orgs/{other}"), 404, "ORG_NOT_FOUND")
+        self.check_error(creator.get(org + "/apiKeys"), 401, "USER_UNAUTHORIZED")
+        self.check_error(owner.call("POST", org + "/apiKeys", {"desc": "x", "roles": ["GLOBAL_OWNER"]}), 400, "INVALID_ENUM_VALUE")
+        self.assertEqual(owner.get(f"{org}/apiKeys/{creator_id}").json["roles"], [{"orgId": made.json["id"], "roleName": "ORG_GROUP_CREATOR"}])
+        self.assertEqual(owner.call("DELETE", f"{org}/apiKeys/{creator_id}").status, 200)
+        self.assertEqual(creator.get(PUBLIC).status, 401)
 
     def test_names_of_projects(self):
         self.check_error(self.owner.call("POST", PUBLIC + "/groups", {"name": "payroll"}), 409, "GROUP_ALREADY_EXISTS")

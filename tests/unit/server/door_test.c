@@ -11,7 +11,7 @@
 
 #define OWN "050505050505050505050505"
 
-/* r read, g ranges, b backup, s snapshot, a alerts, k agents' keys, K keys, G global read, A/C administration, O owner */
+/* r read, g ranges, b backup, s snapshot, a alerts, k agents' keys, K keys, e/f/m organization, G global read, A/C administration, O owner */
 static const struct {
     const char *role, *may;
 } roles[] = {
@@ -24,21 +24,22 @@ static const struct {
     {"GROUP_DATA_ACCESS_ADMIN", "r"},
     {"GROUP_DATA_ACCESS_READ_WRITE", "r"},
     {"GROUP_DATA_ACCESS_READ_ONLY", "r"},
-    {"ORG_OWNER", "rgbakK"},
-    {"ORG_GROUP_CREATOR", ""},
-    {"ORG_MEMBER", ""},
-    {"ORG_READ_ONLY", "r"},
-    {"GLOBAL_READ_ONLY", "rgGA"},
-    {"GLOBAL_BACKUP_ADMIN", "rgbsGAC"},
-    {"GLOBAL_OWNER", "rgbsakKGACO"},
-    {"GLOBAL_MONITORING_ADMIN", "raG"},
-    {"GLOBAL_AUTOMATION_ADMIN", "r"},
-    {"GLOBAL_USER_ADMIN", "rK"},
+    {"ORG_OWNER", "rgbakKefm"},
+    {"ORG_GROUP_CREATOR", "em"},
+    {"ORG_MEMBER", "e"},
+    {"ORG_READ_ONLY", "re"},
+    {"GLOBAL_READ_ONLY", "rgeGA"},
+    {"GLOBAL_BACKUP_ADMIN", "rgbseGAC"},
+    {"GLOBAL_OWNER", "rgbsakKefmGACO"},
+    {"GLOBAL_MONITORING_ADMIN", "raeG"},
+    {"GLOBAL_AUTOMATION_ADMIN", "re"},
+    {"GLOBAL_USER_ADMIN", "rKef"},
 };
 
 /* o: no key; *: any key */
 #define G "/api/public/v1.0/groups/*"
 #define C G "/clusters/*"
+#define ORG "/api/public/v1.0/orgs/*"
 #define P "/api/private/v1.0"
 static const struct {
     const char *method, *path;
@@ -51,7 +52,15 @@ static const struct {
     {"GET", "/api/public/v1.0", '*'},
     {"GET", "/api/public/v1.0/groups", '*'},
     {"GET", "/api/public/v1.0/groups/byName/*", '*'},
-    {"POST", "/api/public/v1.0/groups", 'O'},
+    {"POST", "/api/public/v1.0/groups", '*'}, /* the body says where, and the handler looks */
+    {"GET", "/api/public/v1.0/orgs", '*'},
+    {"POST", "/api/public/v1.0/orgs", 'O'},
+    {"GET", ORG, 'e'},
+    {"GET", ORG "/groups", 'e'},
+    {"GET", ORG "/apiKeys", 'f'},
+    {"POST", ORG "/apiKeys", 'f'},
+    {"GET", ORG "/apiKeys/*", 'f'},
+    {"DELETE", ORG "/apiKeys/*", 'f'},
     {"GET", G, 'r'},
     {"GET", G "/clusters", 'r'},
     {"GET", C, 'r'},
@@ -144,7 +153,7 @@ static char needs_of(const struct hf_route *route)
 
 struct place {
     const char *name;
-    struct hf_id project;
+    struct hf_id project, org;
     bool seen; /* the role is for it */
 };
 
@@ -159,7 +168,8 @@ static void expect(struct hf_server_app *app, const struct hf_route *route, char
                              : known->level == HF_ROLE_ORG   ? fixed_id(0x15)
                                                              : (struct hf_id){{0}}}},
         .count = 1};
-    const struct hf_id_text id = hf_id_text(&place->project);
+    bool of_org = strchr("efm", needs) != NULL;
+    const struct hf_id_text id = hf_id_text(of_org ? &place->org : &place->project);
     const char *const parameters[HF_CALL_PARAMETERS_MAX] = {id.text, OWN, OWN, OWN};
     bool in_path = strncmp(route->path, G, sizeof G - 1) == 0;
     const struct hf_door_call call = {.route = route,
@@ -172,13 +182,14 @@ static void expect(struct hf_server_app *app, const struct hf_route *route, char
     bool global = known->level == HF_ROLE_GLOBAL;
     bool may = strchr(roles[role].may, needs) != NULL;
     bool of_installation = strchr("GACO", needs) != NULL;
-    bool inside = place->seen || (global && strcmp(place->name, "missing") != 0);
+    bool inside = (place->seen && (!of_org || known->level != HF_ROLE_PROJECT)) ||
+                  (global && strcmp(place->name, "missing") != 0);
     int want = 0;
     if (needs == 'o' || needs == '*') {
         want = 200;
     } else if (of_installation) {
         want = may && global ? 200 : 401;
-    } else if (!inside || roles[role].may[0] == '\0') {
+    } else if (!inside) {
         want = in_path ? 401 : 404;
     } else {
         want = may ? 200 : 401;
@@ -189,12 +200,11 @@ static void expect(struct hf_server_app *app, const struct hf_route *route, char
         fail_msg("%s %s as %s, %s project: %d, and should be %d", route->method, route->path,
                  roles[role].role, place->name, got, want);
     }
-    if (got == 200 && !of_installation && needs != 'o' && needs != '*') {
+    if (got == 200 && !of_installation && !of_org && needs != 'o' && needs != '*') {
         assert_true(hf_id_equal(&answer.project, &place->project));
     }
     if (got == 401) {
-        const char *word = in_path && (!inside || roles[role].may[0] == '\0') ? "NOT_IN_GROUP"
-                                                                              : "USER_UNAUTHORIZED";
+        const char *word = in_path && !inside ? "NOT_IN_GROUP" : "USER_UNAUTHORIZED";
         assert_string_equal(answer.public_code, word);
     }
 }
@@ -206,17 +216,23 @@ static void app_begin(struct hf_server_app *app)
                                                .kind_count = hf_backup_kind_count};
     const struct hf_project_record own = {.id = fixed_id(5), .org = fixed_id(0x15), .name = "own"};
     const struct hf_project_record other = {.id = fixed_id(6), .name = "other"};
-    *app = (struct hf_server_app){.first_project = own.id};
+    const struct hf_org_record orgs[] = {{.id = fixed_id(0x15), .name = "own"},
+                                         {.id = fixed_id(0x16), .name = "first"}};
+    *app = (struct hf_server_app){.first_project = own.id, .first_org = fixed_id(0x16)};
     EXPECT_OK(hf_catalog_mem_create(&options, &app->catalog, &err), &err);
     EXPECT_OK(hf_keep_project_insert(app->catalog, &own, &err), &err);
     EXPECT_OK(hf_keep_project_insert(app->catalog, &other, &err), &err);
+    for (size_t i = 0; i < HF_ARRAY_LEN(orgs); i++) {
+        EXPECT_OK(hf_keep_org_insert(app->catalog, &orgs[i], &err), &err);
+    }
 }
 
 static void test_every_route_every_role_own_other_and_missing(void **state)
 {
     struct hf_server_app app;
-    const struct place places[] = {
-        {"own", fixed_id(5), true}, {"other", fixed_id(6), false}, {"missing", fixed_id(7), false}};
+    const struct place places[] = {{"own", fixed_id(5), fixed_id(0x15), true},
+                                   {"other", fixed_id(6), fixed_id(0x16), false},
+                                   {"missing", fixed_id(7), fixed_id(0x17), false}};
     (void)state;
     app_begin(&app);
     assert_int_equal(hf_role_count, HF_ARRAY_LEN(roles));
