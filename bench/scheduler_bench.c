@@ -236,7 +236,7 @@ static void put_job(struct fill *fill, uint64_t number)
             .created_s = fill->now_s - i * DAY_S,
         };
         (void)snprintf(event.set_name, sizeof event.set_name, "%s", job.set_name);
-        (void)snprintf(event.type, sizeof event.type, "%s", HF_EVENT_OPLOG_BEHIND);
+        (void)snprintf(event.type, sizeof event.type, "%s", HF_EVENT_OPLOG_GAP);
         (void)snprintf(event.text, sizeof event.text, "the newest entry that is stored is old");
         put(fill, HF_KIND_EVENT, &event.id, hf_event_record_encode(&event));
     }

@@ -200,8 +200,7 @@ bool hf_server_auth_api(struct hf_server_auth *auth, const struct hf_http_reques
     (void)request;
     (void)challenge;
     out->project = server.app.first_project;
-    out->grants =
-        (struct hf_grants){.items = {{.role = hf_role_of("GLOBAL_OWNER")}}, .count = 1};
+    out->grants = (struct hf_grants){.items = {{.role = hf_role_of("GLOBAL_OWNER")}}, .count = 1};
     return true;
 }
 
