@@ -74,12 +74,14 @@ static enum hf_err post(struct hf_agent_link *link, const char *target, uint64_t
     const struct hf_http_header headers[] = {
         {"Content-Type", "application/json"},
         {"Holdfast-Protocol", "1"},
+        {"Holdfast-Others", "1"}, /* a server that is drained may send us away */
     };
+    bool others = strchr(link->options.server_url, ',') != NULL;
     const struct hf_http_call call = {
         .method = "POST",
         .target = target,
         .headers = headers,
-        .header_count = HF_ARRAY_LEN(headers),
+        .header_count = HF_ARRAY_LEN(headers) - !others,
         .body = hf_buf_bytes(&link->body),
         .total_timeout_ms = (uint32_t)wait_ms + link->options.silence_ms,
         .idle_timeout_ms = (uint32_t)wait_ms + link->options.silence_ms,

@@ -23,6 +23,7 @@
 
 #define DEFAULT_CONNECT_TIMEOUT_MS 10000
 #define DEFAULT_IDLE_TIMEOUT_MS 60000
+#define HF_HTTP_BASES_MAX 16
 #define WAIT_MS 50 /* how long a cancel may go unnoticed */
 #define UPLOAD_BUFFER_BYTES (2L * 1024 * 1024)
 #define DOWNLOAD_BUFFER_BYTES (512L * 1024)
@@ -31,7 +32,9 @@ struct hf_http_client {
     CURL *model;                    /* owned: holds the options of all calls, makes none */
     CURL *easy;                     /* owned: of the call under way; NULL between calls */
     CURLM *multi;                   /* owned: holds the connection */
-    char *base_url;                 /* owned, without a slash at the end */
+    char *bases[HF_HTTP_BASES_MAX]; /* owned, without slashes at their ends */
+    size_t base_count, base_at;
+    const char *base_url;           /* borrowed from bases: where the last call went */
     char *authorization;            /* owned: the whole header line, or NULL */
     const struct hf_cancel *cancel; /* borrowed: outlives us */
     uint32_t connect_timeout_ms, total_timeout_ms, idle_timeout_ms;
@@ -66,7 +69,8 @@ static bool host_is_loopback(const char *host)
 }
 
 /* Refuses what is not "http[s]://host[:port][/path]", and credentials that anyone on the way could read. */
-static enum hf_err check_url(const struct hf_http_client_options *options, struct hf_error *err)
+static enum hf_err check_url(const struct hf_http_client_options *options, const char *base_url,
+                             struct hf_error *err)
 {
     char *scheme = NULL, *host = NULL, *query = NULL, *user = NULL;
     CURLU *url = curl_url();
@@ -75,12 +79,12 @@ static enum hf_err check_url(const struct hf_http_client_options *options, struc
     if (url == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "http client: no memory");
     }
-    if (curl_url_set(url, CURLUPART_URL, options->base_url, 0) != CURLUE_OK ||
+    if (curl_url_set(url, CURLUPART_URL, base_url, 0) != CURLUE_OK ||
         curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
         (!hf_http_name_equal(scheme, "http") && !hf_http_name_equal(scheme, "https"))) {
-        code = hf_fail(err, HF_ERR_INVALID, "%s: not a URL of the form http(s)://host:port",
-                       options->base_url);
+        code =
+            hf_fail(err, HF_ERR_INVALID, "%s: not a URL of the form http(s)://host:port", base_url);
     } else if (curl_url_get(url, CURLUPART_QUERY, &query, 0) != CURLUE_NO_QUERY ||
                curl_url_get(url, CURLUPART_USER, &user, 0) != CURLUE_NO_USER) {
         /* The text may hold a password: it is not repeated. */
@@ -90,7 +94,7 @@ static enum hf_err check_url(const struct hf_http_client_options *options, struc
                !host_is_loopback(host) && !options->allow_insecure) {
         code = hf_fail(err, HF_ERR_DENIED,
                        "%s: a token is not sent over plain HTTP to another host (hint: use https)",
-                       options->base_url);
+                       base_url);
     }
     curl_free(scheme);
     curl_free(host);
@@ -120,19 +124,44 @@ static enum hf_err check_options(const struct hf_http_client_options *options, s
     return HF_ERR_OK;
 }
 
+/* "a,b" in two, each checked. */
+static enum hf_err split_bases(struct hf_http_client *client,
+                               const struct hf_http_client_options *options, struct hf_error *err)
+{
+    const char *at = options->base_url;
+
+    for (bool more = true; more;) {
+        size_t len = strcspn(at, ",");
+        more = at[len] == ',';
+        const char *next = at + len + more;
+        while (len > 0 && at[len - 1] == '/') {
+            len--;
+        }
+        if (client->base_count == HF_HTTP_BASES_MAX) {
+            return hf_fail(err, HF_ERR_INVALID, "%s: more than %d addresses", options->base_url,
+                           HF_HTTP_BASES_MAX);
+        }
+        char *base = hf_strndup(at, len);
+        if (base == NULL) {
+            return hf_fail(err, HF_ERR_NO_MEMORY, "http client: no memory");
+        }
+        client->bases[client->base_count++] = base;
+        if (check_url(options, base, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        at = next;
+    }
+    client->base_url = client->bases[0];
+    return HF_ERR_OK;
+}
+
 static enum hf_err copy_options(struct hf_http_client *client,
                                 const struct hf_http_client_options *options, struct hf_error *err)
 {
-    size_t len = strlen(options->base_url);
-
-    while (len > 0 && options->base_url[len - 1] == '/') {
-        len--;
-    }
-    client->base_url = hf_strndup(options->base_url, len);
     if (options->bearer != NULL) {
         client->authorization = hf_asprintf("Authorization: Bearer %s", options->bearer);
     }
-    if (client->base_url == NULL || (options->bearer != NULL && client->authorization == NULL)) {
+    if (options->bearer != NULL && client->authorization == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "http client: no memory");
     }
     client->cancel = options->cancel;
@@ -267,7 +296,8 @@ enum hf_err hf_http_client_create(const struct hf_http_client_options *options,
         return hf_fail(err, HF_ERR_INTERNAL, "http client: curl does not start");
     }
     client->curl_is_up = true;
-    if (check_options(options, err) != HF_ERR_OK || check_url(options, err) != HF_ERR_OK ||
+    if (check_options(options, err) != HF_ERR_OK ||
+        split_bases(client, options, err) != HF_ERR_OK ||
         copy_options(client, options, err) != HF_ERR_OK) {
         return err->code;
     }
@@ -296,7 +326,9 @@ void hf_http_client_destroy(struct hf_http_client *client)
         hf_wipe(client->authorization, strlen(client->authorization));
     }
     hf_free(client->authorization);
-    hf_free(client->base_url);
+    for (size_t i = 0; i < client->base_count; i++) {
+        hf_free(client->bases[i]);
+    }
     if (client->curl_is_up) {
         curl_global_cleanup();
     }
@@ -591,6 +623,7 @@ enum hf_err hf_http_client_call(struct hf_http_client *client, const struct hf_h
     };
 
     filled.method = call->method == NULL ? "GET" : call->method;
+    client->base_url = client->bases[client->base_at];
     hf_http_reply_clear(reply);
     if (call->target == NULL || call->target[0] != '/') {
         return hf_fail(err, HF_ERR_INVALID, "%s %s: the target does not begin with \"/\"",
@@ -608,10 +641,11 @@ enum hf_err hf_http_client_call(struct hf_http_client *client, const struct hf_h
     curl_easy_cleanup(client->easy);
     client->easy = NULL;
     curl_slist_free_all(exchange.headers);
-    if (code != HF_ERR_OK) {
-        return hf_wrap(err, "%s %s", filled.method, url);
+    if (code == HF_ERR_UNAVAILABLE || code == HF_ERR_TIMEOUT ||
+        (code == HF_ERR_OK && reply->status == 503)) {
+        client->base_at = (client->base_at + 1) % client->base_count;
     }
-    return HF_ERR_OK;
+    return code == HF_ERR_OK ? HF_ERR_OK : hf_wrap(err, "%s %s", filled.method, url);
 }
 
 enum hf_err hf_http_client_fail_status(const struct hf_http_client *client,

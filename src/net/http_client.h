@@ -16,7 +16,8 @@ struct hf_http_client;
 
 /* Zero means the default. Everything is copied, but for cancel. */
 struct hf_http_client_options {
-    const char *base_url;   /* "https://host:8443" or with a path in front of every target */
+    const char *base_url;   /* "https://host:8443" or with a path in front of every target. Several,
+                               with commas: after a call that had no answer, or 503, the next one */
     const char *ca_file;    /* PEM file of trusted certificates; NULL: the system's */
     const char *pinned_key; /* "sha256//<base64>" of the server's public key; without ca_file the
                                pin alone decides */
