@@ -301,6 +301,7 @@ static const struct hf_field agent_fields[] = {
     HF_FIELDS_U64(R, created_s, "createdS"),
     HF_FIELDS_U64(R, seen_s, "seenS"),
     HF_FIELDS_TEXT(R, restore_root, "restoreRoot", false),
+    HF_FIELDS_TEXT(R, session_hash, "sessionHash", false),
 };
 #undef R
 RECORD(agent, struct hf_agent_record, agent_fields)

@@ -253,6 +253,7 @@ struct hf_agent_record {
     char release[HF_WORD_BYTES];
     uint64_t created_s, seen_s;
     char restore_root[HF_RECORD_PATH_BYTES]; /* below which it may restore; empty: it may not */
+    char session_hash[HF_SESSION_BYTES];     /* hex of SHA-256 of its session; empty: it has none */
 };
 
 /* Something that an operator should know of, kept until there are many newer ones. */

@@ -9,6 +9,8 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "base/secret.h"
+#include "codec/hash.h"
 #include "os/clock.h"
 #include "server/alerts.h"
 #include "server/events.h"
@@ -17,21 +19,10 @@
 
 #define POLL_WAIT_MS 30000
 #define PROGRESS_MS 1000
-#define SESSIONS_MAX 10000
-#define AGENTS_MAX SESSIONS_MAX
-
-struct session {
-    struct hf_id agent;
-    struct hf_id project;
-    char text[HF_SESSION_BYTES];
-    uint64_t used_ms; /* when it was last named */
-};
+#define AGENTS_MAX 10000
 
 struct hf_server_agents {
-    struct hf_server_app *app;
-    struct hf_mutex mutex; /* guards: sessions, session_count */
-    struct session *sessions;
-    size_t session_count;
+    struct hf_server_app *app; /* borrowed */
 };
 
 enum hf_err hf_server_agents_create(struct hf_server_app *app, struct hf_server_agents **out,
@@ -39,70 +30,43 @@ enum hf_err hf_server_agents_create(struct hf_server_app *app, struct hf_server_
 {
     struct hf_server_agents *agents = hf_alloc_zero(sizeof *agents);
 
-    if (agents == NULL ||
-        (agents->sessions = hf_alloc_array(SESSIONS_MAX, sizeof *agents->sessions)) == NULL) {
-        hf_free(agents);
+    if (agents == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
     agents->app = app;
-    hf_mutex_init(&agents->mutex);
     *out = agents;
     return HF_ERR_OK;
 }
 
 void hf_server_agents_destroy(struct hf_server_agents *agents)
 {
-    if (agents == NULL) {
-        return;
-    }
-    hf_mutex_fini(&agents->mutex);
-    hf_free(agents->sessions);
     hf_free(agents);
 }
 
 /* ---- Sessions ---- */
 
-static void open_session(struct hf_server_agents *agents, const struct hf_id *agent,
-                         const struct hf_id *project, char out[HF_SESSION_BYTES])
+/* The catalog knows the hash alone: whoever reads it opens no session. */
+static void hash_session(const char *text, char out[HF_SESSION_BYTES])
 {
-    uint8_t random[32];
-    struct session *session = NULL, *oldest = &agents->sessions[0];
-
-    hf_random_bytes(random, sizeof random);
-    hf_hex_encode(hf_bytes_of(random, sizeof random), out);
-    HF_LOCKED(&agents->mutex);
-    for (size_t i = 0; i < agents->session_count; i++) {
-        if (hf_id_equal(&agents->sessions[i].agent, agent)) {
-            session = &agents->sessions[i];
-        }
-        oldest = agents->sessions[i].used_ms < oldest->used_ms ? &agents->sessions[i] : oldest;
-    }
-    if (session == NULL) {
-        /* Whoever loses its session says hello again: that harms no agent, a full table would. */
-        session = agents->session_count == SESSIONS_MAX
-                      ? oldest
-                      : &agents->sessions[agents->session_count++];
-    }
-    session->used_ms = hf_clock_mono_ms();
-    session->agent = *agent;
-    session->project = *project;
-    memcpy(session->text, out, HF_SESSION_BYTES);
+    hf_sha256_hex(hf_bytes_of(text, strlen(text)), out);
 }
 
 static enum hf_err check_session(struct hf_server_agents *agents, const struct hf_id *agent,
                                  const struct hf_id *project, const char *text,
                                  struct hf_error *err)
 {
-    HF_LOCKED(&agents->mutex);
-    for (size_t i = 0; i < agents->session_count; i++) {
-        struct session *session = &agents->sessions[i];
-        if (hf_id_equal(&session->agent, agent) && hf_id_equal(&session->project, project) &&
-            strlen(text) == strlen(session->text) &&
-            hf_secret_equal(hf_bytes_of(text, strlen(text)),
-                            hf_bytes_of(session->text, strlen(text)))) {
-            session->used_ms = hf_clock_mono_ms();
-            return HF_ERR_OK;
-        }
+    struct hf_agent_record record;
+    char hash[HF_SESSION_BYTES];
+
+    enum hf_err code = hf_keep_agent_get(agents->app->catalog, agent, &record, NULL, err);
+    if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    hash_session(text, hash);
+    if (code == HF_ERR_OK && hf_id_equal(&record.project, project) &&
+        hf_secret_equal(hf_bytes_of(hash, sizeof hash - 1),
+                        hf_bytes_of(record.session_hash, sizeof hash - 1))) {
+        return HF_ERR_OK;
     }
     return hf_fail(err, HF_ERR_UNAUTHENTICATED, "the session is not known; hint: say hello again");
 }
@@ -205,7 +169,8 @@ static enum hf_err tell_added(struct hf_server_app *app, const struct hf_agent_r
 }
 
 static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hello *hello,
-                              const struct hf_id *project, struct hf_error *err)
+                              const struct hf_id *project, const char *session,
+                              struct hf_error *err)
 {
     for (unsigned tries = 0; tries < 8; tries++) {
         struct hf_agent_record record;
@@ -223,6 +188,7 @@ static enum hf_err keep_agent(struct hf_server_app *app, const struct hf_msg_hel
         (void)snprintf(record.restore_root, sizeof record.restore_root, "%.*s",
                        (int)sizeof record.restore_root - 1, hello->restore_root);
         record.seen_s = hf_flow_now_s();
+        hash_session(session, record.session_hash);
         bool fresh = code == HF_ERR_NOT_FOUND;
         if (fresh && tell_added(app, &record, err) != HF_ERR_OK) {
             return err->code;
@@ -244,9 +210,13 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
     struct hf_msg_hello_answer answer = {
         .now_ms = hf_clock_wall_ms(), .poll_wait_ms = POLL_WAIT_MS, .progress_ms = PROGRESS_MS};
 
+    uint8_t random[(HF_SESSION_BYTES - 1) / 2];
+
     if (hf_msg_hello_decode(body, &hello, err) != HF_ERR_OK) {
         return err->code;
     }
+    hf_random_bytes(random, sizeof random);
+    hf_hex_encode(hf_bytes_of(random, sizeof random), answer.session);
     const struct hf_flow_sight sight = {
         .agent = hello.agent, .project = *project, .members = &hello.members, .hello = true};
     /* Whose agent it is comes first: nothing of another project's agent is touched. */
@@ -254,11 +224,10 @@ enum hf_err hf_server_agents_hello(struct hf_server_agents *agents, const struct
         return err->code;
     }
     if (hf_flow_put_members(agents->app, &sight, err) != HF_ERR_OK ||
-        keep_agent(agents->app, &hello, project, err) != HF_ERR_OK) {
+        keep_agent(agents->app, &hello, project, answer.session, err) != HF_ERR_OK) {
         hf_alerts_note_call(agents->app, &hello.agent, err->code, err->message);
         return err->code;
     }
-    open_session(agents, &hello.agent, project, answer.session);
     (void)snprintf(answer.server_release, sizeof answer.server_release, "%s", HF_VERSION);
     hf_log_info(agents->app->log, "agent.registered",
                 HF_STR("agent", hf_id_text(&hello.agent).text), HF_STR("host", hello.host),

@@ -2,8 +2,8 @@
 /*
  * The agents' side of the server (docs/format/agent-protocol.md), without HTTP: a message in, an answer out.
  *
- * Sessions live in memory: after a restart of the server every poll is answered UNAUTHENTICATED, and the agents say
- * hello again.
+ * A session is known by its hash in the agent's record: any server of the catalog takes it, after a restart too. The next
+ * hello of the agent ends it.
  */
 #ifndef HF_SERVER_AGENTS_H
 #define HF_SERVER_AGENTS_H

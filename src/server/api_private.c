@@ -129,6 +129,7 @@ void hf_api_agents(struct hf_server_call *call)
     struct hf_json *results = hf_json_array();
     for (size_t i = 0; i < agents.count; i++) {
         struct hf_json *json = hf_agent_record_encode(&agents.items[i]);
+        hf_json_remove(json, "sessionHash");
         struct hf_json *served = hf_json_array();
         for (size_t k = 0; k < members.count; k++) {
             if (hf_id_equal(&members.items[k].agent, &agents.items[i].id)) {

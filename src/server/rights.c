@@ -39,6 +39,7 @@ struct tally {
     struct hf_id task; /* none: free */
     uint64_t bytes;
     uint64_t counted_ms; /* when the store was asked; 0: not yet */
+    uint64_t slices;     /* of a tail: of its job's head when bytes began anew */
     uint64_t used_ms;
 };
 
@@ -307,6 +308,24 @@ static bool book(struct hf_server_rights *rights, const struct hf_server_permit 
     return true;
 }
 
+/* The agent may put here and tell another server: the head shows it. */
+static bool tail_was_told(struct hf_server_rights *rights, const struct hf_server_permit *permit)
+{
+    struct hf_head_record head;
+    struct hf_error ignored;
+
+    if (hf_keep_head_get(rights->app->catalog, &permit->job, &head, NULL, &ignored) != HF_ERR_OK ||
+        !hf_id_equal(&head.task, &permit->task)) {
+        return false;
+    }
+    HF_LOCKED(&rights->mutex);
+    struct tally *tally = tally_of(rights, &permit->task);
+    bool moved = head.slices != tally->slices;
+    tally->bytes = moved ? 0 : tally->bytes;
+    tally->slices = head.slices;
+    return moved;
+}
+
 enum hf_err hf_server_rights_book(struct hf_server_rights *rights,
                                   const struct hf_server_permit *permit, uint64_t bytes,
                                   struct hf_error *err)
@@ -315,6 +334,10 @@ enum hf_err hf_server_rights_book(struct hf_server_rights *rights,
     bool counted_now = false;
 
     if (book(rights, permit, counts_as(bytes), &counted_now)) {
+        return HF_ERR_OK;
+    }
+    if (permit->tail && tail_was_told(rights, permit) &&
+        book(rights, permit, counts_as(bytes), &counted_now)) {
         return HF_ERR_OK;
     }
     if (permit->tail) {
