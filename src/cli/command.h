@@ -20,6 +20,7 @@ struct hf_command {
 /* The commands of this room, by their files; each table ends with noun NULL. */
 extern const struct hf_command
     hf_cli_server_commands[]; /* over the server's API, as the next five */
+extern const struct hf_command hf_cli_servers_commands[];
 extern const struct hf_command hf_cli_alert_commands[];
 extern const struct hf_command hf_cli_job_commands[];
 extern const struct hf_command hf_cli_job_state_commands[];

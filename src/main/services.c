@@ -287,7 +287,8 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
 
 #define AGENT_OPTIONS(OPT)                                                                         \
     OPT(server, TEXT, "", 1, 4096, OPT_REQUIRED,                                                   \
-        "Address of the server: https://host:port; http only on this host")                        \
+        "Address of the server: https://host:port; http only on this host. Of several, with "      \
+        "commas, the next one when one does not answer or is drained")                             \
     OPT(key_file, PATH, "", 1, 4096, OPT_REQUIRED,                                                 \
         "File with the agent key that the server wrote")                                           \
     OPT(state_dir, PATH, "", 1, 4096, OPT_REQUIRED,                                                \

@@ -110,6 +110,10 @@ void hf_api_oplog_find(struct hf_server_call *call);
 void hf_api_oplog_diff(struct hf_server_call *call);
 void hf_api_snapshot_oplog(struct hf_server_call *call);
 void hf_api_snapshot_entries(struct hf_server_call *call);
+/* api_servers.c */
+void hf_api_servers(struct hf_server_call *call);
+void hf_api_set_server(struct hf_server_call *call);
+void hf_api_remove_server(struct hf_server_call *call);
 /* api_stores.c */
 void hf_api_stores(struct hf_server_call *call);
 void hf_api_add_store(struct hf_server_call *call);

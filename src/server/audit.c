@@ -53,6 +53,8 @@ static const struct {
     {hf_api_add_store, HF_EVENT_CHANGED, "store added"},
     {hf_api_set_store, HF_EVENT_CHANGED, "store set"},
     {hf_api_remove_store, HF_EVENT_CHANGED, "store removed"},
+    {hf_api_set_server, HF_EVENT_CHANGED, "server set"},
+    {hf_api_remove_server, HF_EVENT_CHANGED, "server removed"},
     {hf_api_put_assignment, HF_EVENT_CHANGED, "stores of new jobs set"},
 };
 

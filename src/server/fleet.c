@@ -17,6 +17,8 @@
 #include "server/events.h"
 #include "server/flow.h"
 #include "server/keep.h"
+#include "server/stores.h"
+#include "server/wakes.h"
 
 #define CAS_TRIES 16
 #define JOBS_MAX 100000
@@ -37,6 +39,7 @@ struct hf_fleet {
     struct hf_lock_file *name_lock; /* owned: nobody else may have the name */
     struct hf_thread *thread;
     struct hf_cancel stop; /* of the thread */
+    struct hf_wakes wakes;
     struct hf_mutex mutex; /* guards: all below */
     struct hf_fleet_list seen;
     struct hf_server_record own;
@@ -483,6 +486,9 @@ static void run(void *argument)
         struct hf_error err;
 
         hf_cancel_sleep(&fleet->stop, TICK_MS);
+        if (fleet->seen.count > 1) {
+            hf_wakes_exchange(&fleet->wakes, fleet->app, &fleet->id);
+        }
         if (hf_cancel_requested(&fleet->stop) || hf_clock_mono_ms() - looked_ms < every_ms) {
             continue;
         }
@@ -539,6 +545,7 @@ enum hf_err hf_fleet_join(struct hf_server_app *app, const struct hf_fleet_optio
     fleet->context = options->context;
     hf_cancel_init(&fleet->stop);
     hf_mutex_init(&fleet->mutex);
+    hf_wakes_init(&fleet->wakes);
     fleet->data_dir = hf_strdup(options->data_dir);
     if (fleet->data_dir == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
@@ -583,12 +590,20 @@ void hf_fleet_destroy(struct hf_fleet *fleet)
     }
     HF_ASSERT(fleet->thread == NULL);
     hf_mutex_fini(&fleet->mutex);
+    hf_wakes_fini(&fleet->wakes);
     hf_lock_file_drop(fleet->name_lock);
     hf_free(fleet->data_dir);
     hf_free(fleet);
 }
 
 /* ---- What others ask ---- */
+
+void hf_fleet_wake(struct hf_server_app *app, const struct hf_id *agent)
+{
+    if (app->fleet != NULL) {
+        hf_wakes_call(&app->fleet->wakes, agent);
+    }
+}
 
 bool hf_fleet_is_lost(struct hf_server_app *app)
 {
@@ -722,6 +737,15 @@ bool hf_fleet_is_draining(struct hf_server_app *app)
     return app->fleet->own.draining;
 }
 
+bool hf_fleet_has_undrained(struct hf_server_app *app)
+{
+    if (app->fleet == NULL) {
+        return true;
+    }
+    HF_LOCKED(&app->fleet->mutex);
+    return any_undrained(&app->fleet->seen);
+}
+
 bool hf_fleet_process_is_gone(struct hf_server_app *app, const struct hf_id *process)
 {
     if (app->fleet == NULL) {
@@ -746,17 +770,69 @@ void hf_fleet_list(struct hf_server_app *app, struct hf_fleet_list *out)
     }
 }
 
+/* ---- Switches ---- */
+
+enum hf_err hf_fleet_check_take(struct hf_server_app *app, const struct hf_job_record *job,
+                                bool by_itself, struct hf_error *err)
+{
+    const struct hf_id_text id = hf_id_text(&job->server);
+    const struct hf_catalog_query query = {
+        .index = "serverId", .equals_text = id.text, .limit = JOBS_MAX};
+    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+    struct hf_server_record server;
+    uint64_t running = 0;
+
+    if (app->fleet == NULL || hf_id_is_none(&job->server)) {
+        return HF_ERR_OK;
+    }
+    enum hf_err code = hf_keep_server_get(app->catalog, &job->server, &server, NULL, err);
+    if (code != HF_ERR_OK) {
+        return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code; /* it will be another one's */
+    }
+    if (server.off[HF_SERVER_BACKUP]) {
+        return hf_fail(err, HF_ERR_CONFLICT,
+                       "server %s begins no snapshots; hint: holdfast server set %s --backup on",
+                       server.name, server.name);
+    }
+    if (!by_itself || server.workers == 0) {
+        return HF_ERR_OK;
+    }
+    if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = 0; i < jobs.count; i++) {
+        running += !hf_id_is_none(&jobs.items[i].running);
+    }
+    return running < server.workers
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_BUSY, "server %s has %" PRIu64 " workers, and all are busy",
+                         server.name, server.workers);
+}
+
+enum hf_err hf_fleet_check_restore(struct hf_server_app *app, struct hf_error *err)
+{
+    return hf_fleet_does(app, HF_SERVER_RESTORE)
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_UNAVAILABLE,
+                         "this server begins no restores: it is drained, or they are switched off; "
+                         "hint: ask another server, or holdfast server set NAME --restore on");
+}
+
 /* ---- A server for a new job ---- */
 
 enum hf_err hf_fleet_assign(struct hf_server_app *app, struct hf_job_record *job,
-                            const struct hf_assign_filter *filter, struct hf_error *err)
+                            struct hf_error *err)
 {
     struct choice {
         struct hf_fleet_list all;
         struct hf_fleet_labels labels[HF_FLEET_MAX];
         struct hf_resource resources[HF_FLEET_MAX];
     };
-    const struct hf_assign_wish wish = {.kind = HF_RESOURCE_SERVER, .filter = filter};
+    const char *labels[HF_STORE_LABELS_MAX + 1];
+    const struct hf_assign_filter filter = {.labels = labels};
+    const struct hf_assign_wish any = {.kind = HF_RESOURCE_SERVER},
+                                wanted = {.kind = HF_RESOURCE_SERVER, .filter = &filter};
+    struct hf_assignment_record project;
     size_t chosen = 0;
 
     if (app->fleet == NULL) {
@@ -775,7 +851,14 @@ enum hf_err hf_fleet_assign(struct hf_server_app *app, struct hf_job_record *job
         }
         hf_fleet_resource(one, &choice->labels[i], &choice->resources[i]);
     }
-    if (hf_assign_choose(choice->resources, choice->all.count, &wish, &chosen, err) != HF_ERR_OK) {
+    if (hf_stores_assignment_get(app, &job->project, &project, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_store_words_list(&project.labels, labels);
+    /* One that carries the project's labels, where there is one: they may be meant for stores alone. */
+    if (hf_assign_choose(choice->resources, choice->all.count, &wanted, &chosen, err) !=
+            HF_ERR_OK &&
+        hf_assign_choose(choice->resources, choice->all.count, &any, &chosen, err) != HF_ERR_OK) {
         return hf_wrap(err, "the job of set %s", job->set_name);
     }
     if (!hf_id_equal(&job->server, &choice->all.items[chosen].record.id)) {
@@ -832,6 +915,23 @@ enum hf_err hf_fleet_set(struct hf_server_app *app, const struct hf_id *server,
                    out->name);
 }
 
+/* Before the next look finds that it is gone. */
+static void forget(struct hf_fleet *fleet, const struct hf_id *server)
+{
+    size_t kept = 0;
+
+    if (fleet == NULL) {
+        return;
+    }
+    HF_LOCKED(&fleet->mutex);
+    for (size_t i = 0; i < fleet->seen.count; i++) {
+        if (!hf_id_equal(&fleet->seen.items[i].record.id, server)) {
+            fleet->seen.items[kept++] = fleet->seen.items[i];
+        }
+    }
+    fleet->seen.count = kept;
+}
+
 enum hf_err hf_fleet_remove(struct hf_server_app *app, const struct hf_id *server,
                             struct hf_error *err)
 {
@@ -858,5 +958,10 @@ enum hf_err hf_fleet_remove(struct hf_server_app *app, const struct hf_id *serve
                        "once it is silent for long enough",
                        record.name, jobs);
     }
-    return hf_catalog_remove(app->catalog, HF_KIND_FLEET, hf_id_text(server).text, revision, err);
+    if (hf_catalog_remove(app->catalog, HF_KIND_FLEET, hf_id_text(server).text, revision, err) !=
+        HF_ERR_OK) {
+        return err->code;
+    }
+    forget(app->fleet, server);
+    return HF_ERR_OK;
 }

@@ -67,8 +67,23 @@ bool hf_fleet_leads(struct hf_server_app *app, enum hf_fleet_work work);
 /* This server is switched on for it, and not drained. */
 bool hf_fleet_does(struct hf_server_app *app, enum hf_server_switch which);
 bool hf_fleet_is_draining(struct hf_server_app *app);
+/* There is a living server that is not drained. */
+bool hf_fleet_has_undrained(struct hf_server_app *app);
 /* No living server is that process. */
 bool hf_fleet_process_is_gone(struct hf_server_app *app, const struct hf_id *process);
+
+/* There may be something for this agent, which may wait at another server. */
+void hf_fleet_wake(struct hf_server_app *app, const struct hf_id *agent);
+
+/*
+ * Whether a snapshot of the job may begin: CONFLICT when its server is switched to begin none; BUSY when it is to begin by
+ * itself, and as many of that server's jobs are being captured as it has workers.
+ */
+HF_MUST_CHECK enum hf_err hf_fleet_check_take(struct hf_server_app *app,
+                                              const struct hf_job_record *job, bool by_itself,
+                                              struct hf_error *err);
+/* UNAVAILABLE when no restore may be begun at this server. */
+HF_MUST_CHECK enum hf_err hf_fleet_check_restore(struct hf_server_app *app, struct hf_error *err);
 
 /* All servers, by their ids, as this one saw them last. */
 struct hf_fleet_list {
@@ -80,9 +95,9 @@ void hf_fleet_list(struct hf_server_app *app, struct hf_fleet_list *out);
 const struct hf_fleet_member *hf_fleet_find(const struct hf_fleet_list *list,
                                             const struct hf_id *server);
 
-/* A server for a new job, by labels, load factor and switches: into job->server. CONFLICT when none takes new jobs. */
+/* A server for a new job, by the project's labels, load factor and switches: into job->server. CONFLICT when none takes new
+ * jobs. */
 HF_MUST_CHECK enum hf_err hf_fleet_assign(struct hf_server_app *app, struct hf_job_record *job,
-                                          const struct hf_assign_filter *filter,
                                           struct hf_error *err);
 
 /* ---- By hand ---- */

@@ -8,6 +8,7 @@
 #include "backup/lifecycle.h"
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "server/fleet.h"
 #include "server/flow_internal.h"
 #include "server/flow_schedule.h"
 #include "server/points.h"
@@ -243,6 +244,9 @@ enum hf_err hf_flow_expire(struct hf_server_app *app, struct hf_schedule_record 
     struct hf_error why;
 
     schedule->expire_s = now_s + DISAGREE_AGAIN_S; /* when something fails */
+    if (!hf_fleet_does(app, HF_SERVER_GROOM)) {
+        return HF_ERR_OK;
+    }
     for (size_t i = 0; i < view->count && !hf_cancel_requested(app->cancel); i++) {
         if (view->snapshots[i].state == HF_SNAPSHOT_EXPIRED && !view->snapshots[i].dropped) {
             delete_one(app, &view->snapshots[i]);

@@ -460,8 +460,8 @@ static enum hf_err put_start(struct hf_server_app *app, const struct hf_cluster_
     }
     *from = job->state;
     if (hf_job_move(job, HF_JOB_START, hf_flow_now_s(), err) != HF_ERR_OK ||
-        (*from == HF_JOB_INACTIVE && (check_set(app, job, err) != HF_ERR_OK ||
-                                      hf_fleet_assign(app, job, NULL, err) != HF_ERR_OK)) ||
+        (*from == HF_JOB_INACTIVE &&
+         (check_set(app, job, err) != HF_ERR_OK || hf_fleet_assign(app, job, err) != HF_ERR_OK)) ||
         HF_FAULT("server.job.checked", err) != HF_ERR_OK) {
         return err->code;
     }

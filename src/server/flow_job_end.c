@@ -175,9 +175,30 @@ static enum hf_err forget(struct hf_server_app *app, const char *kind, const str
 
 /* Of one go over the stores. */
 struct sweep {
+    const struct hf_job_record *life; /* of the job, when the deletion began */
     size_t found;
     struct hf_error first; /* why something was passed over */
 };
+
+/*
+ * Before each deletion: a server that was frozen, and whose termination another one has finished, must not go on in the job's
+ * next life. Whoever is frozen behind this look deletes one object more: of the life that was ended, or one of the two
+ * wrappings of the new keys.
+ */
+static enum hf_err check_life(struct hf_server_app *app, const struct hf_job_record *life,
+                              struct hf_error *err)
+{
+    struct hf_job_record now;
+
+    enum hf_err code = hf_keep_job_get(app->catalog, &life->id, &now, NULL, err);
+    if (code != HF_ERR_OK) {
+        return code;
+    }
+    return now.state == life->state && now.moved_s == life->moved_s && now.run == life->run &&
+                   now.server_term == life->server_term
+               ? HF_ERR_OK
+               : hf_fail(err, HF_ERR_CANCELLED, "another server goes on with the job");
+}
 
 /* Deletes what begins with the prefix, and passes over what cannot be. */
 static enum hf_err delete_below(struct hf_server_app *app, struct hf_store *store,
@@ -197,6 +218,9 @@ static enum hf_err delete_below(struct hf_server_app *app, struct hf_store *stor
             struct hf_error one;
             if (hf_cancel_requested(app->cancel)) {
                 return hf_fail(err, HF_ERR_CANCELLED, "the server stops");
+            }
+            if (check_life(app, sweep->life, err) != HF_ERR_OK) {
+                return err->code;
             }
             enum hf_err code = hf_store_delete(store, hf_str_of(page.entries[i].name), &one);
             if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND && sweep->first.code == HF_ERR_OK) {
@@ -255,11 +279,11 @@ static enum hf_err delete_round(struct hf_server_app *app, struct hf_store *stor
 
 /* Again until nothing is found: a groom, or a merge of slices, that was at it may still put what it had begun. */
 static enum hf_err delete_all(struct hf_server_app *app, struct hf_store *store,
-                              const struct hf_id *job, struct hf_error *err)
+                              const struct hf_job_record *life, struct hf_error *err)
 {
     for (unsigned rounds = 0; rounds < ROUNDS_MAX; rounds++) {
-        struct sweep sweep = {.found = 0, .first = {.code = HF_ERR_OK}};
-        if (delete_round(app, store, job, &sweep, err) != HF_ERR_OK) {
+        struct sweep sweep = {.life = life, .first = {.code = HF_ERR_OK}};
+        if (delete_round(app, store, &life->id, &sweep, err) != HF_ERR_OK) {
             return err->code;
         }
         if (sweep.first.code != HF_ERR_OK) {
@@ -277,8 +301,13 @@ static enum hf_err delete_all(struct hf_server_app *app, struct hf_store *store,
 static enum hf_err delete_in(struct hf_server_app *app, const struct hf_open_store *stores,
                              size_t store_count, const struct hf_id *job, struct hf_error *err)
 {
-    struct sweep keys = {.found = 0, .first = {.code = HF_ERR_OK}};
+    struct hf_job_record life;
+    struct sweep keys = {.life = &life, .first = {.code = HF_ERR_OK}};
     struct hf_error first = {.code = HF_ERR_OK};
+
+    if (hf_keep_job_get(app->catalog, job, &life, NULL, err) != HF_ERR_OK) {
+        return err->code;
+    }
 
     for (size_t s = 0; s < store_count; s++) {
         if (check_here(stores[s].store, err) != HF_ERR_OK) {
@@ -286,7 +315,7 @@ static enum hf_err delete_in(struct hf_server_app *app, const struct hf_open_sto
         }
     }
     for (size_t s = 0; s < store_count; s++) {
-        if (delete_all(app, stores[s].store, job, err) != HF_ERR_OK && first.code == HF_ERR_OK) {
+        if (delete_all(app, stores[s].store, &life, err) != HF_ERR_OK && first.code == HF_ERR_OK) {
             first = *err;
         }
     }

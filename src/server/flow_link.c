@@ -14,6 +14,7 @@
 #include "backup/link.h"
 #include "base/fault.h"
 #include "os/clock.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 
@@ -118,7 +119,8 @@ enum hf_err hf_flow_link(struct hf_server_app *app, const struct hf_flow_link_wi
     struct hf_snapshot_record snapshot;
     char top[HF_LINK_FILE_BYTES - 8];
 
-    if (hf_flow_check_project(app, &planned, err) != HF_ERR_OK ||
+    if (hf_fleet_check_restore(app, err) != HF_ERR_OK ||
+        hf_flow_check_project(app, &planned, err) != HF_ERR_OK ||
         (wish->point && hf_flow_plan_point(app, &planned, &plan, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK) {
         return err->code;

@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 
 #define AGENTS_MAX 10000
@@ -35,6 +36,7 @@ void hf_flow_notify(struct hf_server_app *app, const struct hf_id *agent)
     if (app->notify != NULL) {
         app->notify(app->notify_context, agent);
     }
+    hf_fleet_wake(app, agent);
 }
 
 uint64_t hf_flow_now_s(void)

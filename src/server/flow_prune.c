@@ -6,6 +6,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "server/fleet.h"
 #include "server/flow_schedule.h"
 #include "server/flow_tail.h"
 #include "server/keep.h"
@@ -40,7 +41,7 @@ static enum hf_err delete_all(struct hf_server_app *app, const struct hf_points 
         if (is_leased(app, &points->job.id, name, &leased, err) != HF_ERR_OK) {
             return err->code;
         }
-        if (leased) {
+        if (leased || !hf_fleet_keeps(app, &points->job.id)) {
             return HF_ERR_OK;
         }
         enum hf_err code = hf_store_delete(points->stores.oplog.store,
@@ -66,6 +67,9 @@ enum hf_err hf_flow_prune(struct hf_server_app *app, const struct hf_id *job, ui
     size_t count = 0;
 
     *deleted = 0;
+    if (!hf_fleet_does(app, HF_SERVER_GROOM)) {
+        return HF_ERR_OK;
+    }
     if (hf_flow_window(app, job, &window, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -9,6 +9,7 @@
 #include "backup/retention.h"
 #include "base/fault.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/points.h"
@@ -295,7 +296,8 @@ enum hf_err hf_flow_restore(struct hf_server_app *app, const struct hf_flow_rest
     struct hf_snapshot_record snapshot;
     struct hf_agent_record agent;
 
-    if (hf_flow_check_project(app, wish, err) != HF_ERR_OK ||
+    if (hf_fleet_check_restore(app, err) != HF_ERR_OK ||
+        hf_flow_check_project(app, wish, err) != HF_ERR_OK ||
         (wish->point && hf_flow_plan_point(app, wish, &plan, err) != HF_ERR_OK) ||
         hf_flow_need_complete(app, &plan.snapshot, &snapshot, NULL, err) != HF_ERR_OK ||
         choose_agent(app, wish, &snapshot, &agent, err) != HF_ERR_OK) {

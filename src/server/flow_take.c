@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "os/clock.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 #include "server/flow_tail.h"
@@ -304,6 +305,7 @@ enum hf_err hf_flow_take(struct hf_server_app *app, const struct hf_flow_wish *w
     }
     if (check_takes(&job, err) != HF_ERR_OK ||
         hf_stores_get(app, &job.store, &at, err) != HF_ERR_OK ||
+        hf_fleet_check_take(app, &job, wish->automatic, err) != HF_ERR_OK ||
         hf_flow_check_no_target(app, &job.cluster, err) != HF_ERR_OK) {
         return hf_wrap(err, "take a snapshot of set %s", wish->set_name);
     }

@@ -11,6 +11,7 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_internal.h"
 
@@ -320,7 +321,8 @@ enum hf_err hf_flow_target(struct hf_server_app *app, const struct hf_flow_targe
     if (record == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
-    if (plan(app, wish, record, &point, err) != HF_ERR_OK) {
+    if (hf_fleet_check_restore(app, err) != HF_ERR_OK ||
+        plan(app, wish, record, &point, err) != HF_ERR_OK) {
         return err->code;
     }
     if (wish->dry_run) {

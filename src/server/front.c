@@ -10,6 +10,7 @@
 #include "server/api.h"
 #include "server/audit.h"
 #include "server/door.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/server_internal.h"
 #include "store/store.h"
@@ -126,6 +127,17 @@ static void run_hello(void *argument)
     hf_free(work);
 }
 
+/* A drained server sends away who can go elsewhere; who knows no other one stays. */
+static enum hf_err check_drain(struct hf_server *server, const struct hf_http_request *request,
+                               struct hf_error *err)
+{
+    return hf_http_request_header(request, "Holdfast-Others") != NULL &&
+                   hf_fleet_is_draining(&server->app) && hf_fleet_has_undrained(&server->app)
+               ? hf_fail(err, HF_ERR_UNAVAILABLE,
+                         "this server is drained; hint: go on with another")
+               : HF_ERR_OK;
+}
+
 static void run_poll(void *argument)
 {
     struct agent_work *work = argument;
@@ -134,6 +146,11 @@ static void run_poll(void *argument)
     struct hf_error err;
     enum hf_err code = HF_ERR_OK;
 
+    if (!work->woken && check_drain(server, work->request, &err) != HF_ERR_OK) {
+        hf_server_agent_error(work->request, &err);
+        hf_free(work);
+        return;
+    }
     for (unsigned looks = 0;; looks++) {
         uint64_t mark = hf_server_waiting_mark(server->waiting);
         bool quiet = false;

@@ -258,7 +258,7 @@ static void run_merge(void *argument)
 
 static void merge(struct hf_server *server)
 {
-    if (!atomic_exchange(&server->merging, true) &&
+    if (hf_fleet_does(&server->app, HF_SERVER_GROOM) && !atomic_exchange(&server->merging, true) &&
         !hf_server_pool_try(server->work, run_merge, server)) {
         atomic_store(&server->merging, false);
     }
