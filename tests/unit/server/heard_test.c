@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Silence, measured while the server listens: whatever a wall clock does, and however long the server was away.
+ * Silence, measured while the server listens: whatever a wall clock does, and however long the server was away. And what one
+ * server calls, which another hears.
  */
 #include "server/heard.h"
+
+#include "backup/records.h"
+#include "server/wakes.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -96,6 +100,71 @@ static void test_without_a_memory_nothing_is_silent(void **state)
     assert_int_equal(silent(NULL, &one, 1), 0);
 }
 
+/* ---- Calls from server to server ---- */
+
+struct side {
+    struct hf_server_app app;
+    struct hf_wakes wakes;
+    unsigned ones, others, alls;
+};
+
+static void count_call(void *context, const struct hf_id *agent)
+{
+    struct side *side = context;
+
+    side->alls += agent == NULL;
+    side->ones += agent != NULL && hf_id_equal(agent, &one);
+    side->others += agent != NULL && hf_id_equal(agent, &other);
+}
+
+static void side_begin(struct side *side, struct hf_catalog *catalog, uint8_t process)
+{
+    *side = (struct side){.app = {.catalog = catalog,
+                                  .process = {{process}},
+                                  .notify = count_call,
+                                  .notify_context = side}};
+    hf_wakes_init(&side->wakes);
+}
+
+static void test_whom_one_server_calls_is_woken_at_the_other_once(void **state)
+{
+    const struct hf_catalog_options options = {.kinds = hf_backup_kinds,
+                                               .kind_count = hf_backup_kind_count};
+    HF_CLEANUP(hf_catalog_close) struct hf_catalog *catalog = NULL;
+    struct side a, b;
+    struct hf_error err;
+
+    (void)state;
+    assert_int_equal(hf_catalog_mem_create(&options, &catalog, &err), HF_ERR_OK);
+    side_begin(&a, catalog, 1);
+    side_begin(&b, catalog, 2);
+    hf_wakes_call(&a.wakes, &one);
+    for (unsigned i = 0; i < 3; i++) {
+        hf_wakes_exchange(&a.wakes, &a.app, &(struct hf_id){{11}});
+        hf_wakes_exchange(&b.wakes, &b.app, &(struct hf_id){{12}});
+    }
+    assert_int_equal(a.ones, 0);
+    assert_int_equal(b.ones, 1);
+    hf_wakes_call(&a.wakes, &one);
+    hf_wakes_call(&a.wakes, &other);
+    hf_wakes_exchange(&a.wakes, &a.app, &(struct hf_id){{11}});
+    hf_wakes_exchange(&b.wakes, &b.app, &(struct hf_id){{12}});
+    assert_int_equal(b.ones, 2);
+    assert_int_equal(b.others, 1);
+    assert_int_equal(b.alls, 0);
+    /* More than are kept: any agent may be meant. */
+    for (unsigned i = 0; i < HF_WAKES_KEPT + 1; i++) {
+        hf_wakes_call(&a.wakes, &other);
+    }
+    hf_wakes_exchange(&a.wakes, &a.app, &(struct hf_id){{11}});
+    hf_wakes_exchange(&b.wakes, &b.app, &(struct hf_id){{12}});
+    assert_int_equal(b.others, 1 + HF_WAKES_KEPT);
+    assert_int_equal(b.alls, 1);
+    assert_int_equal(a.ones + a.others + a.alls, 0);
+    hf_wakes_fini(&a.wakes);
+    hf_wakes_fini(&b.wakes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -110,6 +179,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_nobody_asks_about_is_forgotten_and_the_rest_kept,
                                         begin, end),
         cmocka_unit_test(test_without_a_memory_nothing_is_silent),
+        cmocka_unit_test(test_whom_one_server_calls_is_woken_at_the_other_once),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
