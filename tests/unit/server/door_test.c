@@ -131,6 +131,9 @@ static const struct {
     {"POST", P "/stores", 'C'},
     {"PATCH", P "/stores/*", 'C'},
     {"DELETE", P "/stores/*", 'C'},
+    {"GET", P "/servers", 'A'},
+    {"PATCH", P "/servers/*", 'C'},
+    {"DELETE", P "/servers/*", 'C'},
     {"GET", P "/assignment", 'A'},
     {"PUT", P "/assignment", 'C'},
     {"GET", P "/store/usage", 'r'},
@@ -236,7 +239,6 @@ static void test_every_route_every_role_own_other_and_missing(void **state)
     (void)state;
     app_begin(&app);
     assert_int_equal(hf_role_count, HF_ARRAY_LEN(roles));
-    assert_int_equal(hf_server_route_count, HF_ARRAY_LEN(routes));
     for (size_t i = 0; i < hf_server_route_count; i++) {
         const struct hf_route *route = &hf_server_routes[i];
         char needs = needs_of(route);
@@ -249,6 +251,7 @@ static void test_every_route_every_role_own_other_and_missing(void **state)
             }
         }
     }
+    assert_int_equal(hf_server_route_count, HF_ARRAY_LEN(routes));
     hf_catalog_close(app.catalog);
 }
 
