@@ -17,6 +17,7 @@
 #include "os/fs.h"
 #include "server/alert_settings.h"
 #include "server/events.h"
+#include "server/fleet.h"
 #include "server/flow.h"
 #include "server/flow_schedule.h"
 #include "server/keep.h"
@@ -589,6 +590,30 @@ static enum hf_err ping(struct hf_server_app *app, bool ended, struct hf_error *
                                    ended ? HF_CATALOG_SYNCED : HF_CATALOG_UNSYNCED, err));
 }
 
+/* The other servers of this catalog, by their beats as this one saw them: whose clocks are apart alarm nobody. */
+static enum hf_err judge_fleet(struct pass *pass, struct hf_error *err)
+{
+    HF_CLEANUP(hf_free) struct hf_fleet_list *all = hf_alloc_zero(sizeof *all);
+
+    if (all == NULL) {
+        return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+    }
+    hf_fleet_list(pass->app, all);
+    for (size_t i = 0; i < all->count; i++) {
+        const struct hf_server_record *one = &all->items[i].record;
+        struct hf_alert_findings findings;
+
+        hf_alert_judge_server(one->name, all->items[i].silent_s, one->ended, &pass->settings.limits,
+                              &findings);
+        if (follow_all(pass, &findings,
+                       &(struct about){.target = hf_id_text(&one->id).text, .host = one->name},
+                       err) != HF_ERR_OK) {
+            return err->code;
+        }
+    }
+    return HF_ERR_OK;
+}
+
 /* As the last pings say; this one's ping comes afterwards, so that a server that was down tells so when it is back. */
 static enum hf_err judge_servers(struct pass *pass, struct hf_error *err)
 {
@@ -614,7 +639,7 @@ static enum hf_err judge_servers(struct pass *pass, struct hf_error *err)
             return err->code;
         }
     }
-    return HF_ERR_OK;
+    return judge_fleet(pass, err);
 }
 
 void hf_alerts_leave(struct hf_server_app *app)
