@@ -10,7 +10,9 @@
  *   silence       a job that can take snapshots has one in time, whatever the clock did before
  *   classes       expiry and full reading are those of the naive calendar; each day, week and month that has a snapshot has
  *                 its long-kept one
- *   what goes     had expired, and leaves a good snapshot and every instant that was promised; what stays has a reason
+ *   what goes     had expired, and leaves a good snapshot and every instant that was promised; what stays has a reason.
+ *                 Of a stopped job nothing goes, nor of one that was started again before it has a new one
+ *   by hand       is kept as long as the naive policy keeps a daily one, or any; longer, shorter, for ever, as was said
  *
  * A share of the seeds in make test, more with HOLDFAST_SOAK. HOLDFAST_SEED=n runs one.
  */
@@ -53,6 +55,7 @@ struct job {
     struct naive_policy naive;
     uint64_t planned_s, owed_s, attempt_owed_s, not_before_s, failures, seen_s;
     bool active, attempt;
+    uint64_t began_at; /* number of the next capture when it began to take them */
     /* For the test against silence, in true time: since when the job could have had one. */
     uint64_t able_since_s, owed_true_s;
 };
@@ -64,6 +67,7 @@ struct world {
     uint64_t clock_until_s, down_until_s, seen_s;
     uint64_t seed;
     uint64_t begun, failed, gone, pinned, full, stepped, changed, looks;
+    uint64_t waited, alone, leaps, extended, for_ever, by_hand; /* of what must not be missed */
 };
 
 static uint64_t roll(struct world *world, uint64_t sides)
@@ -203,6 +207,7 @@ static void naive_look(struct job *job, uint64_t now_s)
     if (started && !job->active) {
         job->failures = 0;
         job->not_before_s = 0;
+        job->began_at = job->record.next_capture;
         if (!has_complete) {
             job->owed_s = now_s;
             job->planned_s = naive_next(&job->naive, now_s);
@@ -274,7 +279,13 @@ static void check_gone(struct world *world, const struct job *job,
     bool before[SNAPSHOTS_MAX], after[SNAPSHOTS_MAX];
     bool good_before = false, good_after = false;
     size_t newest = SIZE_MAX;
+    bool may_go = false;
 
+    for (size_t i = 0; i < job->count; i++) {
+        may_go = may_go || (job->record.state == HF_JOB_STARTED &&
+                            job->snapshots[i].state == HF_SNAPSHOT_COMPLETE &&
+                            job->snapshots[i].capture >= job->began_at);
+    }
     for (size_t i = 0; i < job->count; i++) {
         const struct hf_snapshot_record *one = &job->snapshots[i];
         before[i] = is_good(one);
@@ -288,9 +299,17 @@ static void check_gone(struct world *world, const struct job *job,
             assert_int_equal(one->state, HF_SNAPSHOT_COMPLETE);
             assert_false(one->keep);
             assert_true(one->expires_s != 0 && one->expires_s <= now_s);
-            assert_int_equal(job->record.state, HF_JOB_STARTED);
+            assert_true(may_go);
+        } else if (verdicts[i] == HF_RETENTION_WAITS) {
+            assert_false(may_go);
+            world->waited++;
         }
     }
+    /* The guarantee at its hardest: neither captures nor the tail work, and all is over. */
+    world->alone += good_before && newest != SIZE_MAX &&
+                    now_s >= job->snapshots[newest].expires_s &&
+                    job->snapshots[newest].expires_s != 0 && world->true_s < job->down_until_s &&
+                    world->true_s < job->tail_down_until_s;
     assert_int_equal(good_before, good_after);
     if (newest != SIZE_MAX) {
         assert_int_not_equal(verdicts[newest], HF_RETENTION_GOES);
@@ -432,8 +451,13 @@ static void take(struct world *world, struct job *job, bool automatic)
         one->full = plan.full;
         world->full += plan.full;
     } else {
-        one->expires_s = now_s + hf_retention_on_demand_days(&policy) * NAIVE_DAY_S;
+        uint64_t days = job->naive.keeps[0] != 0 ? job->naive.keeps[0] : job->naive.base_days;
+        same("days by hand", job, hf_retention_on_demand_days(&policy), days);
+        one->expires_s = now_s + days * NAIVE_DAY_S;
+        world->by_hand++;
     }
+    const struct naive_day *day = naive_day_of(&calendar, now_s);
+    world->leaps += day->month == 2 && day->day == 29;
     one->checkpoint = (struct hf_optime){
         .seconds = (uint32_t)world->true_s, .increment = (uint32_t)capture % 1000 + 1, .term = -1};
     job->chain_of[job->count] = job->chain;
@@ -553,12 +577,13 @@ static void tick(struct world *world)
     begin_queued(world);
 }
 
-/* No job that could have had one for long has none: two intervals, the pause, the captures of others and the patience. */
+/* No job that could have had one for long has none: two intervals, the pause (which comes once more when the clock is set
+ * back), the captures of others and the patience. */
 static void check_silence(struct world *world, struct job *job)
 {
     bool able = job->record.state == HF_JOB_STARTED && world->true_s >= world->down_until_s &&
                 world->true_s >= job->down_until_s && job->record.moved_s <= world->true_s;
-    uint64_t limit_s = 3 * job->naive.every_min * 60 + 2 * 86400;
+    uint64_t limit_s = 3 * job->naive.every_min * 60 + 4 * 86400;
 
     for (size_t i = 0; i < job->count; i++) {
         if (job->snapshots[i].automatic && job->snapshots[i].state == HF_SNAPSHOT_COMPLETE &&
@@ -631,6 +656,11 @@ static void happen_to(struct world *world, struct job *job)
     if (chance(world, 60000)) {
         job->down_until_s = world->true_s + 3600 + roll(world, 12 * 86400);
     }
+    if (chance(world, 60000)) { /* the set is away: neither works */
+        job->down_until_s = job->tail_down_until_s =
+            world->true_s + 6 * 86400 + roll(world, 12 * 86400);
+        job->chain++;
+    }
     if (chance(world, 60000)) {
         job->tail_down_until_s = world->true_s + 3600 + roll(world, 10 * 86400);
         job->chain += chance(world, 2);
@@ -650,7 +680,16 @@ static void happen_to(struct world *world, struct job *job)
         const struct hf_retention_wish wish = {.keep = chance(world, 3),
                                                .expires_s = least_s + roll(world, 400 * 86400)};
         struct hf_error ignored;
-        (void)!hf_retention_change(one, &wish, now_of(world), &ignored);
+        bool over = !one->keep && one->expires_s != 0 && one->expires_s <= now_of(world);
+        uint64_t was_s = one->keep ? UINT64_MAX : one->expires_s;
+        enum hf_err code = hf_retention_change(one, &wish, now_of(world), &ignored);
+        assert_int_equal(code == HF_ERR_OK, !over);
+        if (!over) {
+            assert_int_equal(one->keep, wish.keep);
+            assert_int_equal(one->expires_s, wish.keep ? 0 : wish.expires_s);
+            world->for_ever += wish.keep;
+            world->extended += !wish.keep && wish.expires_s > was_s;
+        }
     }
     if (one->keep && chance(world, 3000)) {
         one->keep = false;
@@ -732,6 +771,13 @@ static void live(uint64_t seed)
         (unsigned long long)world->gone, (unsigned long long)world->pinned,
         (unsigned long long)world->changed, (unsigned long long)world->stepped,
         (unsigned long long)world->looks);
+    (void)printf("    %llu waited for a restart, %llu the last while nothing worked, %llu on 29 "
+                 "February, %llu extended, %llu for ever, %llu by hand\n",
+                 (unsigned long long)world->waited, (unsigned long long)world->alone,
+                 (unsigned long long)world->leaps, (unsigned long long)world->extended,
+                 (unsigned long long)world->for_ever, (unsigned long long)world->by_hand);
+    assert_true(world->waited > 0 && world->alone > 0 && world->leaps > 0 && world->extended > 0 &&
+                world->for_ever > 0 && world->by_hand > 0);
     assert_true(world->begun > 5000 && world->failed > 50 && world->gone > 1000 &&
                 world->pinned > 0 && world->changed > 20 && world->stepped > 20);
     for (size_t j = 0; j < JOBS; j++) {
