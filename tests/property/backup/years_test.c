@@ -544,6 +544,14 @@ static void begin_queued(struct world *world)
             assert_int_equal(first->schedule.queue_s, 0);
             continue;
         }
+        if (first->running !=
+            SIZE_MAX) { /* one by hand came first: it is refused, and comes again */
+            hf_schedule_refused(&first->schedule, "one runs", HF_SCHEDULE_SOON, now_s);
+            assert_int_equal(first->schedule.queue_s, 0);
+            assert_true(first->schedule.not_before_s <= now_s + 60);
+            first->not_before_s = first->schedule.not_before_s;
+            continue;
+        }
         assert_true(naive_ready(first, now_s));
         for (size_t j = 0; j < JOBS; j++) {
             struct job *other = &world->jobs[j];
