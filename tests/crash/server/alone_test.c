@@ -218,11 +218,12 @@ static void start_receiver(struct mailbox *mailbox)
     assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &len), 0);
     mailbox->port = ntohs(address.sin_port);
     (void)fflush(NULL);
-    mailbox->receiver = fork();
-    assert_true(mailbox->receiver >= 0);
-    if (mailbox->receiver == 0) {
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
         serve(listener, mailbox);
     }
+    mailbox->receiver = pid; /* not the child's word: it is in shared memory */
     (void)close(listener);
 }
 
@@ -418,7 +419,16 @@ static void beat(struct life *life, bool agent)
     }
 }
 
-/* Until there is nothing to do; what waits for a failed attempt is waited for. */
+static bool upkeep_asked(struct life *life)
+{
+    struct hf_error err;
+    struct hf_usage_record usage;
+    return hf_keep_usage_get(app_of(life)->catalog, &life->job.id, &usage, NULL, &err) ==
+               HF_ERR_OK &&
+           (usage.asked_groom_s != 0 || usage.asked_count_s != 0 || usage.asked_check_s != 0);
+}
+
+/* Until there is nothing to do; what waits for a failed attempt is waited for, and what a life before holds. */
 static void rest(struct life *life)
 {
     for (unsigned i = 0; i < ROUNDS_MAX; i++) {
@@ -428,12 +438,15 @@ static void rest(struct life *life)
         bool due = schedule.active && (schedule.owed_s != 0 || !hf_id_is_none(&schedule.attempt));
         const struct hf_job_record job = life_job(life);
         bool moves = job.state == HF_JOB_TERMINATING || !hf_id_is_none(&job.running);
-        if (i > 0 && !due && !moves && !tasks_open(life)) {
+        if (i > 0 && !due && !moves && !tasks_open(life) && !upkeep_asked(life)) {
             return;
         }
         if (i > 2) {
             the_disk->clock_ahead_s += 61;
             hf_server_heard_listen(app_of(life)->heard, 61000);
+            /* A life before held the queue: it is silent. And it is looked at again. */
+            app_of(life)->queue_seen_ms -= 61000;
+            app_of(life)->queue_idle.since_ms -= 61000;
         }
     }
     const struct hf_schedule_record schedule = schedule_of(life);
@@ -1026,7 +1039,7 @@ static int make_fixture(void **state)
     assert_int_equal(hf_fs_make_dirs(f->source, 0700, &err), HF_ERR_OK);
     assert_int_equal(hf_fs_make_dirs(f->templates, 0700, &err), HF_ERR_OK);
     start_receiver(f->mailbox);
-    f->seed = run_setting("HF_TEST_SEED", hf_clock_wall_ms() / 1000);
+    f->seed = run_seed();
     print_message("seed %llu\n", (unsigned long long)f->seed);
     *state = f;
     return 0;
