@@ -189,6 +189,11 @@ static void put_job(struct fill *fill, uint64_t number)
         .created_s = fill->now_s - 400 * DAY_S,
         .moved_s = fill->now_s - 400 * DAY_S,
         .started_s = fill->now_s - 400 * DAY_S,
+        .last = {.snapshot = make_id(9, 's', number),
+                 .created_s = fill->now_s - 5 * 3600,
+                 .finished_s = fill->now_s - 5 * 3600 + 600,
+                 .bytes = 20000000000,
+                 .stored_bytes = 100000000},
     };
     struct hf_schedule_record schedule;
     struct hf_id agent = make_id(8, 'a', (number / SETS_A_HOST) * MEMBERS_A_SET + 1);

@@ -191,9 +191,19 @@ enum hf_job_approval hf_job_approval(const struct hf_job_record *job, uint64_t d
     return data_bytes > threshold_bytes ? HF_JOB_NEEDS_APPROVAL : HF_JOB_MAY_GO_ON;
 }
 
+struct hf_job_last hf_job_last_of(const struct hf_snapshot_record *snapshot)
+{
+    return (struct hf_job_last){.snapshot = snapshot->id,
+                                .created_s = snapshot->created_s,
+                                .finished_s = snapshot->finished_s,
+                                .bytes = snapshot->bytes,
+                                .stored_bytes = snapshot->stored_bytes};
+}
+
 void hf_job_note_attempt(struct hf_job_record *job, const struct hf_snapshot_record *attempt)
 {
     if (attempt->state == HF_SNAPSHOT_COMPLETE) {
+        job->last = hf_job_last_of(attempt);
         job->failures = 0;
         job->failed_s = 0;
     } else if ((attempt->state == HF_SNAPSHOT_FAILED || attempt->state == HF_SNAPSHOT_ABANDONED) &&

@@ -72,6 +72,8 @@ void hf_job_want_none(struct hf_job_record *job);
 
 /* ---- Attempts ---- */
 
+/* What a job remembers of its newest complete snapshot. */
+struct hf_job_last hf_job_last_of(const struct hf_snapshot_record *snapshot);
 /* How an attempt ended, for the job: failures in a row are counted; one that somebody cancelled is none. */
 void hf_job_note_attempt(struct hf_job_record *job, const struct hf_snapshot_record *attempt);
 /* first_s after one failure, doubled with each that follows, never above most_s. */

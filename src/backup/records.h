@@ -66,6 +66,12 @@ enum hf_job_state {
     HF_JOB_TERMINATING
 };
 
+/* A job's newest snapshot that became complete, so that nobody has to look for it among the others. */
+struct hf_job_last {
+    struct hf_id snapshot; /* none: not known: there is none, it has gone, or a record of before */
+    uint64_t created_s, finished_s, bytes, stored_bytes;
+};
+
 struct hf_job_record {
     struct hf_id id, project, cluster;
     struct hf_id store;       /* none: PROVISIONING, and none was assigned yet */
@@ -88,7 +94,8 @@ struct hf_job_record {
     bool leftover; /* INACTIVE by force: what a store would not let go of may lie there still */
     uint64_t
         failures; /* attempts in a row that did not become a snapshot; the cancelled are not counted */
-    uint64_t failed_s;                    /* when the last of them ended */
+    uint64_t failed_s; /* when the last of them ended */
+    struct hf_job_last last;
     char problem[HF_RECORD_ERROR_BYTES];  /* what PROVISIONING and TERMINATING wait for */
     char assigned[HF_RECORD_ERROR_BYTES]; /* which stores, and why these */
     struct hf_id server; /* that does its periodic work, backup/fleet.h; none: a record of before */

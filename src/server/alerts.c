@@ -274,23 +274,25 @@ static enum hf_err end_others(struct pass *pass, struct hf_error *err)
 
 /* ---- Facts ---- */
 
-enum hf_err hf_alerts_newest(struct hf_server_app *app, const struct hf_id *job,
-                             struct hf_snapshot_record *out, bool *found, struct hf_error *err)
+enum hf_err hf_alerts_newest(struct hf_server_app *app, const struct hf_job_record *job,
+                             struct hf_job_last *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_keep_snapshots_fini) struct hf_keep_snapshots snapshots = {0};
-    const struct hf_id_text id = hf_id_text(job);
+    const struct hf_id_text id = hf_id_text(&job->id);
     const struct hf_catalog_query query = {
         .index = "jobId", .equals_text = id.text, .descending = true, .limit = NEWEST_LOOKED_AT};
 
-    *found = false;
+    *out = job->last;
+    if (!hf_id_is_none(&out->snapshot)) {
+        return HF_ERR_OK;
+    }
     if (hf_keep_snapshot_find(app->catalog, &query, &snapshots, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < snapshots.count; i++) {
         const struct hf_snapshot_record *one = &snapshots.items[i];
-        if (one->state == HF_SNAPSHOT_COMPLETE && (!*found || one->created_s > out->created_s)) {
-            *out = *one;
-            *found = true;
+        if (one->state == HF_SNAPSHOT_COMPLETE && one->created_s > out->created_s) {
+            *out = hf_job_last_of(one);
         }
     }
     return HF_ERR_OK;
@@ -373,12 +375,11 @@ static enum hf_err judge_job(struct pass *pass, const struct jobs *all,
         facts.interval_s = policy.interval_min * 60;
     }
     if (facts.interval_s != 0 || job->snapshot_wanted[0] != '\0') {
-        struct hf_snapshot_record newest;
-        bool found = false;
-        if (hf_alerts_newest(app, &job->id, &newest, &found, err) != HF_ERR_OK) {
+        struct hf_job_last newest;
+        if (hf_alerts_newest(app, job, &newest, err) != HF_ERR_OK) {
             return err->code;
         }
-        facts.last_snapshot_s = found ? newest.created_s : 0;
+        facts.last_snapshot_s = newest.created_s;
     }
     hf_alert_judge_job(&facts, &pass->settings.limits, pass->now_s, &findings);
     return follow_all(pass, &findings, &(struct about){.target = id.text, .job = job}, err);

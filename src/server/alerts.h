@@ -31,9 +31,9 @@ HF_MUST_CHECK enum hf_err hf_alerts_acknowledge(struct hf_server_app *app, const
                                                 const struct hf_alerts_acknowledgement *wish,
                                                 struct hf_alert_record *out, struct hf_error *err);
 
-/* Newest complete snapshot of a job. */
-HF_MUST_CHECK enum hf_err hf_alerts_newest(struct hf_server_app *app, const struct hf_id *job,
-                                           struct hf_snapshot_record *out, bool *found,
+/* Newest complete snapshot of a job: what the job remembers of it, else looked for. snapshot is none when there is none. */
+HF_MUST_CHECK enum hf_err hf_alerts_newest(struct hf_server_app *app,
+                                           const struct hf_job_record *job, struct hf_job_last *out,
                                            struct hf_error *err);
 
 #endif

@@ -424,6 +424,25 @@ static enum hf_err tell_expired(struct hf_server_app *app, const struct hf_snaps
     return hf_event_own(app, &own, err);
 }
 
+static bool change_last(struct hf_job_record *job, const void *what)
+{
+    if (!hf_id_equal(&job->last.snapshot, (const struct hf_id *)what)) {
+        return false;
+    }
+    job->last = (struct hf_job_last){.created_s = 0};
+    return true;
+}
+
+/* The job remembers it no longer as its newest: who wants to know looks for the one before. */
+static enum hf_err forget_last(struct hf_server_app *app, const struct hf_snapshot_record *gone,
+                               struct hf_error *err)
+{
+    struct hf_job_record job;
+
+    enum hf_err code = hf_flow_change_job(app, &gone->job, change_last, &gone->id, &job, err);
+    return code == HF_ERR_NOT_FOUND ? HF_ERR_OK : code;
+}
+
 static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id *snapshot,
                                    enum deletion how, struct hf_error *err)
 {
@@ -456,6 +475,7 @@ static enum hf_err delete_snapshot(struct hf_server_app *app, const struct hf_id
     }
     /* EXPIRED first, then the manifest (keeps I3). A deletion that was cut off here is finished by asking again. */
     if (HF_FAULT("server.delete.expired", err) != HF_ERR_OK ||
+        forget_last(app, &record, err) != HF_ERR_OK ||
         hf_stores_get(app, &record.store, &at, err) != HF_ERR_OK ||
         hf_commit_delete_manifest(at.store, &record.job, record.capture, err) != HF_ERR_OK ||
         note_dropped(app, &record, &revision, err) != HF_ERR_OK) {

@@ -23,6 +23,7 @@
 #include "server/stores.h"
 
 #define LIST_MAX 100000
+#define SETS_AT_A_TIME 256
 #define PAGE_MAX_BYTES ((size_t)64 << 20)
 #define TOKEN_MAX_BYTES 4096
 #define LABEL_BYTES 2048
@@ -220,12 +221,10 @@ static int by_id(const void *a, const void *b)
 }
 
 struct set_figures {
-    const char *project; /* its name; empty: it has gone */
     const struct hf_job_record *job;
-    struct hf_head_record *head;   /* owned by the list; NULL: none */
-    struct hf_usage_record *usage; /* the same */
-    struct hf_snapshot_record newest;
-    bool has_newest;
+    const struct hf_head_record *head;   /* NULL: none */
+    const struct hf_usage_record *usage; /* the same */
+    struct hf_job_last newest;
 };
 
 static double last_snapshot(const struct set_figures *one)
@@ -324,7 +323,7 @@ static bool has(const struct set_figures *one, enum needs needs)
     case NEEDS_JOB:
         return true;
     case NEEDS_SNAPSHOT:
-        return one->has_newest;
+        return !hf_id_is_none(&one->newest.snapshot);
     case NEEDS_HEAD:
         return one->head != NULL && !hf_optime_is_none(&one->head->last);
     case NEEDS_USAGE:
@@ -333,59 +332,116 @@ static bool has(const struct set_figures *one, enum needs needs)
     return false;
 }
 
+/* What is written of a set: no more of ten thousand is held at a time. */
+struct set_line {
+    struct hf_id project;
+    char set_name[HF_NAME_BYTES];
+    double values[HF_ARRAY_LEN(set_families)];
+    bool has[HF_ARRAY_LEN(set_families)];
+};
+struct set_lines {
+    struct set_line *items; /* owned */
+    size_t count;
+};
+
+static void set_lines_fini(struct set_lines *lines)
+{
+    hf_free(lines->items);
+}
+HF_CLEANUP_DEFINE_VALUE(set_lines_fini, struct set_lines)
+
+static enum hf_err add_set(struct hf_server_app *app, const struct hf_job_record *job,
+                           struct set_line *line, struct hf_error *err)
+{
+    struct set_figures one = {.job = job};
+    struct hf_head_record head;
+    struct hf_usage_record usage;
+
+    enum hf_err code = hf_keep_head_get(app->catalog, &job->id, &head, NULL, err);
+    if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    one.head = code == HF_ERR_OK ? &head : NULL;
+    code = hf_keep_usage_get(app->catalog, &job->id, &usage, NULL, err);
+    if (code != HF_ERR_OK && code != HF_ERR_NOT_FOUND) {
+        return code;
+    }
+    one.usage = code == HF_ERR_OK ? &usage : NULL;
+    if (hf_alerts_newest(app, job, &one.newest, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    line->project = job->project;
+    (void)snprintf(line->set_name, sizeof line->set_name, "%s", job->set_name);
+    for (size_t i = 0; i < HF_ARRAY_LEN(set_families); i++) {
+        line->has[i] = has(&one, set_families[i].needs);
+        line->values[i] = line->has[i] ? set_families[i].value(&one) : 0;
+    }
+    return HF_ERR_OK;
+}
+
+static enum hf_err read_sets(struct hf_server_app *app, struct set_lines *out, struct hf_error *err)
+{
+    struct hf_id_text after;
+    struct hf_catalog_query query = {.limit = SETS_AT_A_TIME};
+    size_t came = SETS_AT_A_TIME;
+
+    while (came == SETS_AT_A_TIME) {
+        HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
+        if (hf_keep_job_find(app->catalog, &query, &jobs, err) != HF_ERR_OK) {
+            return err->code;
+        }
+        came = jobs.count;
+        struct set_line *more =
+            hf_realloc_array(out->items, out->count + came + 1, sizeof *out->items);
+        if (more == NULL) {
+            return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
+        }
+        out->items = more;
+        for (size_t i = 0; i < came; i++) {
+            if (!hf_job_does(&jobs.items[i]).stored) {
+                continue;
+            }
+            if (add_set(app, &jobs.items[i], &out->items[out->count], err) != HF_ERR_OK) {
+                return err->code;
+            }
+            out->count++;
+        }
+        if (came > 0) {
+            after = hf_id_text(&jobs.items[came - 1].id);
+            query.after = after.text;
+        }
+    }
+    return HF_ERR_OK;
+}
+
 static void write_sets(struct page *page)
 {
     struct hf_server_app *app = page->call->app;
     const struct hf_catalog_query all = {.limit = LIST_MAX};
-    HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
-    HF_CLEANUP(hf_keep_heads_fini) struct hf_keep_heads heads = {0};
-    HF_CLEANUP(hf_keep_usages_fini) struct hf_keep_usages usages = {0};
     HF_CLEANUP(hf_keep_projects_fini) struct hf_keep_projects projects = {0};
-    HF_CLEANUP(hf_free) struct set_figures *figures = NULL;
+    HF_CLEANUP(set_lines_fini) struct set_lines lines = {.items = NULL};
+    struct hf_error err;
     char text[LABEL_BYTES];
 
-    if (page->err.code != HF_ERR_OK ||
-        hf_keep_project_find(app->catalog, &all, &projects, &page->err) != HF_ERR_OK ||
-        hf_keep_job_find(app->catalog, &all, &jobs, &page->err) != HF_ERR_OK ||
-        hf_keep_head_find(app->catalog, &all, &heads, &page->err) != HF_ERR_OK ||
-        hf_keep_usage_find(app->catalog, &all, &usages, &page->err) != HF_ERR_OK) {
+    if (page->err.code != HF_ERR_OK) {
         return;
     }
-    figures = hf_alloc_array(jobs.count + 1, sizeof *figures);
-    if (figures == NULL) {
-        (void)hf_fail(&page->err, HF_ERR_NO_MEMORY, "no memory");
+    /* What was not found on the way is no failure of the page. */
+    if (hf_keep_project_find(app->catalog, &all, &projects, &err) != HF_ERR_OK ||
+        read_sets(app, &lines, &err) != HF_ERR_OK) {
+        page->err = err;
         return;
     }
-    qsort(heads.items, heads.count, sizeof *heads.items, by_id);
-    qsort(usages.items, usages.count, sizeof *usages.items, by_id);
     qsort(projects.items, projects.count, sizeof *projects.items, by_id);
-    size_t count = 0;
-    for (size_t i = 0; i < jobs.count; i++) {
-        const struct hf_job_record *job = &jobs.items[i];
-        if (!hf_job_does(job).stored) {
-            continue;
-        }
-        struct set_figures *one = &figures[count++];
-        const struct hf_project_record *project =
-            bsearch(&job->project, projects.items, projects.count, sizeof *projects.items, by_id);
-        *one = (struct set_figures){
-            .project = project == NULL ? "" : project->name,
-            .job = job,
-            .head = bsearch(job, heads.items, heads.count, sizeof *heads.items, by_id),
-            .usage = bsearch(job, usages.items, usages.count, sizeof *usages.items, by_id),
-        };
-        if (hf_alerts_newest(app, &job->id, &one->newest, &one->has_newest, &page->err) !=
-            HF_ERR_OK) {
-            return;
-        }
-    }
     for (size_t f = 0; f < HF_ARRAY_LEN(set_families); f++) {
         family(page, set_families[f].name, set_families[f].type, set_families[f].help);
-        for (size_t i = 0; i < count; i++) {
-            if (has(&figures[i], set_families[f].needs)) {
-                (void)label(text, "project", figures[i].project);
-                sample(page, and_label(text, "set", figures[i].job->set_name),
-                       set_families[f].value(&figures[i]));
+        for (size_t i = 0; i < lines.count; i++) {
+            const struct set_line *line = &lines.items[i];
+            if (line->has[f]) {
+                const struct hf_project_record *project = bsearch(
+                    &line->project, projects.items, projects.count, sizeof *projects.items, by_id);
+                (void)label(text, "project", project == NULL ? "" : project->name);
+                sample(page, and_label(text, "set", line->set_name), line->values[f]);
             }
         }
     }

@@ -200,9 +200,20 @@ static void test_failures_in_a_row_are_counted_and_waited_after(void **state)
     hf_job_note_attempt(&job, &attempt);
     assert_int_equal(job.failures, 2);
     assert_int_equal(job.failed_s, 9);
+    assert_true(hf_id_is_none(&job.last.snapshot));
     attempt.state = HF_SNAPSHOT_COMPLETE;
+    attempt.id = job.id;
+    attempt.created_s = 10;
+    attempt.stored_bytes = 12;
     hf_job_note_attempt(&job, &attempt);
     assert_int_equal(job.failures, 0);
+    attempt.state = HF_SNAPSHOT_FAILED; /* the newest complete one is remembered */
+    attempt.created_s = 20;
+    hf_job_note_attempt(&job, &attempt);
+    assert_true(hf_id_equal(&job.last.snapshot, &job.id));
+    assert_int_equal(job.last.created_s, 10);
+    assert_int_equal(job.last.finished_s, 11);
+    assert_int_equal(job.last.stored_bytes, 12);
     for (size_t i = 0; i < sizeof waits / sizeof waits[0]; i++) {
         assert_int_equal(hf_job_retry_wait_s(i), waits[i]);
     }
