@@ -22,6 +22,7 @@ extern const struct hf_command
     hf_cli_server_commands[]; /* over the server's API, as the next five */
 extern const struct hf_command hf_cli_servers_commands[];
 extern const struct hf_command hf_cli_alert_commands[];
+extern const struct hf_command hf_cli_alert_config_commands[];
 extern const struct hf_command hf_cli_job_commands[];
 extern const struct hf_command hf_cli_job_state_commands[];
 extern const struct hf_command hf_cli_policy_commands[];

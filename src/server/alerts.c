@@ -652,8 +652,8 @@ void hf_alerts_leave(struct hf_server_app *app)
 
 /* ---- Periodic work ---- */
 
-static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail",  "jobs", "upkeep",
-                                                        "alerts", "mails", "posts"};
+static const char *const work_names[HF_SERVER_WORKS] = {"resume", "tail",   "schedule", "jobs",
+                                                        "upkeep", "alerts", "mails",    "posts"};
 
 void hf_alerts_note_work(struct hf_server_app *app, enum hf_server_work work, enum hf_err code,
                          const char *message)

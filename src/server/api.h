@@ -69,6 +69,19 @@ void hf_api_alert(struct hf_server_call *call);
 void hf_api_acknowledge_alert(struct hf_server_call *call);
 void hf_api_global_alerts(struct hf_server_call *call);
 
+/* api_alert_configs.c; rest-api.md 5.9, 5.11. */
+void hf_api_alert_configs(struct hf_server_call *call);
+void hf_api_alert_matchers(struct hf_server_call *call);
+void hf_api_global_alert_configs(struct hf_server_call *call);
+void hf_api_alert_config(struct hf_server_call *call);
+void hf_api_set_alert_config(struct hf_server_call *call);
+void hf_api_reset_alert_config(struct hf_server_call *call);
+void hf_api_maintenance_windows(struct hf_server_call *call);
+void hf_api_add_maintenance_window(struct hf_server_call *call);
+void hf_api_maintenance_window(struct hf_server_call *call);
+void hf_api_set_maintenance_window(struct hf_server_call *call);
+void hf_api_remove_maintenance_window(struct hf_server_call *call);
+
 /* Our own. */
 void hf_api_health(struct hf_server_call *call);
 void hf_api_metrics(struct hf_server_call *call);

@@ -31,13 +31,14 @@ struct hf_store_registry; /* stores_internal.h */
 enum hf_server_work {
     HF_SERVER_RESUMES,
     HF_SERVER_TAILS,
+    HF_SERVER_SCHEDULES,
     HF_SERVER_MOVES_JOBS,
     HF_SERVER_KEEPS_STORES,
     HF_SERVER_ALERTS,
     HF_SERVER_MAILS,
     HF_SERVER_POSTS,
 };
-#define HF_SERVER_WORKS 7
+#define HF_SERVER_WORKS 8
 struct hf_server_work_state {
     uint64_t failures; /* rounds in a row */
     char error[HF_ALERT_TEXT_BYTES];
@@ -107,6 +108,7 @@ struct hf_server_app {
     struct hf_server_work_state works[HF_SERVER_WORKS];
     struct hf_server_failed_calls failed_calls[HF_SERVER_FAILED_CALLS_MAX];
     char unrendered[HF_ALERT_TEXT_BYTES]; /* why the template gave no body when it was last used */
+    uint64_t unrendered_version;          /* of the template then */
     struct hf_id process;                 /* drawn at start: holds slots */
     struct hf_fleet *fleet;               /* owned; NULL: no other process uses the catalog */
     atomic_bool upkeep_wanted;            /* somebody asked for work: the next beat looks */

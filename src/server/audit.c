@@ -123,8 +123,8 @@ static bool contains(const char *text, const char *part)
 /* By its name, or because a password may stand in it. */
 static bool is_secret(const char *name, const char *value)
 {
-    static const char *const parts[] = {"pass", "secret",     "key", "token",
-                                        "pem",  "credential", "auth"};
+    static const char *const parts[] = {"pass",   "secret", "key",        "token",
+                                        "notify", "pem",    "credential", "auth"};
 
     for (size_t i = 0; i < HF_ARRAY_LEN(parts); i++) {
         if (contains(name, parts[i])) {

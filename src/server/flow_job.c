@@ -689,7 +689,8 @@ enum hf_err hf_flow_jobs_tick(struct hf_server_app *app, struct hf_error *err)
     HF_CLEANUP(hf_keep_jobs_fini) struct hf_keep_jobs jobs = {0};
     struct hf_error first = {.code = HF_ERR_OK};
 
-    if (hf_rounds_jobs(app, HF_ROUND_MOVES, HF_ROUND_JOBS, &jobs, err) != HF_ERR_OK) {
+    if (HF_FAULT("server.job.ticked", err) != HF_ERR_OK ||
+        hf_rounds_jobs(app, HF_ROUND_MOVES, HF_ROUND_JOBS, &jobs, err) != HF_ERR_OK) {
         return err->code;
     }
     for (size_t i = 0; i < jobs.count && !hf_cancel_requested(app->cancel); i++) {

@@ -416,15 +416,18 @@ static const char *content_type(const struct hf_notify_options *options)
     return "application/json";
 }
 
+/* *version: of the template's text; 0 for one that cannot be read. */
 static enum hf_err render(const struct hf_notify_options *options, const struct hf_json *body,
-                          struct hf_buf *out, struct hf_error *err)
+                          uint64_t *version, struct hf_buf *out, struct hf_error *err)
 {
     HF_CLEANUP(hf_buf_fini) struct hf_buf file = HF_BUF_INIT(HF_NOTICE_TEMPLATE_MAX_BYTES);
 
     if (hf_fs_read_whole(options->webhook_template_file, HF_NOTICE_TEMPLATE_MAX_BYTES, &file,
                          err) != HF_ERR_OK) {
+        *version = 0;
         return err->code;
     }
+    *version = hf_xxh3(hf_bytes_of(file.data, file.len));
     return hf_notice_render((struct hf_str){(const char *)file.data, file.len}, body,
                             strstr(content_type(options), "json") != NULL, out, err);
 }
@@ -438,7 +441,8 @@ static enum hf_err write_body(struct hf_server_app *app, const struct hf_json *b
 
     *usual = true;
     if (servers && options->webhook_template_file != NULL) {
-        enum hf_err code = render(options, body, out, &why);
+        uint64_t version = 0;
+        enum hf_err code = render(options, body, &version, out, &why);
         *usual = code != HF_ERR_OK;
         if (*usual) {
             hf_log_warn(app->log, "notice.template.failed", HF_STR("error", why.message));
@@ -446,6 +450,7 @@ static enum hf_err write_body(struct hf_server_app *app, const struct hf_json *b
         }
         HF_LOCKED(&app->works_mutex);
         (void)snprintf(app->unrendered, sizeof app->unrendered, "%s", *usual ? why.message : "");
+        app->unrendered_version = version;
     }
     return *usual ? hf_json_encode(body, 0, out, err) : HF_ERR_OK;
 }
@@ -733,12 +738,15 @@ static void try_template(struct hf_server_app *app, struct hf_notify_receiver *o
     if (!out->has_template) {
         return;
     }
-    {
-        HF_LOCKED(&app->works_mutex);
-        (void)snprintf(out->unrendered, sizeof out->unrendered, "%s", app->unrendered);
-    }
-    if (render(&app->alerts.notify, body, &text, &why) != HF_ERR_OK) {
+    uint64_t version = 0;
+    if (render(&app->alerts.notify, body, &version, &text, &why) != HF_ERR_OK) {
         (void)snprintf(out->unrendered, sizeof out->unrendered, "%s", why.message);
+        return;
+    }
+    /* What an alert of another kind met; a template that was changed since has to show itself. */
+    HF_LOCKED(&app->works_mutex);
+    if (app->unrendered_version == version) {
+        (void)snprintf(out->unrendered, sizeof out->unrendered, "%s", app->unrendered);
     }
 }
 

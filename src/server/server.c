@@ -230,8 +230,12 @@ static void run_resume(void *argument)
         hf_log_warn(server->app.log, "server.tail.failed", HF_STR("error", err.message));
     }
     began_ms = hf_clock_mono_ms();
-    if (hf_fleet_leads(&server->app, HF_FLEET_SCHEDULE) &&
-        hf_flow_schedule_tick(&server->app, &err) != HF_ERR_OK) {
+    code = HF_ERR_OK;
+    if (hf_fleet_leads(&server->app, HF_FLEET_SCHEDULE)) {
+        code = hf_flow_schedule_tick(&server->app, &err);
+    }
+    hf_alerts_note_work(&server->app, HF_SERVER_SCHEDULES, code, err.message);
+    if (code != HF_ERR_OK) {
         hf_log_warn(server->app.log, "server.schedule.failed", HF_STR("error", err.message));
     }
     hf_server_pass_note(&server->passes, HF_PASS_SCHEDULE, began_ms);

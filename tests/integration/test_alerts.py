@@ -9,12 +9,15 @@ import hashlib
 import hmac
 import http.server
 import json
+import re
+import socket
 import ssl
 import subprocess
 import threading
 import unittest
 
 import harness
+import pymongo
 from aiosmtpd.controller import Controller  # Debian's python3-aiosmtpd: packaging/debian-packages.txt
 from aiosmtpd.smtp import AuthResult
 from harness import wait_for
@@ -53,13 +56,18 @@ class Hook(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def certificate(directory):
+    made = directory / "mail.crt", directory / "mail.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+                    "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-out", made[0], "-keyout", made[1]],
+                   check=True, capture_output=True)
+    return made
+
+
 class Alerts(harness.TestCase):
     @classmethod
     def deploy(cls):
-        cls.certificate = cls.scratch.dir / "mail.crt", cls.scratch.dir / "mail.key"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                        "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-out", cls.certificate[0], "-keyout", cls.certificate[1]],
-                       check=True, capture_output=True)
+        cls.certificate = certificate(cls.scratch.dir)
         secrets = {"mail.password": PASSWORD, "hook.key": KEY}
         for name, text in secrets.items():
             (cls.scratch.dir / name).write_text(text + "\n")
@@ -186,6 +194,162 @@ class Alerts(harness.TestCase):
         self.assertEqual(refusal(get(self.group + "/alerts?status=BAD")), (400, "INVALID_QUERY_PARAMETER"))
         self.assertEqual(refusal(patch(f"/alerts/{NO_ID}", {"acknowledgedUntil": "2030-01-01"})), (404, "ALERT_NOT_FOUND"))
         self.cli.fails(3, "there is no alert", "alert", "show", NO_ID)
+
+
+class OldAgent(harness.Proxy):
+    """The agent behind it says that it is of an older release."""
+
+    class Rewritten:
+        def __init__(self, source):
+            self.source = source
+
+        def recv(self, count):
+            return self.source.recv(count).replace(b'"release":"0.1.', b'"release":"0.0.')
+
+        def __getattr__(self, name):
+            return getattr(self.source, name)
+
+    def _pump(self, source, sink, up):
+        super()._pump(self.Rewritten(source) if up else source, sink, up)
+
+
+class Kinds(harness.TestCase):
+    """Each alert that a deployment of one member can have, by its cause; thresholds are configured so that it takes seconds."""
+
+    @classmethod
+    def deploy(cls):
+        cls.certificate = certificate(cls.scratch.dir)
+        cls.hook = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+        cls.hook.posts, cls.hook.hangs = [], threading.Event()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*cls.certificate)
+        cls.hook.socket = context.wrap_socket(cls.hook.socket, server_side=True)
+        threading.Thread(target=cls.hook.serve_forever, daemon=True).start()
+        cls.silent = socket.create_server(("127.0.0.1", 0))  # takes a connection, and never answers
+        cls.template = cls.scratch.dir / "body"
+        cls.template.write_text('{"message": "{{what}} {{ alertTypeName }}: {{text}}", "times": {{notices}}}')
+        (cls.scratch.dir / "token").write_text("Bearer the-header-token\n")
+        cls.d = harness.Deployment(cls.scratch, 1, schedule=True, server_arguments=(
+            "--alert-check-interval", "1s", "--alert-repeat-interval", "0", "--agent-down-after", "0", "--minimum-free-percent", "0",
+            "--maximum-space-used-percent", "100", "--minimum-oplog-window", "0", "--oplog-slice-age", "1s", "--server-down-after", "5m",
+            "--webhook-url", f"https://127.0.0.1:{cls.hook.server_port}/services/the-secret-path",
+            "--webhook-ca-file", str(cls.certificate[0]), "--webhook-template", str(cls.template),
+            "--webhook-header", f"Authorization: @{cls.scratch.dir / 'token'}"))
+        cls.cli, cls.server, cls.agent = cls.d.cli, cls.d.server, cls.d.agents[0]
+        harness.wait_tail(cls.d.agents)
+        cls.over = threading.Event()
+        threading.Thread(target=cls.write, daemon=True).start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.over.set()
+        cls.hook.shutdown()
+        cls.hook.server_close()
+        cls.silent.close()
+        super().tearDownClass()
+
+    @classmethod
+    def write(cls):
+        """The set is never quiet: its oplog is as old as what was saved of it."""
+        client = pymongo.MongoClient(cls.d.set.members[0].address, directConnection=True, **harness.FAST)
+        while not cls.over.wait(0.2):
+            with contextlib.suppress(pymongo.errors.PyMongoError):
+                client.beat.one.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True)
+        client.close()
+
+    def configure(self, kind, *words):
+        return self.cli("alert", "config", "set", kind, *words)["results"][0]
+
+    def reset(self, kind):
+        self.cli.run("alert", "config", "reset", kind)
+
+    wait_alert = Alerts.wait_alert
+    alerts = Alerts.alerts
+
+    def test_disks(self):
+        for kind, limit in (("OUTSIDE_SPACE_USED_THRESHOLD", "0"), ("LOW_CATALOG_FREE_SPACE", "100")):
+            self.assertEqual(self.configure(kind, "--threshold", limit)["threshold"]["threshold"], int(limit))
+        for kind in ("OUTSIDE_SPACE_USED_THRESHOLD", "LOW_CATALOG_FREE_SPACE"):
+            self.assertEqual(self.wait_alert(kind, "OPEN")["scope"], "SYSTEM")
+            self.reset(kind)
+        for kind in ("OUTSIDE_SPACE_USED_THRESHOLD", "LOW_CATALOG_FREE_SPACE"):
+            self.wait_alert(kind, "CLOSED")
+
+    def test_no_agent_no_oplog_no_snapshot(self):
+        """And one that comes back and says that it is an older release."""
+        self.cli("policy", "set", "--set", "rs0", "--interval", "15m")
+        self.configure("OPLOG_BEHIND", "--threshold", "6")
+        self.configure("LATE_SNAPSHOT", "--threshold", "1")
+        self.agent.stop()
+        behind, late = self.wait_alert("OPLOG_BEHIND", "OPEN"), self.wait_alert("LATE_SNAPSHOT", "OPEN")
+        self.assertIn("at most 6 s are allowed", behind["text"])
+        self.assertEqual((behind["replicaSetName"], late["scope"]), ("rs0", "GLOBAL"))
+        line = OldAgent(self.server.port)
+        self.addCleanup(line.close)
+        at = self.agent.command.index(self.server.url)
+        self.agent.command[at] = line.url
+        self.agent.start()
+        self.wait_alert("OPLOG_BEHIND", "CLOSED")
+        self.assertIn("has release 0.0.0, the server 0.1.0", self.wait_alert("BACKUP_AGENT_VERSION_BEHIND", "OPEN")["text"])
+        self.agent.stop()
+        self.agent.command[at] = self.server.url
+        self.agent.start()
+        self.wait_alert("BACKUP_AGENT_VERSION_BEHIND", "CLOSED")
+        self.d.wait_members()
+        self.configure("LATE_SNAPSHOT", "--threshold", "20")
+        self.d.take()
+        self.wait_alert("LATE_SNAPSHOT", "CLOSED")
+
+    def test_a_server_that_was_away_whose_work_fails(self):
+        clock = self.scratch.dir / "server.clock"
+        self.configure("CRON_JOB_FAILED", "--threshold", "2", "--delay", "0")
+        self.server.kill()
+        clock.write_text(str(600 * 1000))
+        faults = ";".join(f"server.job.ticked:{i}=IO" for i in range(1, 5))
+        self.server.start(env={"HOLDFAST_TEST_CLOCK": str(clock), "HOLDFAST_FAULTS": faults})
+        self.assertIn("and nobody had stopped it", self.wait_alert("DAEMON_DOWN", "CLOSED")["text"])
+        self.assertIn("periodic work 'jobs' failed", self.wait_alert("CRON_JOB_FAILED", "OPEN")["text"])
+        self.wait_alert("CRON_JOB_FAILED", "CLOSED")
+        self.server.stop()
+        self.server.start()
+        self.d.wait_members()
+
+    def test_receivers(self):
+        """A template that gives nothing, a receiver that hangs, one that may not be reached, a window of maintenance."""
+        self.template.write_text("{{nonsense}}")
+        alert = self.wait_alert("WEBHOOK_TEMPLATE_FAILED", "OPEN")
+        self.assertIn("'{{nonsense}}' is nothing that an alert has", alert["text"])
+        path, headers, body = wait_for(lambda: [one for one in self.hook.posts if b"WEBHOOK_TEMPLATE_FAILED" in one[2]], "the usual body")[0]
+        self.assertEqual((path, headers["Authorization"], json.loads(body)["what"]),
+                         ("/services/the-secret-path", "Bearer the-header-token", "OPEN"))
+        self.template.write_text('{"message": "{{what}} {{ alertTypeName }}: {{text}}", "times": {{notices}}}')
+        self.wait_alert("WEBHOOK_TEMPLATE_FAILED", "CLOSED")
+        told = wait_for(lambda: [one for one in self.hook.posts if b"CLOSED WEBHOOK_TEMPLATE_FAILED" in one[2]], "the body of the template")
+        self.assertEqual(sorted(json.loads(told[0][2])), ["message", "times"])
+
+        # One receiver hangs, one is not there; who else is to be told of the same is told.
+        silent = f"webhook:http://127.0.0.1:{self.silent.getsockname()[1]}/the-other-secret"
+        nobody = f"webhook:http://127.0.0.1:{harness.free_port()}/the-third-secret"
+        shown = self.configure("OUTSIDE_SPACE_USED_THRESHOLD", "--threshold", "0", "--notify", f"{silent},{nobody},webhook")
+        self.assertIn("/...", shown["notify"])
+        self.configure("NOTICES_UNDELIVERED", "--threshold", "1")
+        told = len(self.hook.posts)
+        wait_for(lambda: any(b"OUTSIDE_SPACE_USED_THRESHOLD" in one[2] for one in self.hook.posts[told:]), "the notice beside the one that hangs")
+        alert = self.wait_alert("NOTICES_UNDELIVERED", "OPEN")
+        self.assertIn("/...", alert["text"])
+        self.reset("NOTICES_UNDELIVERED")
+        self.reset("OUTSIDE_SPACE_USED_THRESHOLD")
+        self.cli.fails(2, "is nobody who can be told", "alert", "config", "set", "OPLOG_BEHIND", "--notify", "webhook:ftp://x")
+        self.cli.fails(2, "has no threshold", "alert", "config", "set", "RESYNC_REQUIRED", "--threshold", "3")
+        self.cli.fails(3, "no configuration of alerts", "alert", "config", "set", "NONSENSE", "--disabled")
+
+        window = self.cli("alert", "window", "add", "--lasts", "1h", "--description", "the move")["results"][0]
+        self.assertEqual(self.cli("alert", "window", "list")["results"][0]["id"], window["id"])
+        self.assertEqual(self.cli.run("alert", "window", "remove", window["id"]).code, 0)
+        self.assertEqual(self.cli("alert", "window", "list")["totalCount"], 0)
+        log = self.server.tail(100000)
+        for secret in ("the-secret-path", "the-other-secret", "the-third-secret", "the-header-token"):
+            self.assertNotIn(secret, re.sub(r"(?m)^---- .*$", "", log))
 
 
 if __name__ == "__main__":
