@@ -7,6 +7,7 @@
 const struct hf_command *const hf_cli_tables[] = {
     hf_cli_server_commands,
     hf_cli_alert_commands,
+    hf_cli_alert_config_commands,
     hf_cli_job_commands,
     hf_cli_job_state_commands,
     hf_cli_policy_commands,
@@ -23,10 +24,4 @@ const struct hf_command *const hf_cli_tables[] = {
     hf_cli_demo_commands,
     hf_cli_servers_commands,
     NULL,
-    hf_cli_server_commands,   hf_cli_alert_commands,      hf_cli_alert_config_commands,
-    hf_cli_job_commands,      hf_cli_job_state_commands,  hf_cli_policy_commands,
-    hf_cli_snapshot_commands, hf_cli_restore_commands,    hf_cli_link_commands,
-    hf_cli_store_commands,    hf_cli_stores_commands,     hf_cli_upkeep_commands,
-    hf_cli_oplog_commands,    hf_cli_oplog_look_commands, hf_cli_oplog_check_commands,
-    hf_cli_people_commands,   hf_cli_demo_commands,       NULL,
 };
