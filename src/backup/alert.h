@@ -134,7 +134,7 @@ struct hf_id hf_alert_id(enum hf_alert_type type, const char *target, uint64_t n
 
 /* The threshold of each type; 0: such a thing is never an alert, but of the catalog's disk, where 100 is that for a store's. */
 struct hf_alert_limits {
-    uint64_t of[HF_ALERT_TYPES];
+    _Atomic uint64_t of[HF_ALERT_TYPES];
 };
 void hf_alert_limits_init(struct hf_alert_limits *out); /* the table's */
 

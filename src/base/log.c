@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
@@ -21,7 +22,7 @@
 
 struct hf_log {
     FILE *stream; /* borrowed: outlives the log */
-    enum hf_log_level lowest;
+    atomic_uint lowest;
     bool json;
 };
 
@@ -36,10 +37,15 @@ struct hf_log *hf_log_create(FILE *stream, enum hf_log_level lowest, int json)
     struct hf_log *log = hf_alloc_zero(sizeof *log);
     if (log != NULL) {
         log->stream = stream;
-        log->lowest = lowest;
+        atomic_store(&log->lowest, lowest);
         log->json = json != 0;
     }
     return log;
+}
+
+void hf_log_set_level(struct hf_log *log, enum hf_log_level lowest)
+{
+    atomic_store(&log->lowest, lowest);
 }
 
 void hf_log_destroy(struct hf_log *log)
@@ -229,7 +235,7 @@ static void write_line(struct hf_log *log, const struct line *line)
 void hf_log_event(struct hf_log *log, enum hf_log_level level, const char *event,
                   const struct hf_log_field *fields)
 {
-    if (log == NULL || level < log->lowest) {
+    if (log == NULL || (unsigned)level < atomic_load(&log->lowest)) {
         return;
     }
     int errno_before = errno;

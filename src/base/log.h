@@ -32,6 +32,8 @@ struct hf_log;
 /* Lines go to stream (borrowed, outlives the log): "<UTC time> <level> <event> name=value ...", or one JSON object a
  * line when json. NULL on no memory. Any thread may log; one write(2) a line. */
 HF_MUST_CHECK struct hf_log *hf_log_create(FILE *stream, enum hf_log_level lowest, int json);
+/* Any thread. */
+void hf_log_set_level(struct hf_log *log, enum hf_log_level lowest);
 void hf_log_destroy(struct hf_log *log);
 HF_CLEANUP_DEFINE(hf_log_destroy, struct hf_log *)
 

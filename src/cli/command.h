@@ -23,6 +23,7 @@ extern const struct hf_command
 extern const struct hf_command hf_cli_servers_commands[];
 extern const struct hf_command hf_cli_alert_commands[];
 extern const struct hf_command hf_cli_alert_config_commands[];
+extern const struct hf_command hf_cli_settings_commands[];
 extern const struct hf_command hf_cli_job_commands[];
 extern const struct hf_command hf_cli_job_state_commands[];
 extern const struct hf_command hf_cli_policy_commands[];

@@ -23,5 +23,6 @@ const struct hf_command *const hf_cli_tables[] = {
     hf_cli_people_commands,
     hf_cli_demo_commands,
     hf_cli_servers_commands,
+    hf_cli_settings_commands,
     NULL,
 };

@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "base/secret.h"
 #include "codec/json.h"
+#include "config/setting.h"
 
 struct hf_option_list {
     char **values; /* owned */
@@ -108,6 +109,7 @@ struct hf_option_table {
     size_t min_arguments, max_arguments;
     size_t values_bytes; /* sizeof of the struct */
     bool config_file;    /* has --config FILE and HOLDFAST_CONFIG */
+    bool has_settings;   /* its file may hold those of config/setting.h too */
     bool no_environment; /* its options are not read from HOLDFAST_…, and help does not say so */
 };
 
@@ -121,6 +123,9 @@ struct hf_option_input {
 struct hf_option_rest {
     struct hf_option_list arguments;
     bool help; /* --help or -h was given: nothing else was read, the values are the defaults */
+    struct hf_setting_layer settings; /* as the file says under the reference's names */
+    struct hf_setting_layer
+        options; /* as an option says that means the same, wherever it is given */
 };
 void hf_option_rest_fini(struct hf_option_rest *rest);
 HF_CLEANUP_DEFINE_VALUE(hf_option_rest_fini, struct hf_option_rest)
@@ -151,6 +156,9 @@ HF_MUST_CHECK enum hf_err hf_option_set(const struct hf_option *option, const ch
 /* One more value of a LIST. */
 HF_MUST_CHECK enum hf_err hf_option_append(const struct hf_option *option, const char *text,
                                            const char *source, void *values, struct hf_error *err);
+
+/* The option has the same value in both structs. A file's secret is the same when its path is. */
+HF_MUST_CHECK bool hf_option_same(const struct hf_option *option, const void *a, const void *b);
 
 /* What --help prints: at most 100 columns. */
 HF_MUST_CHECK enum hf_err hf_option_help(const struct hf_option_table *table, struct hf_buf *out,

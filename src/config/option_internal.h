@@ -9,6 +9,8 @@
 
 #define HF_OPTION_NAME_BYTES 80
 
+/* How many letters must be changed, added or dropped; names are short. */
+size_t hf_option_distance(struct hf_str a, struct hf_str b);
 /* "data-dir"; "HOLDFAST_DATA_DIR". out holds HF_OPTION_NAME_BYTES. */
 void hf_option_dashed(const char *name, char *out);
 void hf_option_environment_name(const char *name, char *out);

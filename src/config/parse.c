@@ -68,7 +68,7 @@ const struct hf_option *hf_option_find(const struct hf_option_table *table, stru
 }
 
 /* How many letters must be changed, added or dropped; names are short. */
-static size_t distance(struct hf_str a, struct hf_str b)
+size_t hf_option_distance(struct hf_str a, struct hf_str b)
 {
     size_t row[HF_OPTION_NAME_BYTES];
     if (a.len >= HF_OPTION_NAME_BYTES || b.len >= HF_OPTION_NAME_BYTES) {
@@ -98,7 +98,7 @@ static enum hf_err unknown(const struct hf_option_table *table, struct hf_str na
     const char *nearest = NULL;
     size_t nearest_distance = 3;
     for (size_t i = 0; i < table->count; i++) {
-        size_t d = distance(name, hf_str_of(table->options[i].name));
+        size_t d = hf_option_distance(name, hf_str_of(table->options[i].name));
         if (d < nearest_distance && (table->options[i].flags & OPT_HIDDEN) == 0) {
             nearest = table->options[i].name;
             nearest_distance = d;
@@ -166,6 +166,23 @@ static struct hf_str trim(struct hf_str text)
     return text;
 }
 
+/* A setting under the reference's name, which no option has: options hold no dots. */
+static enum hf_err give_setting(struct parser *parser, struct hf_str key, const char *text,
+                                const char *source, struct hf_error *err)
+{
+    enum hf_setting_id id = hf_setting_find(key);
+
+    if (id == HF_SET_COUNT) {
+        return hf_setting_unknown(key, source, err);
+    }
+    if (parser->rest->settings.given[id]) {
+        return hf_fail(err, HF_ERR_INVALID, "%s: \"%.100s\" is a second value; allowed: one",
+                       source, text);
+    }
+    parser->rest->settings.given[id] = true;
+    return hf_setting_parse(id, text, source, &parser->rest->settings.values[id], err);
+}
+
 static enum hf_err read_line(struct parser *parser, struct hf_str line, const char *where,
                              struct hf_error *err)
 {
@@ -192,13 +209,16 @@ static enum hf_err read_line(struct parser *parser, struct hf_str line, const ch
     char source[SOURCE_BYTES];
     snprintf(source, sizeof source, "%.*s in %s", (int)(key.len < 64 ? key.len : 64), key.data,
              where);
-    const struct hf_option *option = hf_option_find(parser->table, key);
-    if (option == NULL) {
-        return unknown(parser->table, key, source, err);
-    }
     HF_CLEANUP(hf_free) char *text = hf_strndup(value.data, value.len);
     if (text == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "%s: no memory for its value", source);
+    }
+    if (parser->table->has_settings && memchr(key.data, '.', key.len) != NULL) {
+        return give_setting(parser, key, text, source, err);
+    }
+    const struct hf_option *option = hf_option_find(parser->table, key);
+    if (option == NULL) {
+        return unknown(parser->table, key, source, err);
     }
     return give(parser, option, text, SOURCE_FILE, source, err);
 }
@@ -425,6 +445,20 @@ static bool wants_help(const struct hf_option_input *input)
     return false;
 }
 
+/* Options that mean what a setting means, as far as somebody gave them. */
+static void note_settings(struct parser *parser)
+{
+    for (size_t i = 0; parser->table->has_settings && i < HF_SET_COUNT; i++) {
+        const struct hf_option *option =
+            hf_option_find(parser->table, hf_str_of(hf_settings[i].option));
+        if (option != NULL && parser->sources[option - parser->table->options] != SOURCE_DEFAULT) {
+            parser->rest->options.given[i] = true;
+            parser->rest->options.values[i].number =
+                *(uint64_t *)hf_option_member(option, parser->values);
+        }
+    }
+}
+
 static enum hf_err parse(struct parser *parser, const struct hf_option_input *input,
                          struct hf_error *err)
 {
@@ -442,6 +476,7 @@ static enum hf_err parse(struct parser *parser, const struct hf_option_input *in
         read_command_line(parser, input, err) != HF_ERR_OK) {
         return err->code;
     }
+    note_settings(parser);
     return check_complete(parser, err);
 }
 

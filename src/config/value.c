@@ -390,3 +390,44 @@ void hf_option_rest_fini(struct hf_option_rest *rest)
     list_clear(&rest->arguments);
     rest->help = false;
 }
+
+/* ---- Comparing ---- */
+
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a == NULL ? "" : a, b == NULL ? "" : b) == 0;
+}
+
+static bool same_list(const struct hf_option_list *a, const struct hf_option_list *b)
+{
+    for (size_t i = 0; a->count == b->count && i < a->count; i++) {
+        if (!same_text(a->values[i], b->values[i])) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
+bool hf_option_same(const struct hf_option *option, const void *a, const void *b)
+{
+    const void *left = (const unsigned char *)a + option->offset;
+    const void *right = (const unsigned char *)b + option->offset;
+
+    switch (option->type) {
+    case HF_OPTION_TEXT:
+    case HF_OPTION_PATH:
+        return same_text(*(char *const *)left, *(char *const *)right);
+    case HF_OPTION_SIZE:
+    case HF_OPTION_SECONDS:
+    case HF_OPTION_NUMBER:
+        return *(const uint64_t *)left == *(const uint64_t *)right;
+    case HF_OPTION_FLAG:
+        return *(const bool *)left == *(const bool *)right;
+    case HF_OPTION_LIST:
+        return same_list(left, right);
+    case HF_OPTION_SECRET_FILE:
+        return same_text(((const struct hf_option_secret *)left)->path,
+                         ((const struct hf_option_secret *)right)->path);
+    }
+    return false;
+}

@@ -11,38 +11,22 @@
 
 #include "agent/agent.h"
 #include "base/alloc.h"
-#include "base/log.h"
 #include "config/option.h"
+#include "main/logging.h"
+#include "os/hangup.h"
 #include "os/process.h"
 #include "server/server.h"
+#include "server/settings.h"
 
 extern char **environ;
 
 /* ---- What both have ---- */
 
-#define LOG_OPTIONS(OPT)                                                                           \
-    OPT(log_level, TEXT, "info", 0, 0, OPT_NONE,                                                   \
-        "Lowest level that is logged: debug, info, warn or error")                                 \
-    OPT(log_json, FLAG, "false", 0, 0, OPT_NONE, "Log one JSON object a line")
-
-static enum hf_err make_log(const char *level, bool json, struct hf_log **out, struct hf_error *err)
-{
-    static const char *const words[] = {"debug", "info", "warn", "error"};
-
-    for (size_t i = 0; i < HF_ARRAY_LEN(words); i++) {
-        if (strcmp(words[i], level) == 0) {
-            *out = hf_log_create(stderr, (enum hf_log_level)i, json);
-            return *out == NULL ? hf_fail(err, HF_ERR_NO_MEMORY, "no memory") : HF_ERR_OK;
-        }
-    }
-    return hf_fail(err, HF_ERR_INVALID, "log level '%s' is none of debug, info, warn, error",
-                   level);
-}
-
 static void say_ready(const char *text)
 {
     (void)printf("%s\n", text);
     (void)fflush(stdout);
+    hf_supervisor_tell("READY=1");
 }
 
 static const char *or_null(const char *text)
@@ -71,6 +55,80 @@ static struct hf_cancel *stop_token(void)
     return &token;
 }
 
+/* ---- SIGHUP ---- */
+
+/* What a running service was started with. */
+struct service {
+    const struct hf_option_table *table;
+    const struct hf_option_input *input;
+    const void *values; /* as it was started */
+    struct hf_logging *logging;
+    struct hf_settings *settings; /* the server's; NULL: the agent */
+};
+
+/* Names of the options that read differently now, by whether they can change while the service runs. */
+static void compare(const struct service *service, const void *fresh, bool reloads, char *out,
+                    size_t out_len)
+{
+    out[0] = '\0';
+    for (size_t i = 0; i < service->table->count; i++) {
+        const struct hf_option *option = &service->table->options[i];
+        if (((option->flags & OPT_RELOAD) != 0) == reloads &&
+            !hf_option_same(option, service->values, fresh)) {
+            size_t used = strlen(out);
+            (void)snprintf(out + used, out_len - used, "%s%s", used == 0 ? "" : " ", option->name);
+        }
+    }
+}
+
+static enum hf_err take_files(const struct service *service, const void *fresh,
+                              const struct hf_option_rest *rest, struct hf_error *err)
+{
+    const struct hf_option *option = hf_option_find(service->table, hf_str_of("log_level"));
+    const char *const *word =
+        (const void *)((const unsigned char *)fresh + option->offset); /* a TEXT */
+    enum hf_log_level level = HF_LOG_INFO;
+    char changed[1024], restart[1024];
+
+    if (hf_logging_level(*word, &level, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_log_set_level(service->logging->log, level);
+    if (service->settings != NULL) {
+        hf_settings_put(service->settings, &rest->options, &rest->settings);
+    }
+    compare(service, fresh, true, changed, sizeof changed);
+    compare(service, fresh, false, restart, sizeof restart);
+    hf_log_info(service->logging->log, "reload.done", HF_STR("changed", changed),
+                HF_STR("needs_restart", restart));
+    return HF_ERR_OK;
+}
+
+/* The log's file first, so that what is wrong with the others is said in the new one. */
+static void reload(void *context)
+{
+    struct service *service = context;
+    HF_CLEANUP(hf_option_rest_fini) struct hf_option_rest rest = {.help = false};
+    HF_CLEANUP(hf_free) void *fresh = hf_alloc_zero(service->table->values_bytes);
+    struct hf_error err;
+
+    hf_supervisor_tell_reloading();
+    if (hf_logging_reopen(service->logging, &err) != HF_ERR_OK) {
+        hf_log_error(service->logging->log, "reload.failed", HF_STR("error", err.message));
+    }
+    enum hf_err code = fresh == NULL
+                           ? hf_fail(&err, HF_ERR_NO_MEMORY, "no memory")
+                           : hf_option_parse(service->table, service->input, fresh, &rest, &err);
+    if (code == HF_ERR_OK) {
+        code = take_files(service, fresh, &rest, &err);
+        hf_option_fini(service->table, fresh);
+    }
+    if (code != HF_ERR_OK) {
+        hf_log_error(service->logging->log, "reload.failed", HF_STR("error", err.message));
+    }
+    hf_supervisor_tell("READY=1");
+}
+
 /* ---- server ---- */
 
 #define SERVER_OPTIONS(OPT)                                                                        \
@@ -97,10 +155,10 @@ static struct hf_cancel *stop_token(void)
         "Threads that move objects; auto goes by the cores")                                       \
     OPT(task_silence, SECONDS, "5m", 1, 86400, OPT_NONE,                                           \
         "Give up a task that its agent has not named for so long")                                 \
-    OPT(point_in_time_window, SECONDS, "1d", 0, 315360000, OPT_NONE,                               \
+    OPT(point_in_time_window, SECONDS, "1d", 0, 315360000, OPT_RELOAD,                             \
         "Any second of so long stays restorable, where a snapshot before it is kept; older "       \
         "slices of the oplog are deleted. 0: never")                                               \
-    OPT(minimum_oplog_window, SECONDS, "3h", 0, 31536000, OPT_NONE,                                \
+    OPT(minimum_oplog_window, SECONDS, "3h", 0, 31536000, OPT_RELOAD,                              \
         "A set whose oplog is full and reaches back less far gets no job, and an event; 0: any "   \
         "will do")                                                                                 \
     OPT(oplog_slice_age, SECONDS, "10s", 1, 3600, OPT_NONE,                                        \
@@ -129,7 +187,7 @@ static struct hf_cancel *stop_token(void)
         "The same for a server that nobody stopped")                                               \
     OPT(maximum_aborted_snapshots, NUMBER, "3", 0, 1000, OPT_NONE,                                 \
         "So many snapshots of a set that fail in a row are an alert; 0: never")                    \
-    OPT(maximum_space_used_percent, NUMBER, "85", 0, 100, OPT_NONE,                                \
+    OPT(maximum_space_used_percent, NUMBER, "85", 0, 100, OPT_RELOAD,                              \
         "A store whose disk is fuller is an alert; 100: never")                                    \
     OPT(minimum_free_percent, NUMBER, "10", 0, 100, OPT_NONE,                                      \
         "A data directory whose disk has less room is an alert; 0: never")                         \
@@ -169,7 +227,7 @@ static struct hf_cancel *stop_token(void)
     OPT(event_retention_days, NUMBER, "400", 0, 36500, OPT_NONE,                                   \
         "Keep events so many days; 0: until there are 100000 of people and agents, and as many "   \
         "of the server itself, which is the limit in any case")                                    \
-    LOG_OPTIONS(OPT)
+    HF_LOG_OPTIONS(OPT)
 
 struct server_values {
     HF_OPTION_MEMBERS(SERVER_OPTIONS)
@@ -185,6 +243,7 @@ const struct hf_option_table hf_main_server_options = {
     .count = HF_ARRAY_LEN(server_rows),
     .values_bytes = sizeof(struct server_values),
     .config_file = true,
+    .has_settings = true,
 };
 
 static char *profile_path(void)
@@ -197,12 +256,14 @@ static char *profile_path(void)
     return home == NULL ? NULL : hf_asprintf("%s/.config/holdfast/profile", home);
 }
 
-static enum hf_err run_server(const struct server_values *values, struct hf_error *err)
+static enum hf_err run_server(const struct server_values *values, struct service *service,
+                              struct hf_error *err)
 {
-    HF_CLEANUP(hf_log_destroy) struct hf_log *log = NULL;
     HF_CLEANUP(hf_free) char *profile = profile_path();
+    HF_CLEANUP(hf_hangup_stop) struct hf_hangup *hangup = NULL;
+    struct hf_log *log = service->logging->log;
 
-    if (make_log(values->log_level, values->log_json, &log, err) != HF_ERR_OK) {
+    if (hf_hangup_start(reload, service, &hangup, err) != HF_ERR_OK) {
         return err->code;
     }
     hf_files_limit_raise();
@@ -255,6 +316,7 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .oplog_check_s = values->oplog_check_interval,
         .schedules = values->schedule,
         .event_days = values->event_retention_days,
+        .settings = service->settings,
         .snapshots_at_once = values->snapshots_at_once,
         .snapshots_per_host = values->snapshots_per_host,
         .snapshots_per_store = values->snapshots_per_store,
@@ -264,7 +326,31 @@ static enum hf_err run_server(const struct server_values *values, struct hf_erro
         .log = log,
         .ready = say_ready,
     };
-    return hf_server_run(&options, stop_token(), err);
+    enum hf_err code = hf_server_run(&options, stop_token(), err);
+    hf_supervisor_tell("STOPPING=1");
+    return code;
+}
+
+static enum hf_err start_server(const struct server_values *values,
+                                const struct hf_option_input *input,
+                                const struct hf_option_rest *rest, struct hf_error *err)
+{
+    HF_CLEANUP(hf_logging_close) struct hf_logging logging = {.log = NULL};
+    HF_CLEANUP(hf_settings_destroy) struct hf_settings *settings = NULL;
+    const struct hf_logging_options log = {
+        .level = values->log_level, .format = values->log_format, .file = values->log_file};
+
+    if (hf_logging_open(&log, &logging, err) != HF_ERR_OK ||
+        hf_settings_create(&settings, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    hf_settings_put(settings, &rest->options, &rest->settings);
+    struct service service = {.table = &hf_main_server_options,
+                              .input = input,
+                              .values = values,
+                              .logging = &logging,
+                              .settings = settings};
+    return run_server(values, &service, err);
 }
 
 enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
@@ -277,8 +363,8 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
     if (hf_option_parse(&hf_main_server_options, &input, &values, &rest, err) != HF_ERR_OK) {
         return err->code;
     }
-    enum hf_err code =
-        rest.help ? print_help(&hf_main_server_options, err) : run_server(&values, err);
+    enum hf_err code = rest.help ? print_help(&hf_main_server_options, err)
+                                 : start_server(&values, &input, &rest, err);
     hf_option_fini(&hf_main_server_options, &values);
     return code;
 }
@@ -330,7 +416,7 @@ enum hf_err hf_main_server(int argc, char *const *argv, struct hf_error *err)
     OPT(server_patience, SECONDS, "1m", 1, 3600, OPT_NONE,                                         \
         "Take a connection to the server for dead when nothing moved on it for so long")           \
     OPT(watch_interval, SECONDS, "5s", 1, 60, OPT_NONE, "How often the members are asked")         \
-    LOG_OPTIONS(OPT)
+    HF_LOG_OPTIONS(OPT)
 
 struct agent_values {
     HF_OPTION_MEMBERS(AGENT_OPTIONS)
@@ -347,9 +433,15 @@ const struct hf_option_table hf_main_agent_options = {
     .config_file = true,
 };
 
-static enum hf_err run_agent(const struct agent_values *values, struct hf_error *err)
+static enum hf_err run_agent(const struct agent_values *values, const struct hf_option_input *input,
+                             struct hf_error *err)
 {
-    HF_CLEANUP(hf_log_destroy) struct hf_log *log = NULL;
+    HF_CLEANUP(hf_logging_close) struct hf_logging logging = {.log = NULL};
+    HF_CLEANUP(hf_hangup_stop) struct hf_hangup *hangup = NULL;
+    const struct hf_logging_options log = {
+        .level = values->log_level, .format = values->log_format, .file = values->log_file};
+    struct service service = {
+        .table = &hf_main_agent_options, .input = input, .values = values, .logging = &logging};
     const char *seeds = or_null(values->mongodb) != NULL ? values->mongodb : values->seeds;
 
     if (or_null(seeds) == NULL) {
@@ -360,7 +452,8 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         return hf_fail(err, HF_ERR_INVALID,
                        "--mongodb and --seeds say the same thing twice; give one");
     }
-    if (make_log(values->log_level, values->log_json, &log, err) != HF_ERR_OK) {
+    if (hf_logging_open(&log, &logging, err) != HF_ERR_OK ||
+        hf_hangup_start(reload, &service, &hangup, err) != HF_ERR_OK) {
         return err->code;
     }
     const struct hf_agent_options options = {
@@ -387,7 +480,7 @@ static enum hf_err run_agent(const struct agent_values *values, struct hf_error 
         .watch_ms = values->watch_interval * 1000,
         .majority_wait_ms = values->majority_wait * 1000,
         .silence_ms = (uint32_t)(values->server_patience * 1000),
-        .log = log,
+        .log = logging.log,
         .ready = say_ready,
     };
     return hf_agent_run(&options, stop_token(), err);
@@ -404,7 +497,7 @@ enum hf_err hf_main_agent(int argc, char *const *argv, struct hf_error *err)
         return err->code;
     }
     enum hf_err code =
-        rest.help ? print_help(&hf_main_agent_options, err) : run_agent(&values, err);
+        rest.help ? print_help(&hf_main_agent_options, err) : run_agent(&values, &input, err);
     hf_option_fini(&hf_main_agent_options, &values);
     return code;
 }

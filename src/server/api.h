@@ -63,6 +63,11 @@ void hf_api_list_groups(struct hf_server_call *call, const struct hf_id *org);
 HF_MUST_CHECK struct hf_json *hf_api_group_document(struct hf_server_call *call,
                                                     const struct hf_project_record *project);
 
+/* api_settings.c */
+void hf_api_server_settings(struct hf_server_call *call);
+void hf_api_set_server_setting(struct hf_server_call *call);
+void hf_api_unset_server_setting(struct hf_server_call *call);
+
 /* api_alerts.c; rest-api.md 5.9. */
 void hf_api_alerts(struct hf_server_call *call);
 void hf_api_alert(struct hf_server_call *call);

@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "server/api.h"
 #include "server/points.h"
+#include "server/settings.h"
 #include "server/stores.h"
 
 #define HOURS_MAX 87600
@@ -29,7 +30,10 @@ static void set_url(struct hf_server_call *call, const struct hf_link_record *li
 {
     char key[HF_LINK_KEY_BYTES], url[1024], base[300];
 
-    hf_reply_base_url(call, base, sizeof base);
+    hf_settings_url(call->app->settings, base, sizeof base);
+    if (base[0] == '\0') {
+        hf_reply_base_url(call, base, sizeof base);
+    }
     hf_server_links_key(call->app->links, link, key);
     (void)snprintf(url, sizeof url, "%s" HF_API_PULL_PATH "%s/%s/%s", base,
                    hf_id_text(&link->id).text, key, link->file);

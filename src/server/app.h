@@ -26,6 +26,7 @@ struct hf_fleet;          /* fleet.h */
 struct hf_points_cache;   /* points.h */
 struct hf_rounds;         /* rounds.h */
 struct hf_store_registry; /* stores_internal.h */
+struct hf_settings;       /* settings.h */
 
 /* The server's periodic work, as alerts know it. */
 enum hf_server_work {
@@ -72,12 +73,14 @@ struct hf_server_app {
     struct hf_store_key key;        /* the same; zero for a store without encryption */
     /* What the first start made: of documents from before there were several, and of what no project is behind. */
     struct hf_id first_project;
-    struct hf_id first_org; /* of projects that name none */
-    uint64_t oplog_kept_s; /* any second of so long stays restorable; 0: slices are never deleted */
-    uint64_t pruned_ms;    /* monotonic; of the periodic work alone */
-    bool pruning;          /* the same: a round over all jobs has begun */
+    struct hf_id first_org;       /* of projects that name none */
+    struct hf_settings *settings; /* borrowed; NULL: the fields say what is obeyed */
+    _Atomic uint64_t
+        oplog_kept_s;   /* any second of so long stays restorable; 0: slices are never deleted */
+    uint64_t pruned_ms; /* monotonic; of the periodic work alone */
+    bool pruning;       /* the same: a round over all jobs has begun */
     struct hf_rounds *rounds; /* borrowed; NULL: every round is one over all */
-    uint64_t
+    _Atomic uint64_t
         oplog_window_min_s; /* the source's oplog should reach back so far; 0: it is not looked at */
     uint64_t oplog_check_s; /* a job's stored oplog is checked so often; 0: only by hand */
     atomic_bool checking;   /* one check at a time */

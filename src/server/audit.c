@@ -48,6 +48,8 @@ static const struct {
     {hf_api_start_link, HF_EVENT_RESTORE_REQUESTED, "download link requested"},
     {hf_api_cancel_restore, HF_EVENT_RESTORE_CANCELLED, "restore cancelled or link withdrawn"},
     {hf_api_acknowledge_alert, HF_EVENT_ALERT_ACKNOWLEDGED, "alert acknowledged"},
+    {hf_api_set_server_setting, HF_EVENT_SETTINGS_UPDATED, "setting changed"},
+    {hf_api_unset_server_setting, HF_EVENT_SETTINGS_UPDATED, "setting taken back"},
     {hf_api_store_groom, HF_EVENT_STORE_WORK_REQUESTED, "groom requested"},
     {hf_api_store_check, HF_EVENT_STORE_WORK_REQUESTED, "check requested"},
     {hf_api_add_store, HF_EVENT_CHANGED, "store added"},

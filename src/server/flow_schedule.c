@@ -11,6 +11,7 @@
 #include "os/clock.h"
 #include "server/flow_internal.h"
 #include "server/flow_queue.h"
+#include "server/settings.h"
 
 #define CAS_TRIES 8
 #define JOBS_MAX 100000
@@ -33,6 +34,7 @@ enum hf_err hf_flow_schedule_open(struct hf_server_app *app, const struct hf_job
         return code;
     }
     hf_schedule_init(&fresh, job, hf_flow_now_s());
+    hf_settings_policy(app, &fresh.policy);
     code = hf_keep_schedule_insert(app->catalog, &fresh, err);
     if (code != HF_ERR_OK && code != HF_ERR_EXISTS) {
         return code;
@@ -67,6 +69,7 @@ enum hf_err hf_flow_policy(struct hf_server_app *app, const struct hf_id *job,
     enum hf_err code = hf_keep_schedule_get(app->catalog, job, &record, NULL, err);
     if (code == HF_ERR_NOT_FOUND) {
         hf_policy_default(out, hf_flow_now_s());
+        hf_settings_policy(app, out);
         return HF_ERR_OK;
     }
     *out = record.policy;

@@ -28,6 +28,7 @@
 #include "server/notify.h"
 #include "server/points.h"
 #include "server/server_internal.h"
+#include "server/settings.h"
 #include "server/stores.h"
 
 #define BEAT_MS 100
@@ -201,6 +202,7 @@ static enum hf_err listen_on(struct hf_server *server, struct hf_error *err)
         return hf_wrap(err, "listen on %s", server->options->listen);
     }
     hf_wipe(key.data, key.len);
+    hf_settings_url(server->app.settings, server->central_url, sizeof server->central_url);
     bool any = host[0] == '\0' || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
     bool v6 = strchr(host, ':') != NULL;
     (void)snprintf(server->url, sizeof server->url, "%s://%s%s%s:%u",
@@ -385,6 +387,7 @@ static void run_alerts(void *argument)
 
     enum hf_err code = HF_ERR_OK;
     if (hf_fleet_leads(&server->app, HF_FLEET_ALERTS)) {
+        hf_settings_limits(&server->app);
         code = hf_alerts_pass(&server->app, &err);
         hf_server_pass_note(&server->passes, HF_PASS_ALERTS, began_ms);
         hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);
@@ -427,6 +430,15 @@ static void announce(struct hf_server *server, const struct hf_buf *news)
                 HF_STR("store", server->options->store_url));
 }
 
+static void apply_settings(struct hf_server *server)
+{
+    struct hf_error err;
+
+    if (hf_settings_apply(&server->app, &err) != HF_ERR_OK) {
+        hf_log_warn(server->app.log, "server.settings.failed", HF_STR("error", err.message));
+    }
+}
+
 /* Until the caller wants the end, or another process has our name. */
 static void beat(struct hf_server *server, const struct hf_cancel *cancel)
 {
@@ -445,6 +457,9 @@ static void beat(struct hf_server *server, const struct hf_cancel *cancel)
                                passed_ms < LISTENED_MAX_MS ? passed_ms : LISTENED_MAX_MS);
         beaten_ms = now_ms;
         hf_server_waiting_expire(server->waiting, now_ms);
+        if (hf_settings_are_new(server->app.settings)) {
+            apply_settings(server);
+        }
         if (now_ms - resumed_ms >= RESUME_EVERY_MS) {
             resumed_ms = now_ms;
             resume(server);
@@ -460,6 +475,7 @@ static void beat(struct hf_server *server, const struct hf_cancel *cancel)
         }
         if (now_ms - alerted_ms >= alerts_s * 1000) {
             alerted_ms = now_ms;
+            apply_settings(server); /* another server on the catalog may have changed them */
             look_for_alerts(server);
         }
         if (now_ms - merged_ms >= MERGE_EVERY_MS) {
@@ -528,7 +544,8 @@ static enum hf_err start(struct hf_server *server, const struct hf_cancel *cance
     HF_CLEANUP(hf_lock_file_drop) struct hf_lock_file *alone = NULL;
 
     if (take_start_lock(server->options, cancel, &alone, err) != HF_ERR_OK ||
-        hf_server_open(server, news, err) != HF_ERR_OK || make_pools(server, err) != HF_ERR_OK ||
+        hf_server_open(server, news, err) != HF_ERR_OK ||
+        hf_settings_apply(&server->app, err) != HF_ERR_OK || make_pools(server, err) != HF_ERR_OK ||
         join_others(server, err) != HF_ERR_OK || listen_on(server, err) != HF_ERR_OK ||
         hf_server_publish_url(server, news, err) != HF_ERR_OK ||
         hf_alert_settings_begin(&server->app, err) != HF_ERR_OK) {
@@ -574,6 +591,7 @@ enum hf_err hf_server_run(const struct hf_server_options *options, const struct 
                 .oplog_check_s = options->oplog_check_s,
                 .schedules = options->schedules,
                 .event_days = options->event_days,
+                .settings = options->settings,
                 .snapshots_at_once = options->snapshots_at_once,
                 .snapshots_per_host = options->snapshots_per_host,
                 .snapshots_per_store = options->snapshots_per_store,

@@ -25,6 +25,8 @@ struct hf_notify_options {
     bool no_private_webhooks;          /* addresses of private networks are refused */
 };
 
+struct hf_settings; /* settings.h */
+
 struct hf_server_options {
     const char *data_dir;
     const char *store_url;
@@ -57,9 +59,10 @@ struct hf_server_options {
         uint64_t disk_free_percent;  /* 0: never */
     } alerts;
     const struct hf_notify_options *notify; /* borrowed; NULL: nobody is told of alerts */
-    uint64_t event_days;                    /* events are kept so long; 0: until there are many */
-    const char *metrics_token_file;         /* for others than this host; NULL: they may not */
-    bool no_first_snapshot;       /* a new job's first snapshot is left to whoever asks for it */
+    struct hf_settings *settings;   /* borrowed; those of settings.h win over the fields here */
+    uint64_t event_days;            /* events are kept so long; 0: until there are many */
+    const char *metrics_token_file; /* for others than this host; NULL: they may not */
+    bool no_first_snapshot;         /* a new job's first snapshot is left to whoever asks for it */
     bool schedules;               /* snapshots are taken by themselves, as each job's policy says */
     uint64_t snapshots_at_once;   /* of these, in all */
     uint64_t snapshots_per_host;  /* and of the members of one host; 0: no such limit */

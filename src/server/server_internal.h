@@ -43,6 +43,7 @@ struct hf_server {
     struct hf_server_passes passes;
     struct hf_rounds rounds;
     char url[512];                /* "http://127.0.0.1:8080" */
+    char central_url[256];        /* as agents and people reach it; empty: `url` */
     atomic_bool resuming;         /* hf_flow_resume waits or runs */
     atomic_bool jobs_running;     /* hf_flow_jobs_tick waits or runs */
     atomic_bool mailing, posting; /* hf_notify_pass waits or runs */

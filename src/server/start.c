@@ -20,6 +20,12 @@
 
 #define SETTING_INSTALLATION "installation"
 
+/* As agents and people reach it. */
+static const char *address_of(const struct hf_server *server)
+{
+    return server->central_url[0] != '\0' ? server->central_url : server->url;
+}
+
 static enum hf_err path_in(const struct hf_server *server, const char *name, char **out,
                            struct hf_error *err)
 {
@@ -144,8 +150,8 @@ static enum hf_err write_profile(struct hf_server *server, struct hf_buf *news,
         return HF_ERR_OK;
     }
     if (hf_server_auth_make_api_key(server->auth, &wish, &key, err) != HF_ERR_OK ||
-        hf_buf_appendf(&text, err, "server = %s\npublic_key = %s\nprivate_key = %s\n", server->url,
-                       key.public_key, key.private_key) != HF_ERR_OK) {
+        hf_buf_appendf(&text, err, "server = %s\npublic_key = %s\nprivate_key = %s\n",
+                       address_of(server), key.public_key, key.private_key) != HF_ERR_OK) {
         return err->code;
     }
     enum hf_err code = hf_fs_publish_new(path, hf_buf_bytes(&text), 0600, err);
@@ -214,7 +220,7 @@ static enum hf_err renew_profile(struct hf_server *server, const char *path, str
                        "%s does not begin with 'server = '; hint: remove it for a new key", path);
     }
     size_t rest = old.len - (size_t)(end + 1 - old.data);
-    if (hf_buf_appendf(text, err, "server = %s\n", server->url) != HF_ERR_OK ||
+    if (hf_buf_appendf(text, err, "server = %s\n", address_of(server)) != HF_ERR_OK ||
         hf_buf_append(text, hf_bytes_of(end + 1, rest), err) != HF_ERR_OK) {
         return err->code;
     }
@@ -275,7 +281,7 @@ enum hf_err hf_server_publish_url(struct hf_server *server, struct hf_buf *news,
         path_in(server, "cli.profile", &profile_path, err) != HF_ERR_OK ||
         write_profile(server, news, err) != HF_ERR_OK ||
         renew_profile(server, profile_path, &profile, err) != HF_ERR_OK ||
-        hf_buf_appendf(&line, err, "%s\n", server->url) != HF_ERR_OK ||
+        hf_buf_appendf(&line, err, "%s\n", address_of(server)) != HF_ERR_OK ||
         hf_fs_publish_replace(url_path, hf_buf_bytes(&line), 0644, err) != HF_ERR_OK) {
         return err->code;
     }

@@ -1,6 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""Who changed what: audit events of people, agents and the server itself, through deaths at every step."""
+"""Who changed what: audit events of people, agents and the server itself, through deaths at every step. Settings, and SIGHUP to
+running processes."""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
 import unittest
 
 import harness
@@ -108,6 +115,84 @@ class Events(harness.TestCase):
         self.assertEqual(answer.json["errorClass"], "NO_SPACE")
         self.assertIn("nothing was changed", answer.json["detail"])
         self.assertNotEqual(self.cli("job", "show", "--set", "rs0")["state"], "STOPPED")
+
+    def test_settings_and_reload(self):
+        """Default, catalog, file and option; a reload of the file; the log's file moved away; what a supervisor is told."""
+        scratch = self.scratch.dir / "reload"
+        scratch.mkdir()
+        config, log, moved = scratch / "server.conf", scratch / "server.log", scratch / "server.log.1"
+        name, percent = "brs.snapshotSchedule.interval", "mms.alerts.OutsideSpaceUsedThreshold.maximumSpaceUsedPercent"
+        supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(supervisor.close)
+        supervisor.bind(str(scratch / "notify"))
+        supervisor.settimeout(120)
+        config.write_text(f"# mine\nlog_level: info\n{percent} = 70\n")
+        server = harness.Server(self.scratch, "reloaded", arguments=("--config", config, "--log-file", log, "--log-format", "json",
+                                                                     "--point-in-time-window", "2h")).start({"NOTIFY_SOCKET": str(scratch / "notify")})
+        self.addCleanup(server.stop)
+        self.assertEqual(supervisor.recv(256), b"READY=1")
+        cli = harness.Cli(self.scratch)
+
+        def run(*words):
+            return cli.run(*words, "--profile", server.data / "cli.profile")
+
+        def setting(name):
+            found = {one["name"]: one for one in json.loads(run("settings", "list", "--json").out)["results"]}
+            return found[name]["value"], found[name]["source"]
+
+        self.assertEqual(setting(name), ("24", "default"))
+        self.assertEqual(setting(percent), ("70", "file"))
+        self.assertEqual(setting("brs.pitWindowInHours"), ("2", "option"))
+        self.assertIn("12, by catalog", run("settings", "set", name, "12").out)
+        self.assertIn("70, by file", run("settings", "set", percent, "60").out)
+        for words, why in (((name, "7"), "allowed: 6, 8, 12 or 24"), (("brs.snapshotSchedule.intervall", "6"), f"did you mean {name}"),
+                           (("brs.pitWindowInHours", "1.2345"), "is no value; allowed: 0 to 87600, also 1.5")):
+            refused = run("settings", "set", *words)
+            self.assertEqual(refused.code, 2)
+            self.assertIn(why, refused.err)
+        changed = json.loads(run("event", "list", "--kind", "SERVER_SETTINGS_UPDATED_AUDIT", "--json").out)["results"]
+        self.assertEqual({one["text"].split()[-1] for one in changed}, {"value=60", "value=12"})
+
+        # Rotated by the system: lines are in the new file from the signal on, each a JSON object.
+        def reload(text):
+            config.write_text(text)
+            log.rename(moved)
+            server.signal(signal.SIGHUP)
+            self.assertTrue(supervisor.recv(256).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+            self.assertEqual(supervisor.recv(256), b"READY=1")
+            return [json.loads(line) for line in log.read_text().splitlines() if '"reload.' in line][-1]
+
+        told = reload(f"log_level: debug\nlisten: 127.0.0.1:1\nproject: other\n{percent} = 71\n{name} = 8\n")
+        self.assertEqual((told["event"], told["changed"], told["needs_restart"]), ("reload.done", "log_level", "project"))
+        wait_for(lambda: setting(name) == ("8", "file"), "the file's setting")
+        self.assertEqual(setting(percent), ("71", "file"))
+        for line in moved.read_text().splitlines():
+            self.assertEqual(set(json.loads(line)) & {"time", "level", "event"}, {"time", "level", "event"})
+        told = reload(f"{name} = 8\n{percent} = 101\n")
+        self.assertEqual(told["event"], "reload.failed")
+        self.assertIn(f"{percent} in {config} line 2: \"101\" is no value; allowed: 0 to 100", told["error"])
+        self.assertEqual(setting(percent), ("71", "file"))
+        self.assertIn("24, by default", (reload("\n"), run("settings", "unset", name))[1].out)
+        server.stop()
+        self.assertEqual(supervisor.recv(256), b"STOPPING=1")
+
+    def test_an_agent_goes_on_at_a_hangup(self):
+        agent = self.d.agents[0]
+        agent.signal(signal.SIGHUP)
+        wait_for(lambda: "reload.done" in agent.log.read_text(errors="replace"), "the agent to read its options again")
+        self.assertTrue(agent.alive())
+
+    def test_the_units_are_good(self):
+        for unit in (pathlib.Path(__file__).parents[2] / "packaging/systemd").glob("*.service"):
+            copy = self.scratch.dir / unit.name.replace("@", "@rs0")
+            copy.write_text(unit.read_text().replace("/usr/bin/holdfast", os.environ["HOLDFAST"]))
+            checked = subprocess.run(["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, timeout=120, check=False)
+            mine = [line for line in checked.stderr.splitlines() if unit.name.split("@")[0].split(".")[0] in line]
+            self.assertEqual((checked.returncode, mine), (0, []), checked.stderr)
+
+    def test_the_page_of_settings_is_what_the_program_prints(self):
+        page = (pathlib.Path(__file__).parents[2] / "docs/user/settings.md").read_text()
+        self.assertIn(harness.Cli(self.scratch).run("settings", "manual").out, page)
 
 
 if __name__ == "__main__":
