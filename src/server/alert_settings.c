@@ -5,6 +5,7 @@
 #include "server/alert_settings.h"
 
 #include "server/flow.h"
+#include "server/settings.h"
 
 #define WINDOWS_MAX 10000
 /* A window that is over for so long is of no interest to anybody. */
@@ -18,7 +19,7 @@ void hf_alert_settings_fini(struct hf_alert_settings *settings)
 uint64_t hf_alert_settings_threshold(const struct hf_server_app *app,
                                      const struct hf_alert_config_record *config)
 {
-    return config->own_threshold ? config->threshold : app->alerts.limits.of[config->type];
+    return config->own_threshold ? config->threshold : hf_settings_alert_limit(app, config->type);
 }
 
 /* A window that was forgotten takes no room for ever. */

@@ -387,7 +387,6 @@ static void run_alerts(void *argument)
 
     enum hf_err code = HF_ERR_OK;
     if (hf_fleet_leads(&server->app, HF_FLEET_ALERTS)) {
-        hf_settings_limits(&server->app);
         code = hf_alerts_pass(&server->app, &err);
         hf_server_pass_note(&server->passes, HF_PASS_ALERTS, began_ms);
         hf_alerts_note_work(&server->app, HF_SERVER_ALERTS, code, err.message);

@@ -14,7 +14,8 @@
 #define CAS_TRIES 8
 
 struct hf_settings {
-    struct hf_mutex mutex; /* guards: layers, obeyed, sources */
+    struct hf_mutex applying; /* taken before mutex: what was read last is obeyed last */
+    struct hf_mutex mutex;    /* guards: layers, obeyed, sources */
     struct hf_setting_layer options, file, catalog;
     struct hf_setting_value obeyed[HF_SET_COUNT];
     enum hf_setting_source sources[HF_SET_COUNT];
@@ -55,6 +56,7 @@ enum hf_err hf_settings_create(struct hf_settings **out, struct hf_error *err)
     if (settings == NULL) {
         return hf_fail(err, HF_ERR_NO_MEMORY, "no memory");
     }
+    hf_mutex_init(&settings->applying);
     hf_mutex_init(&settings->mutex);
     choose(settings);
     *out = settings;
@@ -65,6 +67,7 @@ void hf_settings_destroy(struct hf_settings *settings)
 {
     if (settings != NULL) {
         hf_mutex_fini(&settings->mutex);
+        hf_mutex_fini(&settings->applying);
         hf_free(settings);
     }
 }
@@ -208,6 +211,7 @@ enum hf_err hf_settings_apply(struct hf_server_app *app, struct hf_error *err)
     if (app->settings == NULL) {
         return HF_ERR_OK;
     }
+    HF_LOCKED(&app->settings->applying);
     if (read_catalog(app, &catalog, err) != HF_ERR_OK) {
         return hf_wrap(err, "settings");
     }
@@ -243,12 +247,13 @@ void hf_settings_url(struct hf_settings *settings, char *out, size_t out_len)
     (void)snprintf(out, out_len, "%s", value.text);
 }
 
-void hf_settings_limits(struct hf_server_app *app)
+uint64_t hf_settings_alert_limit(const struct hf_server_app *app, enum hf_alert_type type)
 {
-    if (app->settings != NULL) {
-        app->alerts.limits.of[HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD] =
-            number_of(app, HF_SET_SPACE_PERCENT);
-        app->alerts.limits.of[HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE] =
-            number_of(app, HF_SET_CONF_CALLS);
+    if (app->settings != NULL && type == HF_ALERT_OUTSIDE_SPACE_USED_THRESHOLD) {
+        return number_of(app, HF_SET_SPACE_PERCENT);
     }
+    if (app->settings != NULL && type == HF_ALERT_BACKUP_AGENT_CONF_CALL_FAILURE) {
+        return number_of(app, HF_SET_CONF_CALLS);
+    }
+    return app->alerts.limits.of[type];
 }

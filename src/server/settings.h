@@ -42,7 +42,7 @@ HF_MUST_CHECK enum hf_err hf_settings_set(struct hf_server_app *app, enum hf_set
 void hf_settings_policy(const struct hf_server_app *app, struct hf_policy *policy);
 /* mms.backupCentralUrl; empty: none was set, or settings is NULL. */
 void hf_settings_url(struct hf_settings *settings, char *out, size_t out_len);
-/* Of alerts; any thread. */
-void hf_settings_limits(struct hf_server_app *app);
+/* The threshold of an alert whose configuration has none of its own. Any thread. */
+uint64_t hf_settings_alert_limit(const struct hf_server_app *app, enum hf_alert_type type);
 
 #endif
