@@ -92,9 +92,9 @@ const struct hf_route hf_server_routes[] = {
     {"GET", PUBLIC "/globalEvents", hf_api_global_events, HF_ROUTE_API, HF_RIGHT_GLOBAL_READ},
 
     {"GET", PRIVATE "/status", hf_api_status, HF_ROUTE_API, HF_RIGHT_READ},
-    {"GET", PRIVATE "/settings", hf_api_server_settings, HF_ROUTE_API, HF_RIGHT_ADMIN_READ},
-    {"PATCH", PRIVATE "/settings/*", hf_api_set_server_setting, HF_ROUTE_API, HF_RIGHT_ADMIN},
-    {"DELETE", PRIVATE "/settings/*", hf_api_unset_server_setting, HF_ROUTE_API, HF_RIGHT_ADMIN},
+    {"GET", PRIVATE "/settings", hf_api_server_settings, HF_ROUTE_API, HF_RIGHT_OWNER},
+    {"PATCH", PRIVATE "/settings/*", hf_api_set_server_setting, HF_ROUTE_API, HF_RIGHT_OWNER},
+    {"DELETE", PRIVATE "/settings/*", hf_api_unset_server_setting, HF_ROUTE_API, HF_RIGHT_OWNER},
     {"GET", PRIVATE "/agents", hf_api_agents, HF_ROUTE_API, HF_RIGHT_READ},
     {"GET", PRIVATE "/jobs", hf_api_jobs, HF_ROUTE_API, HF_RIGHT_READ},
     {"GET", PRIVATE "/jobs/*", hf_api_job, HF_ROUTE_API, HF_RIGHT_READ},
