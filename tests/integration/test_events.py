@@ -18,8 +18,16 @@ from test_api import NO_ID, PUBLIC, Client
 class Events(harness.TestCase):
     @classmethod
     def deploy(cls):
-        cls.d = harness.Deployment(cls.scratch, 1, server_arguments=("--alert-check-interval", "1s"))
+        config, cls.agent_log = cls.scratch.dir / "events.conf", cls.scratch.dir / "agent.log"
+        config.write_text("brs.snapshotSchedule.interval=12\nbrs.snapshotSchedule.retention.daily = 7\n")
+        cls.d = harness.Deployment(cls.scratch, 1, server_arguments=("--alert-check-interval", "1s", "--config", config), start_job=False,
+                                   agent_arguments=("--log-file", cls.agent_log))
         cls.server, cls.cli = cls.d.server, cls.d.cli
+        cls.cli("settings", "set", "brs.snapshotSchedule.retention.base", "3")
+        cls.cli("settings", "set", "brs.snapshotSchedule.retention.weekly", "none")
+        cls.d.wait_members()
+        cls.cli("job", "start", "--set", "rs0")
+        cls.policy = cls.cli("policy", "show", "rs0")
         cls.client = Client(cls.server)
         cls.group = f"{PUBLIC}/groups/" + cls.client.get(PUBLIC + "/groups").json["results"][0]["id"]
         cls.job = cls.cli("job", "show", "--set", "rs0")["id"]
@@ -175,10 +183,18 @@ class Events(harness.TestCase):
         server.stop()
         self.assertEqual(supervisor.recv(256), b"STOPPING=1")
 
+    def test_a_new_job_has_its_schedule_from_the_settings(self):
+        """Two of the file, two of the catalog, one that nobody set."""
+        policy = {name: self.policy[name] for name in ("intervalMinutes", "dailyRetentionDays", "baseRetentionDays", "weeklyRetentionWeeks",
+                                                       "monthlyRetentionMonths")}
+        self.assertEqual(list(policy.values()), [720, 7, 3, 0, 1], policy)
+
     def test_an_agent_goes_on_at_a_hangup(self):
-        agent = self.d.agents[0]
+        agent, moved = self.d.agents[0], self.scratch.dir / "agent.log.1"
+        self.agent_log.rename(moved)
         agent.signal(signal.SIGHUP)
-        wait_for(lambda: "reload.done" in agent.log.read_text(errors="replace"), "the agent to read its options again")
+        wait_for(lambda: self.agent_log.exists() and "reload.done" in self.agent_log.read_text(), "the agent to open its log and read its options again")
+        self.assertNotIn("reload.done", moved.read_text())
         self.assertTrue(agent.alive())
 
     def test_the_units_are_good(self):
