@@ -212,11 +212,11 @@ enum hf_err hf_settings_apply(struct hf_server_app *app, struct hf_error *err)
         return HF_ERR_OK;
     }
     HF_LOCKED(&app->settings->applying);
+    atomic_store(&app->settings->fresh, false);
     if (read_catalog(app, &catalog, err) != HF_ERR_OK) {
         return hf_wrap(err, "settings");
     }
     hf_mutex_lock(&app->settings->mutex);
-    atomic_store(&app->settings->fresh, false);
     app->settings->catalog = catalog;
     choose(app->settings);
     hf_mutex_unlock(&app->settings->mutex);
