@@ -247,8 +247,9 @@ class Delivery(Case):
     def test_two_at_once_get_no_more_than_are_allowed(self):
         made = self.link()
         size, (less, whole) = self.both(made["link"]["url"])
-        self.assertEqual((len(less), len(whole)), (size - 1, size))
-        self.assertEqual(less, whole[:-1])
+        self.assertEqual(len(whole), size)
+        self.assertLess(len(less), size)  # all but the last byte, or less where it was slower
+        self.assertEqual(less, whole[:len(less)])
         self.wait_status(made, "MAX_DOWNLOADS_EXCEEDED")
         self.assertEqual(self.show(made)["link"]["downloads"], 1)
         self.assertIsNotNone(wait_for(lambda: self.server.logged(r"link\.interrupted.*others have used up its downloads meanwhile"), "a line"))
