@@ -44,6 +44,8 @@ struct hf_agent_target_note {
     bool stopped_by_us;
     bool
         coming; /* its server was launched, or is about to be, and nobody has seen yet what became of it */
+    bool
+        going; /* its server was told to end, or is about to be, and nobody has seen yet that it did */
     struct hf_program program;   /* owned; how the member ran */
     char *config;                /* owned; of the set, as JSON, once it is stopped; may be NULL */
     struct hf_mongo_login login; /* owned; what we log in with, to be known to the new data too */
@@ -112,7 +114,8 @@ HF_MUST_CHECK enum hf_err hf_agent_target_find(const char *db_path, struct hf_pr
 HF_MUST_CHECK enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
                                                struct hf_agent_target_note *note,
                                                struct hf_error *err);
-/* By its unit, the command that was given for it, or as it ran before; waits until it answers. It runs: only waits. */
+/* By its unit, the command that was given for it, or as it ran before; waits until it answers. It runs: only waits; unless it
+ * was told to end, which is waited for first: it answers until then. */
 HF_MUST_CHECK enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
                                                 struct hf_agent_target_note *note,
                                                 const struct hf_cancel *cancel,

@@ -227,8 +227,13 @@ enum hf_err hf_agent_target_stop(const struct hf_agent_work *work,
     if (note->coming && await_coming(work, note, err) != HF_ERR_OK) {
         return hf_wrap(err, "stop %s", note->member);
     }
-    enum hf_err code = stop_what_runs(work, note, err);
-    return code == HF_ERR_OK && note->coming ? note_coming(work->context, note, false, err) : code;
+    note->going = true;
+    if (hf_agent_target_note_write(work->context->state, note, err) != HF_ERR_OK ||
+        stop_what_runs(work, note, err) != HF_ERR_OK) {
+        return err->code;
+    }
+    note->going = false;
+    return note_coming(work->context, note, false, err);
 }
 
 /* ---- Starting ---- */
@@ -329,8 +334,13 @@ enum hf_err hf_agent_target_start(const struct hf_agent_context *context,
                                   struct hf_agent_target_note *note, const struct hf_cancel *cancel,
                                   struct hf_error *err)
 {
+    const struct hf_agent_work work = {.context = context, .cancel = cancel};
     struct hf_error ignored;
 
+    /* Told to end by a step that was cut off: told once more, for who died may not have come so far. */
+    if (note->going && hf_agent_target_stop(&work, note, err) != HF_ERR_OK) {
+        return err->code;
+    }
     if (hf_agent_target_is_free(note->db_path, &ignored) != HF_ERR_OK) {
         return wait_up(context, note, false, cancel, err);
     }

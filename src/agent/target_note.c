@@ -101,6 +101,7 @@ enum hf_err hf_agent_target_note_write(struct hf_agent_state *state,
     hf_json_set_bool(json, "entriesBack", note->entries_back);
     hf_json_set_bool(json, "stoppedByUs", note->stopped_by_us);
     hf_json_set_bool(json, "coming", note->coming);
+    hf_json_set_bool(json, "going", note->going);
     hf_json_set_text(json, "config", note->config);
     hf_json_set_u64(json, "files", note->files);
     hf_json_set_u64(json, "bytes", note->bytes);
@@ -215,6 +216,7 @@ static enum hf_err note_from_json(const struct hf_json *json, struct hf_agent_ta
     out->entries_back = hf_json_get_bool(json, "entriesBack", false);
     out->stopped_by_us = hf_json_get_bool(json, "stoppedByUs", false);
     out->coming = hf_json_get_bool(json, "coming", false);
+    out->going = hf_json_get_bool(json, "going", false);
     out->files = hf_json_get_u64(json, "files", 0);
     out->bytes = hf_json_get_u64(json, "bytes", 0);
     out->written_bytes = hf_json_get_u64(json, "writtenBytes", 0);

@@ -339,6 +339,48 @@ static void test_a_stop_waits_for_what_was_launched(void **state)
     unmake(&f);
 }
 
+/* A stop that was cut off after it had told the server to end: the way back must not take it for one that runs. */
+static void test_a_start_waits_for_the_end_of_what_was_told_to(void **state)
+{
+    HF_CLEANUP(hf_agent_target_note_fini) struct hf_agent_target_note note = {.member = ""};
+    struct fixture f = {.dir = NULL};
+    struct hf_cancel cancel;
+    struct hf_error err;
+    int status = 0;
+
+    (void)state;
+    make(&f, false);
+    hf_cancel_init(&cancel);
+    const struct hf_agent_work work = {.context = &f.context, .cancel = &cancel};
+    pid_t pid = fork();
+    if (pid == 0) {
+        (void)signal(SIGTERM, SIG_IGN); /* it takes its time */
+        come_late(&f);
+    }
+    while (hf_agent_target_is_free(f.db_path, &err) == HF_ERR_OK) {
+        (void)usleep(10000);
+    }
+    OK(hf_agent_target_note_write(f.state, &f.note, &err));
+    OK(hf_agent_target_note_read(f.state, "h:1", &note, &err));
+    hf_cancel_request(&cancel);
+    assert_int_equal(hf_agent_target_stop(&work, &note, &err), HF_ERR_CANCELLED);
+    hf_agent_target_note_fini(&note);
+    OK(hf_agent_target_note_read(f.state, "h:1", &note, &err));
+    assert_true(note.going);
+    /* It is waited for, with the patience that is left: none here. */
+    assert_int_equal(hf_agent_target_start(&f.context, &note, &cancel, &err), HF_ERR_CANCELLED);
+    (void)kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    /* Gone: now it is to be started; nobody said how. */
+    hf_cancel_init(&cancel);
+    assert_int_equal(hf_agent_target_start(&f.context, &note, &cancel, &err), HF_ERR_INVALID);
+    assert_non_null(strstr(err.message, "how it is started is not known"));
+    hf_agent_target_note_fini(&note);
+    OK(hf_agent_target_note_read(f.state, "h:1", &note, &err));
+    assert_false(note.going);
+    unmake(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_back_from_before_the_swap),
         cmocka_unit_test(test_what_counts_as_data),
         cmocka_unit_test(test_a_stop_waits_for_what_was_launched),
+        cmocka_unit_test(test_a_start_waits_for_the_end_of_what_was_told_to),
     };
 
     /* Thousands of syncs, which mean nothing where a process dies and not its host. */
